@@ -1,0 +1,75 @@
+# make run        a proxy on port 6080 with a page to try it; LISTEN=6081 TARGET=localhost:5900 WEB=dir for your own
+# make test       all tests, with coverage; TESTS="tests.test_options …" for some, TRIAL_ARGS=-u for trial itself
+# make unit       those that need no program but Python
+# make check      ruff and mypy
+# make soak       the long tests, a few minutes
+# make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
+# make build      sdist and wheel, in dist/
+# make clean      removes all of that, environment included
+# PYTHON=python3.12 chooses the interpreter of a new environment; VENV=.build/3.12 keeps it beside the first.
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+LISTEN = 6080
+TARGET = demo:
+WEB =
+TESTS = tests
+TRIAL_ARGS =
+# In a directory of its own with a short path, wherever the checkout is: a unix socket's has 107 bytes.
+TEMP = temp=$$(mktemp -d) && chmod 755 $$temp
+TRIAL = -m twisted.trial --temp-directory $$temp/trial $(TRIAL_ARGS)
+KEEP_FAILED = [ $$status -ne 0 ] || rm -rf $$temp
+BENCH_ARGS =
+
+METADATA = setup.cfg setup.py pyproject.toml $(wildcard rebind/*.[ch] rebind/Makefile) wsproxy/static/package-lock.json
+FOLDERS = $(filter-out tests/integration tests/e2e,$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py)))
+
+run: $(VENV)/runtime
+	$(BIN)/twistd -n --pidfile= websockify --listen $(LISTEN) --target $(TARGET) $(if $(WEB),--web $(WEB))
+
+test: $(VENV)/dev
+	$(BIN)/coverage erase
+	$(TEMP) && $(BIN)/coverage run $(TRIAL) $(TESTS); status=$$?; $(KEEP_FAILED); \
+	$(BIN)/coverage combine -q; $(BIN)/coverage report; exit $$status
+
+unit: TESTS = $(subst /,.,$(FOLDERS) $(basename $(wildcard tests/test_*.py)))
+unit: test
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+soak: $(VENV)/dev
+	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) tests.integration.test_soak; \
+	status=$$?; $(KEEP_FAILED); exit $$status
+
+bench: $(VENV)/runtime
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+build: $(VENV)/dev
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf .venv .build build dist *.egg-info _trial_temp* .coverage* htmlcov .mypy_cache .ruff_cache .hypothesis
+	rm -rf wsproxy/static/vendor
+	rm -f wsproxy/process/rebind.so rebind/*.so twisted/plugins/dropin.cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: $(BIN)/python $(METADATA)
+	$(BIN)/pip install -q -e .
+	@test ! -e rebind/rebind.c || test -e wsproxy/process/rebind.so || \
+	    echo "No C compiler here: rebind is left out, and programs cannot be wrapped"
+	@test -e wsproxy/static/vendor || \
+	    echo "No npm here, or no way to its packages: the telnet and VNC pages lack their parts"
+	@touch $@
+
+$(VENV)/dev: $(VENV)/runtime
+	$(BIN)/pip install -q -e ".[dev]"
+	@touch $@
+
+.PHONY: run test unit check soak bench build clean
