@@ -1,0 +1,303 @@
+/*
+ * rebind.so: moves the port that a program serves to the loopback interface, so that a proxy can have it.
+ *
+ * Loaded with LD_PRELOAD. A TCP socket that is bound to the port to move is bound to the loopback address of
+ * its family instead:
+ *
+ *     bind(0.0.0.0:OLD)  →  127.0.0.1:NEW          bind([::]:OLD)  →  [::1]:NEW
+ *
+ * Variables, read when the library is loaded (a program may clear its environment before it binds):
+ *
+ *     REBIND_OLD_PORT   the port to move, 1 to 65535; or *: every port that is asked for by number
+ *     REBIND_NEW_PORT   where to; 0 or unset, as it has to be for *: a port of the kernel's choice for each bind
+ *     REBIND_NOTIFY     unix datagram socket for reports: a path, or @NAME if it is abstract; up to 107 bytes
+ *
+ * A port that is anything but decimal digits in range turns the library off. Everything else passes through
+ * untouched: other families and ports, UDP and SCTP, addresses that are null or too short.
+ *
+ * A moved socket is reported twice, when it has been bound and when it listens, each time in one datagram:
+ *
+ *     1 EVENT PID FAMILY ADDRESS PORT OLD-PORT OLD-ADDRESS\n
+ *     as in    1 listen 4711 inet6 ::1 40123 5901 *
+ *
+ * 1 is the version, EVENT bind or listen, FAMILY inet or inet6, OLD-ADDRESS what was asked for, where * is all
+ * addresses of both families; a reader ignores further fields. A launcher
+ * may bind only to see whether the port is free: the program serves where it listened last. A program that
+ * binds again, or once in each of several SO_REUSEPORT workers, gets another port each time unless
+ * REBIND_NEW_PORT fixes one. Reports are never waited for: a reader that lets its queue fill up
+ * (net.unix.max_dgram_qlen, 10 by default) loses some, and a path is out of reach after chroot. Anyone in the
+ * network namespace can write to an abstract socket: SO_PASSCRED tells its reader who did.
+ *
+ * IPv6: an AF_INET6 socket that is bound to an IPv4-mapped address serves IPv4 only, and goes on doing so at
+ * ::ffff:127.0.0.1, reported as inet 127.0.0.1. That is also where a socket for both families goes on a
+ * machine without ::1; with IPV6_V6ONLY, bind fails there with EADDRNOTAVAIL.
+ *
+ * getsockname answers with the address that was asked for; memory.h says how it is remembered. That is lost
+ * on exec, and where a socket is handed to a process that is no descendant: there the true address shows, and
+ * a listen is not reported. A connection accepted on a moved socket shows the original port; so does,
+ * wrongly, a connection to loopback that the kernel gives the port of a moved socket closed before.
+ *
+ * Not covered: static and setuid programs, programs that make system calls themselves (Go), io_uring,
+ * programs of another word size than this library.
+ */
+
+#define _GNU_SOURCE
+#include "address.h"
+#include "memory.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static int (*libc_bind)(int, const struct sockaddr *, socklen_t);
+static int (*libc_listen)(int, int);
+static int (*libc_getsockname)(int, struct sockaddr *, socklen_t *);
+
+/* In network order; nothing is moved while old_port is 0, unless every port is. */
+static in_port_t old_port, new_port;
+static bool every_port;
+static struct sockaddr_un notify;
+static socklen_t notify_length;
+
+
+/* --- settings ------------------------------------------------------------------------------------------- */
+
+/* The port that the text spells in decimal digits, or -1. */
+static int parse_port(const char *text)
+{
+    int port = 0;
+
+    if (*text == '\0')
+        return -1;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9')
+            return -1;
+        port = port * 10 + (*text - '0');
+        if (port > UINT16_MAX)
+            return -1;
+    }
+    return port;
+}
+
+static void read_ports(void)
+{
+    const char *old_text = secure_getenv("REBIND_OLD_PORT");
+    const char *new_text = secure_getenv("REBIND_NEW_PORT");
+    int old = old_text == NULL ? -1 : parse_port(old_text);
+    int new = new_text == NULL ? 0 : parse_port(new_text);
+
+    if (old_text != NULL && strcmp(old_text, "*") == 0)
+        every_port = new == 0;
+    if (old > 0 && new >= 0) {
+        old_port = htons((uint16_t)old);
+        new_port = htons((uint16_t)new);
+    }
+}
+
+static void read_notify(void)
+{
+    const char *name = secure_getenv("REBIND_NOTIFY");
+    size_t length = name == NULL ? 0 : strlen(name);
+
+    if (length == 0 || length >= sizeof notify.sun_path)
+        return;
+    notify.sun_family = AF_UNIX;
+    memcpy(notify.sun_path, name, length);
+    if (name[0] == '@')
+        notify.sun_path[0] = '\0';
+    notify_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+}
+
+static void find(const char *name, void *function)
+{
+    void *symbol = dlsym(RTLD_NEXT, name);
+
+    memcpy(function, &symbol, sizeof symbol);
+}
+
+static void prepare(void)
+{
+    find("bind", &libc_bind);
+    find("listen", &libc_listen);
+    find("getsockname", &libc_getsockname);
+    read_ports();
+    read_notify();
+}
+
+__attribute__((constructor)) static void loaded(void)
+{
+    pthread_once(&once, prepare);
+}
+
+
+/* --- sockets -------------------------------------------------------------------------------------------- */
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t length = sizeof value;
+
+    return getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
+}
+
+/* MPTCP counts: a plain TCP client can connect to it. */
+static bool is_tcp(int fd)
+{
+    return option_of(fd, SOL_SOCKET, SO_TYPE) == SOCK_STREAM
+        && option_of(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_SCTP;
+}
+
+/* 0 for what is no socket. */
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t length = sizeof cookie;
+
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
+static bool local_address(int fd, union address *local)
+{
+    socklen_t length = sizeof *local;
+
+    *local = (union address){.v6 = {0}};
+    return libc_getsockname(fd, &local->any, &length) == 0;
+}
+
+
+/* --- reports -------------------------------------------------------------------------------------------- */
+
+/* The socket is made for each report: a program would close, overwrite or inherit one that is kept open. */
+static void report(const char *event, const union address *asked, bool both, const union address *local)
+{
+    char line[128], asked_text[INET6_ADDRSTRLEN];
+    int fd, length, cancelling;
+
+    if (notify_length == 0)
+        return;
+    write_address(asked, asked_text);
+    length = snprintf(line, sizeof line, "1 %s %ld %s %d %d %s\n", event, (long)getpid(),
+                      is_inet(local) ? "inet 127.0.0.1" : "inet6 ::1", ntohs(port_of(local)),
+                      ntohs(port_of(asked)), both ? "*" : asked_text);
+    /* sendto and close are cancellation points, bind and listen are not */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        sendto(fd, line, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&notify,
+               notify_length);
+        close(fd);
+    }
+    pthread_setcancelstate(cancelling, NULL);
+}
+
+
+/* --- bind ----------------------------------------------------------------------------------------------- */
+
+static int bind_loopback(int fd, const union address *asked)
+{
+    sa_family_t family = asked->any.sa_family;
+    union address address = loopback(family, is_inet(asked), new_port);
+    int result = libc_bind(fd, &address.any, size_of(&address));
+
+    if (result != 0 && errno == EADDRNOTAVAIL && !is_inet(&address)
+        && option_of(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0) {
+        address = loopback(family, true, new_port);
+        result = libc_bind(fd, &address.any, size_of(&address));
+    }
+    return result;
+}
+
+static bool is_to_move(const union address *asked)
+{
+    return every_port ? port_of(asked) != 0 : port_of(asked) == old_port;
+}
+
+EXPORT int bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int before = errno;
+    union address asked, local;
+    bool both;
+
+    pthread_once(&once, prepare);
+    if ((old_port == 0 && !every_port) || !parse_address(address, length, &asked) || !is_to_move(&asked)
+        || !is_tcp(fd))
+        return libc_bind(fd, address, length);
+    /* a socket that is bound to ::1 turns IPV6_V6ONLY on */
+    both = is_any(&asked) && option_of(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0;
+    if (bind_loopback(fd, &asked) != 0)
+        return -1;
+    if (local_address(fd, &local)) {
+        remember(cookie_of(fd), &asked, both, &local);
+        report("bind", &asked, both, &local);
+    }
+    errno = before;
+    return 0;
+}
+
+
+/* --- listen --------------------------------------------------------------------------------------------- */
+
+EXPORT int listen(int fd, int backlog)
+{
+    int before = errno;
+    union address asked, local;
+    bool both;
+
+    pthread_once(&once, prepare);
+    if (libc_listen(fd, backlog) != 0)
+        return -1;
+    if (!is_blank() && recall(cookie_of(fd), &asked, &both) && local_address(fd, &local))
+        report("listen", &asked, both, &local);
+    errno = before;
+    return 0;
+}
+
+
+/* --- getsockname ---------------------------------------------------------------------------------------- */
+
+/* What to show of a socket that was moved, or accepted on one that was; false for any other. */
+static bool shown_address(int fd, union address *shown)
+{
+    union address local;
+    in_port_t port;
+    bool both;
+
+    if (is_blank() || !local_address(fd, &local) || !is_loopback(&local) || !is_tcp(fd))
+        return false;
+    if (recall(cookie_of(fd), shown, &both))
+        return true;
+    port = recall_port(&local);
+    *shown = local;
+    set_port(shown, port);
+    return port != 0;
+}
+
+EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+    int before = errno;
+    union address shown;
+    socklen_t room;
+    bool differs;
+
+    pthread_once(&once, prepare);
+    differs = address != NULL && length != NULL && shown_address(fd, &shown);
+    errno = before;
+    if (!differs)
+        return libc_getsockname(fd, address, length);
+    room = *length;
+    /* the kernel checks the pointers and sets the length, which is the same for both addresses */
+    if (libc_getsockname(fd, address, length) != 0)
+        return -1;
+    memcpy(address, &shown, room < size_of(&shown) ? room : size_of(&shown));
+    return 0;
+}
