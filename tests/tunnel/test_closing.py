@@ -1,0 +1,307 @@
+"""Every way a tunnel can end."""
+
+from __future__ import annotations
+
+from tests.tunnel.client import Frame
+from tests.tunnel.fake import FakeEnd, Message, messages
+from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
+from wsproxy.errors import Close
+from wsproxy.tunnel.frames import BINARY, CLOSE, PING, TEXT
+from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, STALL_LIMIT, Ending, Tunnel
+from wsproxy.tunnel.wire import BinaryWire
+
+
+class ClientClosesTests(TunnelTestCase):
+    """The client says, or shows, that it is done."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connect()
+
+    def test_close(self) -> None:
+        """Its Close is echoed with its code behind what was written; what it sent before is flushed."""
+        self.target.receive(b"before")
+        self.client.receive(binary(b"last words") + Frame(CLOSE, closing(4321, b"enough")).encode() + b"junk")
+        self.assertEqual(self.told(), [Message(BINARY, b"before"), Message(CLOSE, closing(4321, b"enough"))])
+        self.assertTrue(self.client.closed)
+        self.assertEqual(self.target.written, b"last words")
+        self.assertTrue(self.target.finished and not self.target.closed)
+        self.client.lose()
+        self.assertEqual(self.endings, [])
+        self.target.lose()
+        self.assertEnded("client", 4321, "enough")
+
+    def test_closeWithoutCode(self) -> None:
+        """A Close without a code is echoed without one."""
+        self.client.receive(Frame(CLOSE).encode())
+        self.assertEqual(self.told(), [Message(CLOSE, b"")])
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("client", 1005)
+
+    def test_afterwards(self) -> None:
+        """What the target says to a client that is done is dropped; its end-of-file ends it."""
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+        self.target.receive(b"too late")
+        self.assertEqual(self.told(), [Message(CLOSE, closing(1000))])
+        self.assertEqual(self.tunnel.bytesFromTarget, 0)
+        self.target.end()
+        self.assertTrue(self.target.closed)
+
+    def test_whileCongested(self) -> None:
+        """A client that is not being read can leave as soon as its last payload has been taken."""
+        self.target.congested = True
+        self.client.receive(binary(b"all of it") + Frame(CLOSE, closing(1000)).encode())
+        self.assertTrue(self.target.finished)
+        self.assertTrue(self.client.reading)
+
+    def test_targetWasPaused(self) -> None:
+        """A target that was held back is read again, to see its end."""
+        self.client.congested = True
+        self.target.receive(b"more than it takes")
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+        self.assertTrue(self.target.reading)
+
+    def test_vanishes(self) -> None:
+        """End-of-file without a Close: what was sent is flushed, nothing is said."""
+        self.client.receive(binary(b"last words"))
+        self.client.end()
+        self.assertTrue(self.client.closed and self.target.finished)
+        self.assertEqual(self.target.written, b"last words")
+        self.client.lose()
+        self.target.lose()
+        self.assertEqual(self.told(), [])
+        self.assertEnded("client", 1006, "Client vanished")
+
+    def test_isLost(self) -> None:
+        """A lost connection: what was sent is flushed to the target, then end-of-file."""
+        self.client.receive(binary(b"last words"))
+        self.client.lose(RESET)
+        self.assertTrue(self.target.finished)
+        self.target.receive(b"too late")
+        self.target.end()
+        self.target.lose()
+        self.assertEnded("client", 1006, "Client vanished")
+
+    def test_deadline(self) -> None:
+        """Whoever has not ended L{CLOSE_TIMEOUT} after the client was done is aborted."""
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+        self.clock.advance(CLOSE_TIMEOUT - 0.1)
+        self.assertFalse(self.client.aborted or self.target.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(self.client.aborted and self.target.aborted)
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("client", 1000)
+
+    def test_deadlineStays(self) -> None:
+        """That its connection is gone gives nobody more time."""
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+        self.clock.advance(CLOSE_TIMEOUT - 1)
+        self.client.lose()
+        self.clock.advance(1)
+        self.assertTrue(self.target.aborted)
+
+    def test_owedNothing(self) -> None:
+        """A client that has said Close is not waited for longer because it has not read everything."""
+        self.client.owed = 1000
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.client.aborted)
+
+    def test_errors(self) -> None:
+        """What a client breaks the protocol with is told to it, after its valid payload was relayed."""
+        cases = [
+            (1002, Frame(BINARY, b"x", masked=False), b"Frame not masked"),
+            (1003, Frame(TEXT, b"x"), b"Only binary messages are accepted here"),
+            (1007, Frame(CLOSE, closing(1000, b"\xff")), b"Invalid UTF-8 in a close reason"),
+        ]
+        for code, frame, reason in cases:
+            with self.subTest(code=code):
+                client, target = FakeEnd(), FakeEnd()
+                endings: list[Ending] = []
+                tunnel = Tunnel(client, BinaryWire(), self.clock, endings.append)
+                tunnel.start()
+                tunnel.connected(target)
+                client.receive(binary(b"valid") + frame.encode() + binary(b"ignored"))
+                self.assertEqual(messages(client.written), [Message(CLOSE, closing(code, reason))])
+                self.assertEqual(target.written, b"valid")
+                # closed only for writing: unread input would make the kernel reset the connection
+                self.assertTrue(client.finished and not client.closed and target.finished)
+                client.receive(binary(b"ignored"))
+                client.end()
+                self.assertTrue(client.closed)
+                client.lose()
+                target.lose()
+                self.assertEqual(endings, [Ending("client", Close(code, reason.decode()))])
+
+
+class TargetClosesTests(TunnelTestCase):
+    """The target is done."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connect()
+
+    def test_ends(self) -> None:
+        """Its end-of-file closes the WebSocket behind all it sent; the client's Close ends it."""
+        self.target.receive(b"last words")
+        self.target.end()
+        self.assertEqual(self.told(), [Message(BINARY, b"last words"), Message(CLOSE, closing(1000, b"Target closed"))])
+        self.assertFalse(self.target.finished or self.client.closed)
+        self.client.receive(binary(b"I see") + Frame(CLOSE, closing(1000)).encode() + b"junk")
+        self.assertEqual(self.target.written, b"I see")
+        self.assertTrue(self.client.closed and self.target.finished)
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("target", 1000, "Target closed")
+
+    def test_isLostInOrder(self) -> None:
+        """A target that is gone at once, in good order, is told alike."""
+        self.target.lose()
+        self.assertClosing(1000, b"Target closed")
+
+    def test_resets(self) -> None:
+        """A target that is lost with an error is told with 1011."""
+        self.target.receive(b"last words")
+        self.target.lose(RESET)
+        self.assertEqual(
+            self.told(), [Message(BINARY, b"last words"), Message(CLOSE, closing(1011, b"Target connection lost"))]
+        )
+        self.client.receive(binary(b"to nobody") + Frame(CLOSE, closing(1011)).encode())
+        self.client.lose()
+        self.assertEnded("target", 1011, "Target connection lost")
+
+    def test_losesAfterEnd(self) -> None:
+        """What becomes of a target after its end-of-file changes nothing for the client."""
+        self.target.end()
+        self.target.lose(RESET)
+        self.assertClosing(1000, b"Target closed")
+        self.client.lose()
+        self.assertEnded("target", 1000, "Target closed")
+
+    def test_pingsUnanswered(self) -> None:
+        """Nothing follows our Close, not even a pong."""
+        self.target.end()
+        self.client.receive(Frame(PING, b"?").encode())
+        self.client.congested = True
+        self.client.drain()
+        self.tunnel.heartbeat()
+        self.assertClosing(1000, b"Target closed")
+
+    def test_errorAfterClose(self) -> None:
+        """A client that breaks the protocol after our Close is not told: one Close is all there is."""
+        self.target.end()
+        self.client.receive(Frame(BINARY, b"x", masked=False).encode())
+        self.assertClosing(1000, b"Target closed")
+        self.assertTrue(self.client.finished and self.target.finished)
+
+    def test_deadline(self) -> None:
+        """A client that does not answer our Close within L{CLOSE_TIMEOUT} is aborted, and so is the target."""
+        self.target.end()
+        self.clock.advance(CLOSE_TIMEOUT - 0.1)
+        self.assertFalse(self.client.aborted or self.target.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(self.client.aborted and self.target.aborted)
+
+    def test_deadlineMoves(self) -> None:
+        """The client's Close gives the target, and what it is still to be sent, another L{CLOSE_TIMEOUT}."""
+        self.target.end()
+        self.clock.advance(CLOSE_TIMEOUT - 1)
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+        self.clock.advance(CLOSE_TIMEOUT - 0.1)
+        self.assertFalse(self.target.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(self.target.aborted)
+
+    def test_slowClient(self) -> None:
+        """A client that takes what it is owed, however slowly, has the time it needs; the target has not."""
+        self.target.receive(b"much")
+        self.target.end()
+        for owed in range(100, 0, -1):
+            self.client.owed = owed
+            self.clock.advance(CLOSE_TIMEOUT)
+        self.assertFalse(self.client.aborted)
+        self.assertTrue(self.target.aborted)
+        self.client.owed = 0
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.client.aborted)
+
+    def test_stalledClient(self) -> None:
+        """A client that takes nothing of what it is owed is aborted after L{STALL_LIMIT} times the deadline."""
+        self.client.owed = 100
+        self.target.end()
+        for _ in range(STALL_LIMIT):
+            self.clock.advance(CLOSE_TIMEOUT)
+        self.assertFalse(self.client.aborted)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.client.aborted)
+
+    def test_stallsAgain(self) -> None:
+        """Only stalls in a row count."""
+        self.target.end()
+        for owed in (100, 99):
+            self.client.owed = owed
+            for _ in range(STALL_LIMIT):
+                self.clock.advance(CLOSE_TIMEOUT)
+        self.assertFalse(self.client.aborted)
+
+
+class ProxyClosesTests(TunnelTestCase):
+    """The proxy ends it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connect()
+
+    def test_close(self) -> None:
+        """The client is told; until it answers, what it sends is relayed, and what the target says dropped."""
+        self.tunnel.close(GOING_AWAY)
+        self.client.receive(binary(b"last words"))
+        self.target.receive(b"too late")
+        self.assertEqual(self.told(), [Message(CLOSE, closing(1001, b"Server going down"))])
+        self.assertFalse(self.target.finished)
+        self.client.receive(Frame(CLOSE, closing(1001)).encode())
+        self.assertEqual(self.target.written, b"last words")
+        self.assertTrue(self.client.closed and self.target.finished)
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("proxy", 1001, "Server going down")
+
+    def test_closeTwice(self) -> None:
+        """The first reason stands."""
+        self.tunnel.close(GOING_AWAY)
+        self.tunnel.close(Close(4000, "Idle"))
+        self.target.end()
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("proxy", 1001, "Server going down")
+
+    def test_abort(self) -> None:
+        """Aborting drops both ends at once; the end is told when they are gone."""
+        self.tunnel.abort()
+        self.assertTrue(self.client.aborted and self.target.aborted)
+        self.assertEqual(self.endings, [])
+        self.client.lose(RESET)
+        self.target.lose(RESET)
+        self.assertEnded("proxy", 1001, "Server going down")
+
+    def test_abortInAnyOrder(self) -> None:
+        """Who is gone first, and whether at once, changes nothing about who ended it."""
+        self.tunnel.abort()
+        self.target.lose(RESET)
+        self.client.lose(RESET)
+        self.assertEnded("proxy", 1001, "Server going down")
+
+    def test_abortAtOnce(self) -> None:
+        """Ends that are gone before C{abort} returns are told once."""
+        self.client.prompt = self.target.prompt = True
+        self.tunnel.abort()
+        self.assertEnded("proxy", 1001, "Server going down")
+
+    def test_abortWhileClosing(self) -> None:
+        """An ending that has begun keeps its reason."""
+        self.target.end()
+        self.client.prompt = self.target.prompt = True
+        self.tunnel.abort()
+        self.assertEnded("target", 1000, "Target closed")

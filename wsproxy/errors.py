@@ -1,0 +1,66 @@
+"""What goes wrong, and what a client is told: one place for close codes, HTTP refusals and start-up errors.
+
+No Twisted in here. Every error on the way of the data ends as one of three values:
+
+- L{ConfigError}: the operator asked for something impossible; one line on stderr, exit status other than 0.
+- L{Refusal}: a request is answered with an HTTP status before the upgrade.
+- L{Close}: an open WebSocket is closed with a code (RFC 6455 section 7.4) and a reason a person can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = ["Close", "CloseCode", "ConfigError", "Refusal", "WireError"]
+
+
+class CloseCode(IntEnum):
+    """RFC 6455 section 7.4.1, and ours from the private range (4000 up)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS = 1005
+    """The client's Close frame carried no code. Never on the wire."""
+    ABNORMAL = 1006
+    """The client vanished without a Close frame. Never on the wire."""
+    INVALID_DATA = 1007
+    INTERNAL_ERROR = 1011
+    IDLE = 4000
+    EXPIRED = 4001
+    HEARTBEAT_LOST = 4002
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """How a WebSocket ends: a close code and at most 123 bytes of UTF-8 (RFC 6455 section 5.5.1)."""
+
+    code: int
+    reason: str = ""
+
+
+class WireError(Exception):
+    """The client broke the protocol: the connection is to be closed with C{close}."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.close = Close(code, reason)
+
+
+class ConfigError(Exception):
+    """The operator asked for something impossible; C{str()} is one line naming the option and the value."""
+
+
+class Refusal(Exception):
+    """A request ends with this HTTP status instead of an upgrade.
+
+    @param reason: shown to the client: it names no secret and does not tell a known token from an unknown one.
+    """
+
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+        self.headers = headers

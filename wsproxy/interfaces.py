@@ -1,0 +1,117 @@
+"""The boundaries: what plugins and embedders implement, and the values that cross them. No logic.
+
+Each decision about a client is one of four questions. Every method may answer with a plain value, a
+L{Deferred<twisted.internet.defer.Deferred>} or a coroutine, and refuses by raising L{wsproxy.errors.Refusal}; any
+other exception is answered 503 and logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IProtocolFactory
+from zope.interface import Interface
+
+__all__ = [
+    "IAuthenticator",
+    "IAuthoriser",
+    "IDialer",
+    "IResolver",
+    "IStatusStop",
+    "Identity",
+    "Request",
+    "Target",
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """An upgrade request as plugins see it.
+
+    @ivar path: the request path as sent, percent-encoded, without the query.
+    @ivar query: query parameters, decoded; the last value of each name wins.
+    @ivar headers: header values by lower-case name; repeated headers are joined with C{", "}.
+    @ivar peer: the client's address.
+    @ivar host: the address it connected to.
+    @ivar secure: whether it came over TLS.
+    @ivar subprotocols: what it offered, in its order.
+    """
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    peer: IAddress
+    host: IAddress
+    secure: bool
+    subprotocols: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the client is, as an authenticator established it. C{name} appears in the log."""
+
+    name: str
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a session leads: a target string as C{--target} takes it, such as C{host:port} or C{unix:/path}."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class IAuthenticator(Interface):
+    """Who is this client?"""
+
+    def authenticate(request: Request) -> Any:
+        """
+        @return: an L{Identity}, or L{None} for an anonymous client.
+        @raise wsproxy.errors.Refusal: 401 or 403.
+        """
+
+
+class IResolver(Interface):
+    """Where does this request lead?"""
+
+    def resolve(request: Request) -> Any:
+        """
+        @return: a L{Target}.
+        @raise wsproxy.errors.Refusal: 403 where it leads nowhere; the same bytes for a known and an unknown token.
+        """
+
+
+class IAuthoriser(Interface):
+    """May this client go there?"""
+
+    def authorise(request: Request, identity: Identity | None, target: Target) -> Any:
+        """
+        @return: L{None}; returning is consent.
+        @raise wsproxy.errors.Refusal: 403.
+        """
+
+
+class IDialer(Interface):
+    """How is a target reached?"""
+
+    def dial(target: Target, factory: IProtocolFactory) -> Any:
+        """
+        Connect to C{target} and build its protocol with C{factory}; cancelling the Deferred gives up.
+
+        @return: the L{IProtocol} that C{factory} built, connected.
+        @raise Exception: its C{str()} is what the client reads in the close reason (close code 1011).
+        """
+
+
+class IStatusStop(Interface):
+    """How a service asks for the whole process to end; only L{wsproxy.tap} provides it."""
+
+    def stop(status: int) -> None:
+        """Stop the reactor and leave with this exit status. The first status given wins."""
+
+

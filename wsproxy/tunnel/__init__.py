@@ -1,0 +1,1 @@
+"""Two ends and the bytes between them. Knows frames; knows neither Autobahn nor HTTP."""

@@ -1,0 +1,310 @@
+"""The end over a plain socket: bytes go straight from one socket to the other, past the reactor's transports.
+
+A transport copies what it writes, waits for the reactor to say that it may write it, and reads 64 KiB at a time. The
+pump reads into one buffer that all ends share, tries to send at once, and queues only what the kernel refuses; while
+anything is queued the other side is not read. Measured: 2.0 GB/s downstream where transports move 1.0.
+
+All pumped sockets live in one private epoll set, which is itself a single reader of the reactor, so that a busy
+proxy needs one C{epoll_wait} for many sockets: 82 k messages per CPU-second over 50 connections, against 55 k with one
+reactor descriptor each.
+
+Linux only; elsewhere, over TLS, and with C{--no-pump} the L{TransportEnd} serves.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+from twisted.internet.interfaces import INegotiated, IReactorFDSet, IReadDescriptor
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsproxy.tunnel.end import Buffer, End, Receiver
+from wsproxy.tunnel.transport import TransportEnd, unsent
+
+__all__ = ["Pump", "SocketEnd"]
+
+BUFFER = 128 * 1024
+"""Bytes read at a time. What one end cannot send is at most this much, twice for a session: 256 KiB."""
+
+ROUNDS = 16
+"""How often the private set is polled before the reactor has its turn."""
+
+_SMALL = 4096
+_VECTOR = 64
+"""Up to so many bytes, or from so many buffers on, joining them is cheaper than sendmsg(2) of all of them."""
+
+_IN, _OUT = (select.EPOLLIN, select.EPOLLOUT) if hasattr(select, "epoll") else (1, 4)
+
+
+@implementer(IReadDescriptor)
+class Pump:
+    """The sockets that are pumped, and the one reader that stands for them in the reactor.
+
+    @param reactor: watches the private epoll set while there is anything in it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: IReactorFDSet) -> None:
+        self._epoll = select.epoll()
+        self._ends: dict[int, SocketEnd] = {}
+        self.view = memoryview(bytearray(BUFFER))
+        """What an end reads into; valid until the next end reads."""
+        self._reactor = reactor
+
+    @staticmethod
+    def available(reactor: object) -> bool:
+        """Whether this machine and this reactor can pump."""
+        return hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor)
+
+    def adopt(self, end: TransportEnd) -> End:
+        """@return: an end that pumps this one's socket; C{end} itself where its transport is more than a socket."""
+        plain = isinstance(end.transport, Connection) and not INegotiated.providedBy(end.transport)
+        return SocketEnd(self, end) if plain else end
+
+    def watch(self, end: SocketEnd, events: int) -> None:
+        """Call C{end} on these events from now on; on none of them, not even a hang-up, for 0."""
+        descriptor = end.descriptor
+        if events == end.events:
+            return
+        if not events:
+            del self._ends[descriptor]
+            with suppress(OSError):  # the socket may be closed already
+                self._epoll.unregister(descriptor)
+            if not self._ends:
+                self._reactor.removeReader(self)
+        elif not end.events:
+            if not self._ends:
+                self._reactor.addReader(self)
+            self._epoll.register(descriptor, events)
+            self._ends[descriptor] = end
+        else:
+            self._epoll.modify(descriptor, events)
+        end.events = events
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        return "pump"
+
+    def doRead(self) -> None:
+        poll, ends = self._epoll.poll, self._ends
+        for _ in range(ROUNDS):
+            events = poll(0, 256)
+            if not events:
+                return
+            for descriptor, event in events:
+                end = ends.get(descriptor)
+                if end is None:
+                    continue  # an earlier one of these events ended it
+                try:
+                    # an error or a hang-up shows itself to whichever call is made
+                    if event != _IN and end.events & _OUT:
+                        end.flush()
+                    if event != _OUT and end.events & _IN:
+                        end.read()
+                except Exception:
+                    self._log.failure("pumping")
+                    end.abort()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor is going down."""
+
+
+class SocketEnd:
+    """An L{End<wsproxy.tunnel.end.End>} over the socket of a transport, which is left to close it."""
+
+    __slots__ = (
+        "_closing",
+        "_direct",
+        "_drained",
+        "_ended",
+        "_eof",
+        "_finishing",
+        "_lost",
+        "_paused",
+        "_pump",
+        "_queue",
+        "_received",
+        "_socket",
+        "_transport",
+        "_view",
+        "_waiting",
+        "congested",
+        "descriptor",
+        "events",
+    )
+
+    def __init__(self, pump: Pump, end: TransportEnd) -> None:
+        self._pump = pump
+        self._view = pump.view
+        self._direct = False  # whether the kernel can be given bytes at once: nothing is before them, nothing has ended
+        self._waiting: TransportEnd | None = end
+        self._transport = end.transport
+        self._socket: socket.socket = end.transport.getHandle()
+        self.descriptor = self._socket.fileno()
+        self.events = 0
+        """What the pump watches for: C{EPOLLIN} unless paused, C{EPOLLOUT} while congested."""
+        self.congested = False
+        self._queue: list[bytes] = []
+        self._paused = False
+        self._eof = False
+        self._finishing = False
+        self._closing = False
+
+    def start(self, receiver: Receiver) -> None:
+        end = self._waiting
+        assert end is not None
+        self._received, self._ended, self._drained, self._lost = receiver
+        for data in end.release(self._released, self._gone):
+            self._received(data)
+
+    def _released(self) -> None:
+        """The transport has sent what it had: from now on the socket is ours."""
+        self._waiting = None
+        if self._queue or self._closing or self._finishing:
+            self.flush()
+        else:
+            self._direct = True
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._waiting is None:
+            reading = not (self._paused or self._eof or self._closing)
+            self._pump.watch(self, _IN * reading | _OUT * bool(self._queue))
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        if not self._direct:
+            if not (self._closing or self._finishing):
+                self._queue += map(bytes, buffers)
+                self.congested = True
+            return
+        size = 0
+        for buffer in buffers:
+            size += len(buffer)
+        try:
+            if size > _SMALL and len(buffers) <= _VECTOR:
+                sent = self._socket.sendmsg(buffers)
+            else:
+                sent = self._socket.send(b"".join(buffers))
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._unwritable()
+            return
+        if sent != size:
+            self._queue = [b"".join(buffers)[sent:]]
+            self.congested = True
+            self._direct = False
+            self._watch()
+
+    def flush(self) -> None:
+        """The socket takes bytes again."""
+        queue = self._queue
+        if queue:
+            try:
+                sent = self._socket.sendmsg(queue[:_VECTOR])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._unwritable()
+                return
+            while queue and sent >= len(queue[0]):
+                sent -= len(queue.pop(0))
+            if queue:
+                queue[0] = queue[0][sent:]
+                return
+        self._flushed()
+
+    def _flushed(self) -> None:
+        self.congested = False
+        if self._closing:
+            self._close()
+            return
+        if self._finishing:
+            self._shutdown()
+        else:
+            self._direct = True
+        self._watch()
+        self._drained()
+
+    def read(self) -> None:
+        """The socket has bytes, its peer's end-of-file, or an error."""
+        view = self._view
+        try:
+            count = self._socket.recv_into(view)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        if count:
+            self._received(view[:count])
+        else:
+            self._eof = True
+            self._watch()
+            self._ended()
+
+    def pause(self) -> None:
+        self._paused = True
+        self._watch()
+
+    def resume(self) -> None:
+        self._paused = False
+        self._watch()
+
+    def finish(self) -> None:
+        if self._eof:
+            self.close()
+        elif not (self._finishing or self._closing):
+            self._finishing = True
+            self._direct = False
+            if not self._queue and self._waiting is None:
+                self._shutdown()
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._direct = False
+            if self._queue or self._waiting is not None:
+                self._watch()
+            else:
+                self._close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self._direct = False
+        self._queue = []
+        self._pump.watch(self, 0)
+        self._transport.abortConnection()
+
+    def unsent(self) -> int:
+        return unsent(self.descriptor)
+
+    def _unwritable(self) -> None:
+        """The peer takes no more, but what it sent before that can still be read, and then how it ended."""
+        self._queue = []
+        self._finishing = True
+        self._direct = False
+        self._flushed()
+
+    def _shutdown(self) -> None:
+        with suppress(OSError):  # the peer may be gone; reading will tell
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def _close(self) -> None:
+        self._pump.watch(self, 0)
+        self._transport.loseConnection()
+
+    def _gone(self, error: Exception | None) -> None:
+        self._closing = True
+        self._direct = False
+        self._pump.watch(self, 0)
+        self._lost(None if self._eof else error)
