@@ -1,0 +1,49 @@
+"""Who a client is by its address, and how addresses are written in logs and to plugins.
+
+On a socket that takes both families (C{--listen 6080}) an IPv4 client appears as C{::ffff:192.0.2.1}, RFC
+4291 section 2.5.5.2. Beyond this module it is C{192.0.2.1} everywhere, so that no rule has to be written
+twice.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address as _IPv6
+
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+
+__all__ = ["clientAddress", "printable"]
+
+
+def clientAddress(address: IAddress) -> IAddress:
+    """C{address}, as an L{IPv4Address} if it is IPv4 mapped into IPv6, otherwise unchanged."""
+    if isinstance(address, IPv6Address) and address.host.lower().startswith("::ffff:"):
+        mapped = _IPv6(address.host).ipv4_mapped
+        if mapped is not None:
+            return IPv4Address(address.type, str(mapped), address.port)
+    return address
+
+
+def printable(address: IAddress) -> str:
+    """
+    How C{address} is shown: C{192.0.2.1:80}, C{[2001:db8::1]:80}, C{[fe80::1%eth0]:80}, C{unix:/path}, or
+    C{unix} for the nameless end of a unix socket. One line, whatever a client chose for its name.
+    """
+    address = clientAddress(address)
+    match address:
+        case IPv4Address():
+            return f"{address.host}:{address.port}"
+        case IPv6Address():
+            scope = f"%{address.scopeID}" if address.scopeID and "%" not in address.host else ""
+            return f"[{address.host}{scope}]:{address.port}"
+        case UNIXAddress():
+            return f"unix:{_escaped(address.name)}" if address.name else "unix"
+        case HostnameAddress():
+            return f"{_escaped(address.hostname)}:{address.port}"
+        case _:
+            return str(address)
+
+
+def _escaped(name: bytes) -> str:
+    text = name.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else ascii(text)[1:-1]

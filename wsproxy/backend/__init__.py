@@ -1,0 +1,1 @@
+"""Where a session leads: target strings and how they are dialled."""

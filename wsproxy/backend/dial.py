@@ -1,0 +1,247 @@
+"""The way to a target: from its string to a connected protocol, or to a reason that a person can read.
+
+    target string ─► name resolution ─► Happy Eyeballs ─► TLS handshake, verified ─► the factory's protocol
+                     └──────────────────── one deadline over all of it ────────────────────┘
+"""
+
+from __future__ import annotations
+
+import builtins
+import socket
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import clientFromString, wrapClientTLS
+from twisted.internet.error import (
+    ConnectionClosed,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoProtocol,
+    TCPTimedOutError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IHostnameResolver,
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsproxy.backend.demo import demoSocket
+from wsproxy.backend.eyeballs import HappyEyeballsEndpoint
+from wsproxy.backend.target import DemoTarget, StringTarget, TCPTarget, UNIXTarget, parseTarget, targetError
+from wsproxy.errors import ConfigError
+from wsproxy.interfaces import IDialer, Target
+
+__all__ = ["DialError", "Dialer"]
+
+_REASON_LIMIT = 123
+"""Bytes of UTF-8 in a close reason: RFC 6455 section 5.5."""
+
+_UNIX_RETRY = 0.05
+"""Seconds until a unix socket is tried again whose backlog was full."""
+
+
+_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    ((ConnectionRefusedError, builtins.ConnectionRefusedError), "Target refused the connection"),
+    ((TimeoutError, TCPTimedOutError), "Target timed out"),
+    (DNSLookupError, "Target name not found"),
+    (ConfigError, "Target misconfigured"),
+)
+"""What is told of each failure, the most telling first: of several addresses, one that refused was there."""
+
+# Twisted's function has no types
+_clientFromString: Callable[[Any, str], IStreamClientEndpoint] = clientFromString
+
+
+class DialError(Exception):
+    """
+    A target could not be reached. C{str()} is a close reason: at most 123 bytes of UTF-8, which tell the
+    client what happened and not where. C{__cause__} is for the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason.encode()[:_REASON_LIMIT].decode("utf-8", "ignore"))
+
+
+class _HandshakeFailed(Exception):
+    """TLS did not come about, for the reason in C{__cause__}."""
+
+
+@implementer(IDialer)
+class Dialer:
+    """
+    Dials every kind of L{wsproxy.backend.target}.
+
+    @param reactor: provides C{IReactorTCP}, C{IReactorSocket}, C{IReactorTime} and
+        C{IReactorPluggableNameResolver}.
+    @param connectTimeout: seconds for everything from name resolution to the end of the TLS handshake.
+    @param tls: a host name or IP address to the settings of TLS connections to it, verification included;
+        asked once for each host.
+    @param describeTLS: what to tell a client about an exception of a TLS handshake, without naming the host.
+    @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}.
+    @param nameResolver: the reactor's, unless given.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        connectTimeout: float,
+        tls: Callable[[str], IOpenSSLClientConnectionCreator] = optionsForClientTLS,
+        describeTLS: Callable[[BaseException], str] = lambda error: "handshake failed",
+        forceTLS: bool = False,
+        nameResolver: IHostnameResolver | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._timeout = connectTimeout
+        # a context of its own for each connection would read the authorities each time
+        self._tls = lru_cache(maxsize=64)(tls)
+        self._describeTLS = describeTLS
+        self._forceTLS = forceTLS
+        self._nameResolver = nameResolver
+
+    def check(self, target: Target) -> None:
+        """
+        Understand C{target} without dialling it, down to the arguments of an endpoint string.
+
+        @raise ConfigError: it cannot be dialled, and why.
+        """
+        parsed = parseTarget(target.text)
+        if isinstance(parsed, StringTarget):
+            try:
+                _clientFromString(self._reactor, parsed.description)
+            except Exception as error:
+                # anybody's plugin may parse it, and complain with whatever exception came up
+                raise targetError(target.text, str(error) or type(error).__name__) from error
+
+    def dial(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        See L{IDialer.dial}. Over TLS, C{factory} is only asked for a protocol once the certificate is
+        verified.
+
+        @return: fires with the protocol, or fails with L{DialError}.
+        """
+
+        def timedOut(result: object, timeout: float) -> NoReturn:
+            raise TimeoutError
+
+        connecting = Deferred.fromCoroutine(self._connect(target, factory))
+        return connecting.addTimeout(self._timeout, self._reactor, timedOut).addErrback(self._explain)
+
+    async def _connect(self, target: Target, factory: IProtocolFactory) -> IProtocol:
+        match parseTarget(target.text):
+            case TCPTarget(host, port, tls):
+                protocol = await self._connectTCP(host, port, tls or self._forceTLS, factory)
+            case UNIXTarget(path):
+                protocol = self._adopt(await self._connectUNIX(path), factory)
+            case DemoTarget():
+                protocol = self._adopt(demoSocket(self._reactor), factory)
+            case StringTarget(description):
+                protocol = await _clientFromString(self._reactor, description).connect(factory)
+        transport = getattr(protocol, "transport", None)
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        return protocol
+
+    async def _connectTCP(self, host: str, port: int, tls: bool, factory: IProtocolFactory) -> IProtocol:
+        resolver = self._nameResolver or self._reactor.nameResolver
+        endpoint = HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
+        if not tls:
+            return await endpoint.connect(factory)
+        secured = wrapClientTLS(self._tls(host), endpoint, self._reactor)
+        handshake = await secured.connect(_HandshakeFactory(factory))
+        assert isinstance(handshake, _Handshake)
+        return await handshake.completed
+
+    async def _connectUNIX(self, path: str) -> socket.socket:
+        # Twisted's own connector fails at once when the backlog is full, where TCP would wait.
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.setblocking(False)
+                connection.connect(path)
+                return connection
+            except BlockingIOError:
+                connection.close()
+            except BaseException:
+                connection.close()
+                raise
+            await deferLater(self._reactor, _UNIX_RETRY)
+
+    def _adopt(self, connection: socket.socket, factory: IProtocolFactory) -> Any:
+        with connection:
+            # the transport takes a duplicate of the descriptor
+            transport = self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, factory)
+        if transport is None:
+            raise NoProtocol()
+        return transport.protocol
+
+    def _explain(self, failure: Failure) -> Failure:
+        error = failure.value
+        if isinstance(error, CancelledError):
+            return failure
+        raise DialError(self._reason(error)) from error
+
+    def _reason(self, error: BaseException | None) -> str:
+        if isinstance(error, _HandshakeFailed):
+            if error.__cause__ is None or isinstance(error.__cause__, ConnectionClosed):
+                return "Target closed the connection during the TLS handshake"
+            return f"Target TLS: {self._describeTLS(error.__cause__)}"
+        causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+        told = (reason for types, reason in _REASONS for cause in causes if isinstance(cause, types))
+        return next(told, "Target unreachable")
+
+
+class _HandshakeFactory(Factory[Protocol]):
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory) -> None:
+        self._factory = factory
+
+    def buildProtocol(self, addr: Any) -> _Handshake:
+        return _Handshake(self._factory, addr)
+
+
+@implementer(IHandshakeListener)
+class _Handshake(Protocol):
+    """
+    Holds the place of a protocol until the TLS handshake under it is done.
+
+    Twisted connects the protocol of a TLS client before the first byte is sent. C{completed} fires with the
+    protocol that C{factory} built, connected to the TLS transport in place of this one.
+    """
+
+    transport: Any  # a TLSMemoryBIOProtocol, most of which is untyped
+
+    def __init__(self, factory: IProtocolFactory, address: IAddress) -> None:
+        self._factory = factory
+        self._address = address
+        self.completed: Deferred[IProtocol] = Deferred(lambda _: self.transport.abortConnection())
+
+    def handshakeCompleted(self) -> None:
+        protocol = self._factory.buildProtocol(self._address)
+        if protocol is None:
+            self.transport.abortConnection()
+            return
+        self.transport.wrappedProtocol = protocol
+        protocol.makeConnection(self.transport)
+        self.completed.callback(protocol)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.completed.called:
+            error = _HandshakeFailed()
+            error.__cause__ = reason.value
+            self.completed.errback(error)
