@@ -1,0 +1,372 @@
+"""The switch: what a connection becomes by its first bytes, and how long it may take."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from zope.interface import implementer
+
+from tests.certificates import selfSigned
+from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
+from wsproxy.frontend.switch import LINGER, SwitchFactory
+from wsproxy.tunnel.transport import TransportEnd
+
+CERTIFICATE: Any = PrivateCertificate.loadPEM(selfSigned("localhost").both).options()
+
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+FLASH = b"<policy-file-request/>\0"
+SSLV2 = bytes.fromhex("802e0100020015001000000100800700c0030080")
+TIMEOUT = 10.0
+
+
+class Page(Resource):
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        return b"secure" if request.isSecure() else b"plain"
+
+
+class SwitchTestCase(SynchronousTestCase):
+    """Connections that are gone leave nothing behind."""
+
+    settings: dict[str, Any] = {"tls": CERTIFICATE}
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.factory = self.makeFactory(**self.settings)
+        self.connections: list[Connection] = []
+
+    def makeFactory(self, **settings: Any) -> SwitchFactory:
+        return makeFactory(self.clock, Page(), **settings)
+
+    def connect(self, data: bytes = b"", size: int | None = None) -> Connection:
+        """A new connection, on which its client has sent this."""
+        connection = Connection(self.factory)
+        self.connections.append(connection)
+        if data:
+            connection.send(data, size)
+        return connection
+
+    def connectTLS(self, size: int | None = None) -> tuple[Connection, TLSClient]:
+        connection = self.connect()
+        client = TLSClient(connection, self.clock)
+        client.handshake(size)
+        return connection, client
+
+    def tearDown(self) -> None:
+        for connection in self.connections:
+            connection.lose()
+        self.assertEqual(self.factory.connections, set())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class KindTests(SwitchTestCase):
+    """However the first bytes are split, the outcome is the same."""
+
+    def outcomes(self, data: bytes) -> set[tuple[bytes, bool]]:
+        """What the client is told, but for the time of day, and whether the connection is closed, for all splits."""
+        connections = [self.connect(data, size) for size in [*range(1, len(data)), None]]
+        for cut in range(1, len(data)):
+            connection = self.connect(data[:cut])
+            connection.send(data[cut:])
+            connections.append(connection)
+        return {(re.sub(rb"Date: [^\r]+", b"Date: now", it.told), it.lingers) for it in connections}
+
+    def test_http(self) -> None:
+        """An HTTP request is answered, and the connection stays."""
+        ((told, lingers),) = self.outcomes(GET)
+        self.assertEqual(responses(told)[0].body, b"plain")
+        self.assertFalse(lingers)
+
+    def test_flash(self) -> None:
+        """A Flash policy request is answered with a policy for this port, then closed."""
+        ((told, lingers),) = self.outcomes(FLASH)
+        self.assertIn(b'to-ports="12345"', told)
+        self.assertEqual(told[-1:], b"\0")
+        self.assertTrue(lingers)
+
+    def test_silent(self) -> None:
+        """What is served by nobody is closed without a word."""
+        for data in (SSLV2, b"\xff\xfb\x01\xff\xfb\x03", b"\0" * 50, b"<policy-file-request>\0\0"):
+            self.assertEqual(self.outcomes(data), {(b"", True)})
+
+    def test_almostHTTP(self) -> None:
+        """What begins with a letter is told, in HTTP, that it is not."""
+        for data in (b"SSH-2.0-OpenSSH_9.6\r\n", b"get / http/1.1\r\n"):
+            ((told, lingers),) = self.outcomes(data)
+            (response,) = responses(told)
+            self.assertEqual((response.status, response.headers["connection"], lingers), (400, "close", True))
+
+    def test_tls(self) -> None:
+        """TLS is spoken, and inside of it the next protocol is found in the same way."""
+        for size in (1, 2, 3, 100, None):
+            _, client = self.connectTLS(size)
+            self.assertEqual(responses(client.exchange(GET, size))[0].body, b"secure")
+
+    def test_tlsThenSplit(self) -> None:
+        """Inside of TLS the first bytes may be split too."""
+        for size in (1, 7):
+            _, client = self.connectTLS()
+            told = b"".join(client.exchange(GET[at : at + size]) for at in range(0, len(GET), size))
+            self.assertEqual(responses(told)[0].body, b"secure")
+
+    def test_flashInTLS(self) -> None:
+        """A Flash policy request inside of TLS is answered as well."""
+        _, client = self.connectTLS()
+        self.assertIn(b"<cross-domain-policy>", client.exchange(FLASH))
+
+    def test_tlsInTLS(self) -> None:
+        """TLS inside of TLS is not spoken: the connection is closed."""
+        _, client = self.connectTLS()
+        self.assertEqual(client.exchange(b"\x16\x03\x01\x02\x00\x01"), b"")
+        self.assertTrue(client.closed)
+
+    def test_badHello(self) -> None:
+        """What only begins like TLS gets an alert, and is closed."""
+        connection = self.connect(b"\x16\x03\x01\x00\x05hello, world")
+        self.clock.advance(0)
+        self.assertEqual(connection.told[:1], b"\x15")
+        self.assertTrue(connection.transport.disconnecting)
+
+
+class NoTLSTests(SwitchTestCase):
+    settings: dict[str, Any] = {"flashPolicy": False}
+
+    def test_tls(self) -> None:
+        """Without a certificate a TLS client is closed without a word."""
+        connection = self.connect(b"\x16\x03\x01\x02\x00\x01")
+        self.assertEqual((connection.told, connection.lingers), (b"", True))
+
+    def test_flash(self) -> None:
+        """Without Flash policies its request is closed without a word."""
+        connection = self.connect(FLASH)
+        self.assertEqual((connection.told, connection.lingers), (b"", True))
+
+
+class TLSOnlyTests(SwitchTestCase):
+    settings: dict[str, Any] = {"tls": CERTIFICATE, "tlsOnly": True}
+
+    def test_plaintext(self) -> None:
+        """HTTP without TLS is told in one sentence what to do."""
+        for data in (GET, b"GET /"[:4], b"HELO mail.example\r\n"):
+            connection = self.connect(data)
+            (response,) = responses(connection.told)
+            self.assertEqual((response.status, response.headers["connection"]), (400, "close"))
+            self.assertIn(b"https:// or wss://", response.body)
+            self.assertTrue(connection.lingers)
+
+    def test_secure(self) -> None:
+        """Over TLS it is served."""
+        _, client = self.connectTLS()
+        self.assertEqual(responses(client.exchange(GET))[0].body, b"secure")
+
+
+class DeadlineTests(SwitchTestCase):
+    """Each stage has the same time, whatever trickles in meanwhile."""
+
+    def assertExpires(self, connection: Connection, trickle: bytes = b"") -> None:
+        """In the next 10 seconds, not before, though a byte arrives every second."""
+        for second in range(10):
+            if trickle[second:]:
+                connection.send(trickle[second : second + 1])
+            self.clock.advance(0.99)
+            self.assertFalse(connection.transport.aborted, second)
+        self.clock.advance(0.1)
+        self.assertTrue(connection.transport.aborted)
+
+    def test_silence(self) -> None:
+        """A client that says nothing is dropped."""
+        self.assertExpires(self.connect())
+
+    def test_sniff(self) -> None:
+        """So is one that cannot make up its mind what to speak."""
+        self.assertExpires(self.connect(), FLASH[:10])
+
+    def test_headers(self) -> None:
+        """A request has its own time from the moment it is recognised as one."""
+        connection = self.connect()
+        self.clock.advance(9)
+        connection.send(b"GET / HTTP/1.1\r\n")
+        self.assertExpires(connection, b"Host: here\r\n")
+
+    def test_hello(self) -> None:
+        """The TLS handshake has its own time from the first byte that is TLS."""
+        connection = self.connect()
+        self.clock.advance(9)
+        connection.send(b"\x16\x03\x01\x02\x00")
+        self.assertExpires(connection, b"\x01\x00\x01\xfc\x03\x03" + bytes(10))
+
+    def test_insideTLS(self) -> None:
+        """After the handshake the first request has its time."""
+        connection = self.connect()
+        client = TLSClient(connection, self.clock)
+        self.clock.advance(9)
+        client.handshake()
+        self.assertExpires(connection)
+
+    def test_afterHandshake(self) -> None:
+        """It counts from the end of the handshake, not from its beginning."""
+        connection = self.connect()
+        client = TLSClient(connection, self.clock)
+        self.assertRaises(ssl.SSLWantReadError, client.tls.do_handshake)
+        client.carry()
+        self.clock.advance(9)
+        client.handshake()
+        self.assertExpires(connection)
+
+    def test_lingering(self) -> None:
+        """A client that is told to go has L{LINGER} seconds to do so, whatever it sends."""
+        connection = self.connect(SSLV2)
+        for _ in range(5):
+            self.clock.advance(LINGER / 5 - 0.01)
+            connection.send(b"but wait")
+        self.assertFalse(connection.transport.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(connection.transport.aborted)
+
+    def test_lingeringSlowly(self) -> None:
+        """One that still takes what it was told has longer."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        ours.send(b"x" * 1000)
+        connection = self.connect()
+        connection.transport.getHandle = lambda: ours  # type: ignore[attr-defined]
+        connection.send(SSLV2)
+        self.clock.advance(LINGER)
+        self.assertFalse(connection.transport.aborted)
+        theirs.recv(1000)
+        self.clock.advance(LINGER)
+        self.assertFalse(connection.transport.aborted)
+        self.clock.advance(LINGER)
+        self.assertTrue(connection.transport.aborted)
+
+
+class ConnectionTests(SwitchTestCase):
+    def test_options(self) -> None:
+        """Nagle's algorithm is off and keepalive is on."""
+        connection = self.connect()
+        self.assertEqual(connection.transport.options, {"no delay": True, "keep alive": True})
+
+    def test_noOptions(self) -> None:
+        """A connection that is not TCP has none of these."""
+        transport = StringTransport()
+        switch = self.factory.buildProtocol(None)
+        switch.makeConnection(transport)
+        switch.connectionLost()
+
+    def test_lingerEnds(self) -> None:
+        """A connection that lingers is over when the client closes its side."""
+        connection = self.connect(SSLV2)
+        connection.send(b"ignored" * 1000)
+        connection.transport.halfClose()
+        self.assertTrue(connection.transport.disconnecting)
+        self.assertFalse(connection.transport.aborted)
+
+    def test_halfClosed(self) -> None:
+        """A client that closes its side before it has asked for anything is closed, within L{LINGER}."""
+        for data in (b"", b"\x16\x03\x01\x02\x00"):
+            connection = self.connect(data)
+            connection.transport.halfClose()
+            self.assertTrue(connection.transport.disconnecting)
+            self.clock.advance(LINGER)
+            self.assertTrue(connection.transport.aborted)
+
+    def test_halfClosedTLS(self) -> None:
+        """Half a TLS connection is none; a producer would hold up its end."""
+        connection, client = self.connectTLS()
+        client.exchange(GET)
+        self.assertIsNotNone(connection.transport.producer)
+        connection.transport.halfClose()
+        self.assertTrue(connection.transport.disconnecting)
+        self.assertIsNone(connection.transport.producer)
+
+    def test_abortIdle(self) -> None:
+        """Whatever is not a session can be ended at once: undecided, HTTP, TLS or lingering."""
+        for data in (b"", b"GET /", GET, b"\x16\x03\x01", SSLV2):
+            connection = self.connect(data)
+            self.factory.abortIdle()
+            self.assertTrue(connection.transport.aborted, data)
+            connection.lose()
+        connection, _ = self.connectTLS()
+        self.factory.abortIdle()
+        self.assertTrue(connection.transport.aborted)
+
+    def test_sessionsStay(self) -> None:
+        """Sessions are left alone."""
+        connection = self.connect(GET)
+        connection.switch.become(TransportEnd())
+        self.factory.abortIdle()
+        self.assertFalse(connection.transport.aborted)
+
+    def test_become(self) -> None:
+        """What takes a connection over gets what has arrived, and the transport's producer is free for it."""
+        connection = self.connect(GET)
+        end = TransportEnd()
+        connection.switch.become(end, b"early ")
+        self.assertIs(connection.transport.producer, end)
+        connection.switch.dataReceived(b"late")
+        self.assertEqual(end._early, [b"early ", b"late"])
+        connection.switch.readConnectionLost()
+        self.assertTrue(end._eof)
+
+    def test_halves(self) -> None:
+        """Who can close either half hears of both."""
+        heard: list[str] = []
+
+        @implementer(IHalfCloseableProtocol)
+        class Halves(Protocol):
+            def readConnectionLost(self) -> None:
+                heard.append("read")
+
+            def writeConnectionLost(self) -> None:
+                heard.append("write")
+
+        connection = self.connect(GET)
+        connection.switch.writeConnectionLost()
+        connection.switch.become(Halves())
+        connection.switch.writeConnectionLost()
+        connection.switch.readConnectionLost()
+        self.assertEqual(heard, ["write", "read"])
+
+
+class NoteTests(SwitchTestCase):
+    def lines(self, **settings: Any) -> list[str]:
+        """The log of a slow client, a stranger and one that speaks TLS."""
+        events: list[Any] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.factory = self.makeFactory(tls=CERTIFICATE, **settings)
+        self.connect()
+        self.clock.advance(TIMEOUT)
+        self.connect(SSLV2)
+        self.connectTLS()
+        return [formatEvent(event) for event in events]
+
+    def test_verbose(self) -> None:
+        """Who wants to know is told what becomes of connections that open no session."""
+        peer = "192.168.1.1:54321"
+        self.assertEqual(
+            self.lines(verbose=True),
+            [
+                f"{peer} was too slow",
+                f"{peer} speaks nothing that is served here",
+                f"{peer} TLS handshake completed",
+            ],
+        )
+
+    def test_quiet(self) -> None:
+        """By default they are no news."""
+        self.assertEqual(self.lines(), [])

@@ -1,0 +1,113 @@
+"""The embedder's way in: a factory that any Twisted service can listen with, on any endpoint.
+
+No signals, no exit status, no global reactor: those are L{wsproxy.tap}'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.web.resource import IResource
+
+from wsproxy.access.origin import OriginPolicy
+from wsproxy.backend.dial import Dialer
+from wsproxy.errors import Close, CloseCode
+from wsproxy.frontend.switch import SwitchFactory
+from wsproxy.frontend.upgrade import FrontDoor
+from wsproxy.frontend.web import WebSite
+from wsproxy.interfaces import IAuthenticator, IAuthoriser, IDialer, IResolver
+from wsproxy.session import Sessions
+from wsproxy.tunnel.pump import Pump
+from wsproxy.tunnel.tap import TapFactory
+
+__all__ = ["WebSockifyFactory"]
+
+
+class WebSockifyFactory(SwitchFactory):
+    """
+    Bridges WebSocket clients to TCP or unix-socket targets, and serves TLS, HTTP and Flash policies on the same port.
+
+    @param reactor: for time and for dialling.
+    @param resolver: where each request leads.
+    @param dialer: how a target is reached; by default by its target string, within 10 s.
+    @param authenticator: who a client is; by default anybody.
+    @param authoriser: who may go where; by default anybody anywhere.
+    @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host.
+    @param subprotocols: names accepted beside C{binary} and C{base64}.
+    @param text: accept text messages, as their UTF-8 bytes.
+    @param pages: the resource plain requests see, below the root; L{None} answers them 405.
+    @param tls: makes the server side of TLS connections, e.g. L{twisted.internet.ssl.CertificateOptions} or
+        L{wsproxy.frontend.tls.ServerTLS}; L{None} for a port without TLS.
+    @param tlsOnly: answer plaintext HTTP with 400.
+    @param handshakeTimeout: seconds for each stage up to the upgrade.
+    @param heartbeat: seconds between pings; 0 for none.
+    @param taps: each is asked for a tap on each session.
+    @param pump: relay between plain sockets directly, where the reactor can.
+    @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
+        to show to an authenticator.
+    @param rawAfter: seconds after which a client that has said nothing is one of those.
+    @param verbose: log what becomes of connections that never open a session.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        resolver: IResolver,
+        dialer: IDialer | None = None,
+        authenticator: IAuthenticator | None = None,
+        authoriser: IAuthoriser | None = None,
+        origins: tuple[str, ...] = (),
+        subprotocols: tuple[str, ...] = (),
+        text: bool = False,
+        pages: IResource | None = None,
+        tls: IOpenSSLServerConnectionCreator | None = None,
+        tlsOnly: bool = False,
+        flashPolicy: bool = True,
+        handshakeTimeout: float = 10.0,
+        heartbeat: float = 0.0,
+        taps: Sequence[TapFactory] = (),
+        pump: bool = True,
+        raw: bool = False,
+        rawAfter: float = 1.0,
+        verbose: bool = False,
+    ) -> None:
+        self.sessions = Sessions(
+            reactor,
+            resolver=resolver,
+            dialer=dialer if dialer is not None else Dialer(reactor, connectTimeout=10.0),
+            authenticator=authenticator,
+            authoriser=authoriser,
+            origins=OriginPolicy(origins),
+            subprotocols=subprotocols,
+            text=text,
+            decisionTimeout=handshakeTimeout,
+            heartbeat=heartbeat,
+            taps=taps,
+            pump=Pump(reactor) if pump and Pump.available(reactor) else None,
+        )
+        super().__init__(
+            reactor,
+            WebSite(FrontDoor(reactor, self.sessions, pages), reactor, handshakeTimeout),
+            tls=tls,
+            tlsOnly=tlsOnly,
+            flashPolicy=flashPolicy,
+            handshakeTimeout=handshakeTimeout,
+            verbose=verbose,
+            raw=partial(self.sessions.open, raw=True) if raw else None,
+            rawAfter=rawAfter,
+        )
+
+    def closeAll(self) -> Deferred[None]:
+        """
+        End every connection: sessions with close code 1001, the rest at once. New upgrades are answered 503.
+
+        @return: fires when the last session is gone.
+        """
+        self.sessions.refuseNew("Server going down")
+        self.abortIdle()
+        return self.sessions.closeAll(Close(CloseCode.GOING_AWAY, "Server going down"))

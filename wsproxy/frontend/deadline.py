@@ -1,0 +1,33 @@
+"""A total deadline for one stage of a connection: no trickle of bytes extends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+__all__ = ["Deadline"]
+
+
+class Deadline:
+    """Calls C{expired} unless the stage ends in time."""
+
+    __slots__ = ("_call", "_clock", "_expired")
+
+    def __init__(self, clock: IReactorTime, expired: Callable[[], None]) -> None:
+        self._clock = clock
+        self._expired = expired
+        self._call: IDelayedCall | None = None
+
+    def start(self, seconds: float) -> None:
+        """Begin the next stage: C{seconds} from now, whatever was left of the last one."""
+        if self._call is not None and self._call.active():
+            self._call.reset(seconds)
+        else:
+            self._call = self._clock.callLater(seconds, self._expired)
+
+    def cancel(self) -> None:
+        """The stage is over, or the connection."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._call = None

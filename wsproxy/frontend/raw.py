@@ -1,0 +1,35 @@
+"""A client that speaks neither TLS nor HTTP, passed to the target as it is (C{--raw})."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wsproxy.errors import Refusal
+from wsproxy.interfaces import Request
+from wsproxy.tunnel.transport import TransportEnd
+
+__all__ = ["RawClient"]
+
+
+class RawClient:
+    """An L{Upgrade<wsproxy.session.Upgrade>} without a request: no path, no headers, hence no Origin and no token.
+
+    @param end: the client; it reads nothing until it is relayed.
+    """
+
+    def __init__(self, end: TransportEnd, secure: bool) -> None:
+        transport = end.transport
+        self.request = Request(
+            path="", query={}, headers={}, peer=transport.getPeer(), host=transport.getHost(), secure=secure
+        )
+        self._end = end
+
+    def accept(self, subprotocol: str | None) -> TransportEnd:
+        return self._end
+
+    def refuse(self, refusal: Refusal) -> None:
+        """It speaks no language in which to say why."""
+        self._end.abort()
+
+    def notifyLost(self, lost: Callable[[], None]) -> None:
+        """That it has vanished shows when it is read."""

@@ -1,0 +1,255 @@
+"""The switch: looks at the first bytes of a connection and hands it, whole, to what speaks that protocol.
+
+::
+
+    accept ─► Switch ─┬─ TLS ──► TLSMemoryBIOProtocol ─► Switch (secure; once) ─► HTTP
+                      ├─ Flash policy request ──► the policy file, close
+                      ├─ HTTP ──► Channel ─► … ─► TransportEnd (the tunnel)
+                      └─ anything else, or silence ──► close; with --raw TransportEnd (the tunnel)
+
+The bytes it looked at are handed on with the connection, so that nothing is lost or repeated however they were split.
+It stays the transport's protocol and passes everything on: that works behind any endpoint and any wrapper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsproxy.access.peer import printable
+from wsproxy.errors import Refusal
+from wsproxy.frontend.deadline import Deadline
+from wsproxy.frontend.flash import policyFile
+from wsproxy.frontend.raw import RawClient
+from wsproxy.frontend.sniff import Kind, sniff
+from wsproxy.frontend.web import WebSite, refusalBytes
+from wsproxy.tunnel.end import Buffer, Receiver
+from wsproxy.tunnel.transport import TransportEnd
+
+__all__ = ["LINGER", "Switch", "SwitchFactory"]
+
+LINGER = 5.0
+"""Seconds that a closing connection is read on, and that its peer may go without acknowledging anything."""
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
+class Switch(Protocol):
+    """One connection. Provides L{Connection<wsproxy.frontend.web.Connection>} to what it hands it to."""
+
+    transport: Any
+    factory: SwitchFactory
+
+    def __init__(self, factory: SwitchFactory, secure: bool) -> None:
+        self.factory = factory
+        self.secure = secure
+        self.deadline = Deadline(factory.clock, self._expired)
+        self._silence = Deadline(factory.clock, self._passThrough)
+        self._protocol: Any = None
+        self._peeked = b""
+        self._lingering: TransportEnd | None = None
+        self._unsent = 0
+
+    def connectionMade(self) -> None:
+        self.factory.connections.add(self)
+        if not self.secure and ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self.deadline.start(self.factory.handshakeTimeout)
+        if not self.secure:
+            self._awaitFirstByte()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up: the next stage begins."""
+        self.factory.note("{peer} TLS handshake completed", self.transport)
+        self.deadline.start(self.factory.handshakeTimeout)
+        self._awaitFirstByte()
+
+    def _awaitFirstByte(self) -> None:
+        """A client that waits for the server to speak first speaks no protocol of ours."""
+        if self._passable:
+            self._silence.start(self.factory.rawAfter)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._protocol is not None:
+            self._protocol.dataReceived(data)
+            return
+        self._silence.cancel()
+        self._peeked += data
+        kind = sniff(self._peeked)
+        if kind is not None:
+            self._handOver(kind)
+
+    def _handOver(self, kind: Kind) -> None:
+        factory = self.factory
+        peeked, self._peeked = self._peeked, b""
+        if kind is Kind.TLS and factory.tls is not None and not self.secure:
+            self.deadline.cancel()  # from here on the secure switch stands for the connection
+            factory.connections.discard(self)
+            self.become(factory.tls.buildProtocol(self.transport.getPeer()), peeked)
+        elif kind is Kind.FLASH_POLICY and factory.flashPolicy:
+            self.transport.write(policyFile(getattr(self.transport.getHost(), "port", 0)))
+            self.linger()
+        elif kind is Kind.HTTP or (kind is Kind.OTHER and peeked[:1].isalpha() and not self._passable):
+            if factory.tlsOnly and not self.secure:
+                self.transport.write(refusalBytes(_plaintext))
+                self.linger()
+            else:
+                self.deadline.start(factory.handshakeTimeout)
+                self.become(factory.site.channel(self), peeked)
+        elif self._passable:
+            self._passThrough(peeked)
+        else:
+            factory.note("{peer} speaks nothing that is served here", self.transport)
+            self.linger()
+
+    @property
+    def _passable(self) -> bool:
+        """Whether the client may have the target as it is."""
+        return self.factory.raw is not None and (self.secure or not self.factory.tlsOnly)
+
+    def _passThrough(self, early: bytes = b"", ended: bool = False) -> None:
+        assert self.factory.raw is not None
+        self.deadline.cancel()
+        end = TransportEnd()
+        self.become(end, early)
+        if ended:
+            end.readConnectionLost()
+        self.factory.raw(RawClient(end, self.secure))
+
+    def become(self, protocol: IProtocol, early: bytes = b"") -> None:
+        """Hand the connection to C{protocol}, and C{early} bytes with it."""
+        self.transport.unregisterProducer()
+        self._protocol = protocol
+        protocol.makeConnection(self.transport)
+        if early:
+            protocol.dataReceived(early)
+
+    def linger(self) -> None:
+        """Close after what is written, reading on for a while: to close with unread input would reset it."""
+        end = self._lingering = TransportEnd()
+        self.become(end)
+        end.start(Receiver(_ignore, end.close, _ignore, _ignore))
+        end.finish()
+        self.deadline.start(LINGER)
+
+    def _expired(self) -> None:
+        if self._lingering is not None and self._unsent != (unsent := self._lingering.unsent()):
+            self._unsent = unsent
+            self.deadline.start(LINGER)
+        else:
+            self.factory.note("{peer} was too slow", self.transport)
+            self.transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.readConnectionLost()
+        elif self._protocol is None and self._passable:
+            self._silence.cancel()
+            self._passThrough(self._peeked, ended=True)
+        else:
+            self.deadline.start(LINGER)
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.writeConnectionLost()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.connections.discard(self)
+        self.deadline.cancel()
+        self._silence.cancel()
+        if self._protocol is not None:
+            self._protocol.connectionLost(reason)
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether the connection belongs to a session now."""
+        return isinstance(self._protocol, TransportEnd) and self._lingering is None
+
+
+def _ignore(*_: Buffer | Exception | None) -> None:
+    """What a lingering connection makes of everything."""
+
+
+_plaintext = Refusal(400, "This port speaks TLS only: use https:// or wss://")
+
+
+class SwitchFactory(ServerFactory[Switch]):
+    """Makes switches for a listening port.
+
+    @param tls: makes the server side of TLS connections; L{None} to close them.
+    @param tlsOnly: answer plaintext HTTP with 400.
+    @param handshakeTimeout: seconds for each of the stages TLS, first bytes and request headers.
+    @param verbose: log what becomes of connections that never open a session.
+    @param raw: takes clients that speak nothing of this; L{None} to close them.
+    @param rawAfter: seconds after which a client that has said nothing is one of those.
+    """
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        site: WebSite,
+        *,
+        tls: IOpenSSLServerConnectionCreator | None = None,
+        tlsOnly: bool = False,
+        flashPolicy: bool = True,
+        handshakeTimeout: float = 10.0,
+        verbose: bool = False,
+        raw: Callable[[RawClient], None] | None = None,
+        rawAfter: float = 1.0,
+    ) -> None:
+        self.clock = clock
+        self.site = site
+        self.tls = TLSMemoryBIOFactory(tls, False, _SecureFactory(self), clock) if tls is not None else None
+        self.tlsOnly = tlsOnly
+        self.flashPolicy = flashPolicy
+        self.handshakeTimeout = handshakeTimeout
+        self.raw = raw
+        self.rawAfter = rawAfter
+        self.connections: set[Switch] = set()
+        self._verbose = verbose
+
+    def buildProtocol(self, addr: IAddress | None) -> Switch:
+        return Switch(self, secure=False)
+
+    def note(self, text: str, transport: Any) -> None:
+        """Log C{text} about a peer, when someone wants to know."""
+        if self._verbose:
+            self._log.info(text, peer=printable(transport.getPeer()))
+
+    def abortIdle(self) -> None:
+        """End every connection that is not a session."""
+        for switch in tuple(self.connections):
+            if not switch.tunnelled:
+                switch.transport.abortConnection()
+
+
+class _SecureFactory(ServerFactory[Switch]):
+    """Makes the switches inside TLS."""
+
+    noisy = False
+
+    def __init__(self, outer: SwitchFactory) -> None:
+        self._outer = outer
+
+    def buildProtocol(self, addr: IAddress | None) -> Switch:
+        return Switch(self._outer, secure=True)

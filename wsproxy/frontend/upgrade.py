@@ -1,0 +1,128 @@
+"""The request that becomes a WebSocket: found on any path, answered by its session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from wsproxy.errors import Refusal
+from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
+from wsproxy.frontend.websocket import Handshake, HandshakeFactory
+from wsproxy.interfaces import Request
+from wsproxy.session import Sessions
+from wsproxy.tunnel.transport import TransportEnd
+
+__all__ = ["FrontDoor", "PendingUpgrade"]
+
+EARLY_LIMIT = 65536
+"""Bytes an undecided client may send ahead; then it is not read."""
+
+
+class PendingUpgrade(Protocol):
+    """An L{Upgrade<wsproxy.session.Upgrade>}, and its connection's protocol until the session has decided."""
+
+    transport: Any
+
+    def __init__(self, connection: Connection, handshake: Handshake, request: Request) -> None:
+        self.request = request
+        self._connection = connection
+        self._handshake = handshake
+        self._early = b""
+        self._lost: Callable[[], None] | None = None
+
+    def accept(self, subprotocol: str | None) -> TransportEnd:
+        self.transport.write(self._handshake.accept(subprotocol))
+        end = TransportEnd()
+        self._connection.become(end, self._early)
+        return end
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.transport.write(refusalBytes(refusal))
+        self._connection.linger()
+
+    def notifyLost(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
+
+    def dataReceived(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > EARLY_LIMIT:
+            self.transport.pauseProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._lost is not None:
+            self._lost()
+
+
+@implementer(IResource)
+class FrontDoor:
+    """The root resource: upgrades, on any path, go to a session; everything else to C{pages}.
+
+    @param pages: what plain requests see; L{None} to answer them 405.
+    """
+
+    isLeaf = True
+
+    def __init__(self, reactor: IReactorTime, sessions: Sessions, pages: IResource | None) -> None:
+        self._handshakes = HandshakeFactory(reactor, SERVER)
+        self._sessions = sessions
+        self._pages = pages
+
+    def getChildWithDefault(self, name: bytes, request: WebRequest) -> FrontDoor:
+        return self
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        raise NotImplementedError("the front door has no children; give it pages")
+
+    def render(self, request: WebRequest) -> Any:
+        request.setHeader(b"server", SERVER.encode("ascii"))
+        if _asksForWebSocket(request):
+            return self._upgrade(request)
+        if self._pages is None:
+            request.channel.refuse(Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),)))
+            return NOT_DONE_YET
+        return getChildForRequest(self._pages, request).render(request)
+
+    def _upgrade(self, request: WebRequest) -> int:
+        channel = request.channel
+        try:
+            if request.clientproto != b"HTTP/1.1":
+                raise Refusal(400, "A WebSocket needs HTTP/1.1")
+            handshake = self._handshakes.begin(request.requestHeaders)
+        except Refusal as refusal:
+            channel.refuse(refusal)
+            return NOT_DONE_YET
+        upgrade = PendingUpgrade(channel.connection, handshake, _describe(request, handshake.offered))
+        channel.connection.become(upgrade, channel.giveAway())
+        self._sessions.open(upgrade)
+        return NOT_DONE_YET
+
+
+def _asksForWebSocket(request: WebRequest) -> bool:
+    values = request.requestHeaders.getRawHeaders(b"upgrade", ())
+    return request.method == b"GET" and any(
+        token.strip().lower() == b"websocket" for value in values for token in value.split(b",")
+    )
+
+
+def _describe(request: WebRequest, offered: tuple[str, ...]) -> Request:
+    query = request.uri.partition(b"?")[2]
+    return Request(
+        path=request.path.decode("latin-1"),
+        query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)),
+        headers={
+            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        },
+        peer=request.channel.transport.getPeer(),
+        host=request.channel.transport.getHost(),
+        secure=request.channel.connection.secure,
+        subprotocols=offered,
+    )

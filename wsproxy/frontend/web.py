@@ -1,0 +1,209 @@
+"""HTTP on a connection that may become something else: channel, request and refusal.
+
+twisted.web parses, with its caps on headers (16 KiB, 500 of them). L{Channel} adds what an open port needs: a total
+deadline for each request, no request bodies, and a way out for upgrades.
+"""
+
+from __future__ import annotations
+
+from http.client import responses
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IReactorTime, ITransport
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request as ServerRequest
+from twisted.web.server import Site
+from zope.interface import implementer
+
+from wsproxy.errors import Refusal
+from wsproxy.frontend.deadline import Deadline
+
+__all__ = ["KEEP_ALIVE", "SERVER", "Channel", "Connection", "WebRequest", "WebSite", "refusalBytes"]
+
+KEEP_ALIVE = 60.0
+"""Seconds a connection may idle between requests, or a client may take nothing of its response."""
+
+SERVER = "wsproxy"
+"""The C{Server} header: who answers, not which version of it."""
+
+
+class Connection(Protocol):
+    """What carries a channel: the switch, as far as HTTP needs it."""
+
+    transport: Any
+    secure: bool
+    deadline: Deadline
+
+    def become(self, protocol: IProtocol, early: bytes = b"") -> None:
+        """Hand the connection to C{protocol}, and C{early} bytes with it."""
+
+    def linger(self) -> None:
+        """Close after what is written, reading on for a while so that it arrives."""
+
+
+def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
+    """
+    A whole HTTP response that says no and ends the connection.
+
+    @param body: C{False} to answer HEAD.
+    """
+    text = f"{refusal.status} {refusal.reason}\n".encode()
+    lines = [
+        f"HTTP/1.1 {refusal.status} {responses.get(refusal.status, '')}",
+        f"Server: {SERVER}",
+        "Connection: close",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text)}",
+        "X-Content-Type-Options: nosniff",
+        *(f"{name}: {value}" for name, value in refusal.headers),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + (text if body else b"")
+
+
+@implementer(IHalfCloseableProtocol)
+class Channel(HTTPChannel):
+    """One connection's requests, until it closes or L{giveAway} ends its part.
+
+    @param connection: what carries it; its deadline is running for the first request already.
+    @param requestTimeout: seconds from the first byte of a request to the end of its headers.
+    """
+
+    transport: ITransport
+    site: WebSite
+
+    def __init__(self, connection: Connection, requestTimeout: float) -> None:
+        super().__init__()
+        self.connection = connection
+        self._requestTimeout = requestTimeout
+        self._idle = False
+        self._requestLine = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._nextRequest()
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        self._nextRequest()  # it may have come together with the last one
+        self._requestLine = self._requestLine or line
+        super().lineReceived(line)
+
+    def _nextRequest(self) -> None:
+        if self._idle:
+            self._idle = False
+            self.connection.deadline.start(self._requestTimeout)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        if self._requestLine:
+            self.refuse(Refusal(431, "Header line too long"))
+        else:
+            self.refuse(Refusal(414, "Request line too long"))
+
+    def allHeadersReceived(self) -> None:
+        if self.length == 0:
+            super().allHeadersReceived()
+        elif self._requestLine.startswith((b"GET ", b"HEAD ")):
+            self.refuse(Refusal(400, "A request body is not accepted"))
+        else:
+            self.refuse(_methodNotAllowed)
+
+    def allContentReceived(self) -> None:
+        self.connection.deadline.cancel()
+        super().allContentReceived()
+
+    def requestDone(self, request: ServerRequest) -> None:
+        self._idle = True
+        self._requestLine = b""
+        self.connection.deadline.start(KEEP_ALIVE)
+        super().requestDone(request)
+
+    def pauseProducing(self) -> None:
+        self.connection.deadline.start(KEEP_ALIVE)
+        super().pauseProducing()
+        # While a request is being answered, HTTPChannel would read on, into a buffer without a limit.
+        self.connection.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        if not self._idle:
+            self.connection.deadline.cancel()
+        super().resumeProducing()
+
+    def readConnectionLost(self) -> None:
+        """The client has asked its last request; it may still read the answer."""
+        self.persistent = False
+        if self._idle or not self.requests:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Never: the connection is given away before it is half-closed."""
+
+    def loseConnection(self) -> None:
+        self.giveAway()
+        self.connection.linger()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the request being read with this, and close."""
+        body = not self._requestLine.startswith(b"HEAD ")
+        self.giveAway()
+        self.connection.transport.write(refusalBytes(refusal, body=body))
+        self.connection.linger()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # twisted.web's own answer to a malformed request says neither that the connection closes nor where it ends
+        self.refuse(Refusal(400, "Malformed request, or too many headers"))
+
+    def giveAway(self) -> bytes:
+        """
+        Take no further part in the connection. Only from within C{render}, before anything asynchronous.
+
+        @return: what arrived behind the request.
+        """
+        early: bytes = self.clearLineBuffer()
+        self.requests.clear()  # lest request and channel keep each other in memory
+        return early
+
+
+_methodNotAllowed = Refusal(405, "Only GET and HEAD are served", (("Allow", "GET, HEAD"),))
+
+
+class WebRequest(ServerRequest):
+    """One request; what no resource should have to check is checked here."""
+
+    channel: Channel
+
+    def process(self) -> None:
+        refusal = self._check()
+        if refusal is not None:
+            self.channel.refuse(refusal)
+        else:
+            super().process()
+
+    def _check(self) -> Refusal | None:
+        if self.method not in (b"GET", b"HEAD"):
+            return _methodNotAllowed
+        hosts = self.requestHeaders.getRawHeaders(b"host", ())
+        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):  # RFC 9112 section 3.2
+            return Refusal(400, "Exactly one Host header is needed")
+        if not self.path.startswith(b"/"):
+            scheme, _, rest = self.path.partition(b"://")
+            if scheme.lower() not in (b"http", b"https"):
+                return Refusal(400, "The request target must be a path")
+            self.path = b"/" + rest.partition(b"/")[2]  # absolute-form, RFC 9112 section 3.2.2
+        return None
+
+
+class WebSite(Site):
+    """A Site whose channels know the connection that carries them. Its access log stays off: it has query strings."""
+
+    displayTracebacks = False
+
+    def __init__(self, root: IResource, reactor: IReactorTime, requestTimeout: float) -> None:
+        super().__init__(root, WebRequest, reactor=reactor)
+        self._requestTimeout = requestTimeout
+
+    def channel(self, connection: Connection) -> Channel:
+        """@return: a protocol for a connection that speaks HTTP."""
+        channel = Channel(connection, self._requestTimeout)
+        channel.site = self
+        channel.requestFactory = WebRequest
+        return channel
