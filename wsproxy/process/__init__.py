@@ -1,0 +1,1 @@
+"""Wrapped programs: their supervisor, and its side of rebind."""

@@ -1,0 +1,133 @@
+"""What is run, and how it learns where to listen.
+
+Either rebind moves the port that the program binds anyway, or the program is told: C{{port}} in its arguments becomes
+a loopback port that is free, C{{socket}} the path of a unix socket, anew for each start and with nothing preloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
+
+__all__ = ["Command", "rebindLibrary"]
+
+_PORT, _SOCKET = "{port}", "{socket}"
+
+_ATTEMPTS = 100
+"""Ports tried before the kernel is asked for one of those it gives to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One start of a program.
+
+    @ivar path: the absolute path of the executable.
+    @ivar words: what it sees: its name and arguments.
+    @ivar environment: all of its environment.
+    @ivar addresses: target strings for where it was told to listen; none where its listening is reported.
+    """
+
+    path: str
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What to call it in logs."""
+        return escape(os.path.basename(self.words[0]), 40)
+
+    @property
+    def hasPlaceholder(self) -> bool:
+        """Whether the program is told where to listen."""
+        return any(_PORT in word or _SOCKET in word for word in self.words)
+
+    @classmethod
+    def find(cls, words: Sequence[str], environment: Mapping[str, str]) -> Command:
+        """
+        @param words: the program, looked up on PATH if its name has no slash, and its arguments.
+        @raise ConfigError: there is no such program, or it must not be run.
+        """
+        path = shutil.which(words[0], path=environment.get("PATH", os.defpath))
+        if path is None:
+            what = "not executable" if os.path.exists(words[0]) and "/" in words[0] else "no such program"
+            raise ConfigError(f"-- {words[0]}: {what}")
+        return cls(os.path.abspath(path), tuple(words), environment)
+
+    def moved(self, library: str, port: int | None, notify: str) -> Command:
+        """
+        This command with its port moved by rebind. A library that is preloaded already stays so.
+
+        @param library: the path of rebind.so.
+        @param port: the port to move; L{None}: every one.
+        @param notify: the path of the socket to report to.
+        """
+        preloads = [self.environment.get("LD_PRELOAD", ""), library]
+        variables = {
+            "LD_PRELOAD": ":".join(filter(None, preloads)),
+            "REBIND_OLD_PORT": "*" if port is None else str(port),
+            "REBIND_NEW_PORT": "0",
+            "REBIND_NOTIFY": notify,
+        }
+        return replace(self, environment={**self.environment, **variables})
+
+    def placed(self, directory: str) -> Command:
+        """
+        This command with its placeholders filled in.
+
+        @param directory: where the unix socket may be made; what is left of an earlier one is removed.
+        """
+        addresses: list[str] = []
+        words = self.words
+        if any(_SOCKET in word for word in words):
+            path = os.path.join(directory, "socket")
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            words = tuple(word.replace(_SOCKET, path) for word in words)
+            addresses.append(f"unix:{path}")
+        if any(_PORT in word for word in words):
+            port = _freePort()
+            words = tuple(word.replace(_PORT, str(port)) for word in words)
+            addresses += [f"127.0.0.1:{port}", f"[::1]:{port}"]
+        return replace(self, words=words, addresses=tuple(addresses))
+
+
+def rebindLibrary() -> str:
+    """
+    @return: the path of rebind.so: installed beside this file, or built in a checkout.
+    @raise ConfigError: there is none, or the dynamic linker could not load it.
+    """
+    here = Path(__file__).parent
+    found = next((path for path in (here / "rebind.so", here.parents[1] / "rebind/rebind.so") if path.exists()), None)
+    if found is None:
+        raise ConfigError(
+            f"--: rebind.so is missing, and no port can be moved without; build it with 'make -C {here}/rebind', "
+            f"or tell the program where to listen with {_PORT} or {_SOCKET} in its arguments"
+        )
+    if any(c in " :" for c in str(found)):
+        raise ConfigError(f"--: {found}: LD_PRELOAD takes no path with a colon or a space")
+    return str(found)
+
+
+def _freePort() -> int:
+    """A port that nobody has on the loopback interface, and that the kernel gives to nobody by itself."""
+    try:
+        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    except OSError:
+        first, last = 32768, 65535
+    reserved = [*range(10000, first), *range(last + 1, 65536)]
+    for port in (*random.sample(reserved, min(_ATTEMPTS, len(reserved))), 0):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found: int = probe.getsockname()[1]
+            return found
+    raise OSError("no port is free on 127.0.0.1")

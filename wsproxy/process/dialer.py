@@ -1,0 +1,101 @@
+"""The way to a wrapped program: which port of it a request leads to, and waiting for the program to take connections.
+
+A browser shows close reasons but no HTTP statuses, so the waiting is part of dialling, after the 101: a client that
+comes while the program is down or starting is connected when it is up, or told why not by close code 1011.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import NoReturn
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from wsproxy.backend.dial import DialError
+from wsproxy.interfaces import IDialer, IResolver, Request, Target
+from wsproxy.process.listeners import Listeners
+
+__all__ = ["ProgramDialer"]
+
+POLL = 0.1
+"""Seconds until an address is tried again at which the program was told to listen."""
+
+
+_DOWN = (ConnectionRefusedError, builtins.ConnectionRefusedError, FileNotFoundError)
+
+
+@implementer(IResolver, IDialer)
+class ProgramDialer:
+    """
+    @param name: the program's, for logs and reasons.
+    @param listeners: where it listens.
+    @param port: the port of the program that every request leads to; L{None}: the one that the client connected to.
+    @param announced: whether the program's listening is reported; else an address is tried until it answers.
+    @param dialer: dials an address.
+    @param timeout: seconds a client waits.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        name: str,
+        listeners: Listeners,
+        port: int | None,
+        *,
+        announced: bool,
+        dialer: IDialer,
+        timeout: float,
+    ) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._listeners = listeners
+        self._port = port
+        self._announced = announced
+        self._dialer = dialer
+        self._timeout = timeout
+
+    def resolve(self, request: Request) -> Target:
+        if self._port is None and isinstance(request.host, (IPv4Address, IPv6Address)):
+            return Target(f"{self._name}:{request.host.port}")
+        return Target(self._name)
+
+    def dial(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See L{IDialer.dial}. @return: fires with the protocol, or fails with L{DialError}."""
+
+        def timedOut(result: object, timeout: float) -> NoReturn:
+            raise DialError(f"Program is not {'listening' if self._listeners.running else 'running'}")
+
+        port = self._port if self._port is not None else int(target.text.rpartition(":")[2])
+        connecting = Deferred.fromCoroutine(self._connect(port, factory))
+        return connecting.addTimeout(self._timeout, self._reactor, timedOut)
+
+    async def _connect(self, port: int, factory: IProtocolFactory) -> IProtocol:
+        while True:
+            addresses = self._listeners.at(port)
+            if not addresses:
+                await self._listeners.added()
+                continue
+            for address in addresses:
+                try:
+                    protocol: IProtocol = await self._dialer.dial(Target(address), factory)
+                except DialError as error:
+                    if not _nobodyListens(error):
+                        raise
+                    if self._announced:
+                        self._listeners.discard(port, address)
+                else:
+                    self._listeners.served = True
+                    return protocol
+            if not self._announced:
+                await deferLater(self._reactor, POLL)
+
+
+def _nobodyListens(error: DialError) -> bool:
+    cause = error.__cause__
+    causes = cause.exceptions if isinstance(cause, ExceptionGroup) else (cause,)
+    return all(isinstance(each, _DOWN) for each in causes)

@@ -1,0 +1,85 @@
+"""The socket that rebind reports to."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsproxy.process.report import REPORT_LIMIT, Report, parseReport
+
+__all__ = ["ReportSocket"]
+
+_ROUNDS = 64
+"""Reports read before the reactor has its turn."""
+
+_CREDENTIALS = struct.Struct("3i")
+"""C{struct ucred}: pid, uid, gid; unix(7)."""
+
+
+@implementer(IReadDescriptor)
+class ReportSocket:
+    """A unix datagram socket for those who know its path: a program may become another user before it listens.
+
+    @param directory: where to make it; an empty one of ours.
+    @param reported: called with each report, and the process that sent it according to the kernel.
+    @ivar path: what the program is told; up to 107 bytes.
+    @raise OSError: it cannot be made there.
+    """
+
+    def __init__(self, reactor: Any, directory: str, reported: Callable[[Report, int], None]) -> None:
+        self.path = os.path.join(directory, secrets.token_hex(8))
+        self._reactor = reactor
+        self._reported = reported
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        # a program in a pid namespace of its own does not know which number it has in ours
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        # /proc/net/unix shows to everybody under which name a socket was bound, but not how it was renamed
+        bound = os.path.join(directory, "reports")
+        self._socket.bind(bound)
+        os.rename(bound, self.path)
+        os.chmod(self.path, 0o622)
+        os.chmod(directory, 0o711)
+        reactor.addReader(self)
+
+    def close(self) -> None:
+        """Stop reading, and remove the socket."""
+        self._reactor.removeReader(self)
+        self._socket.close()
+        os.unlink(self.path)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "rebind"
+
+    def doRead(self) -> None:
+        """Take the reports that have come in; also called to have them all before a program is declared dead."""
+        for _ in range(_ROUNDS):
+            try:
+                datagram, ancillary, _, _ = self._socket.recvmsg(REPORT_LIMIT, socket.CMSG_SPACE(_CREDENTIALS.size))
+            except BlockingIOError:
+                return
+            report = parseReport(datagram)
+            if report is not None:
+                self._reported(report, _sender(ancillary))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor is going down."""
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid: int = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
+            return pid
+    return 0

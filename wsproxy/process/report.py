@@ -1,0 +1,62 @@
+"""What rebind says about the sockets of a wrapped program; rebind/rebind.c has the format.
+
+One datagram is one line of ASCII::
+
+    1 EVENT PID FAMILY ADDRESS PORT OLD-PORT OLD-ADDRESS …\\n
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+__all__ = ["REPORT_LIMIT", "Report", "parseReport"]
+
+REPORT_LIMIT = 512
+"""Bytes of the longest report that is read."""
+
+_LINE = re.compile(
+    rb"1 (?P<event>bind|listen) [1-9][0-9]{0,9}"
+    rb" (?P<address>inet 127\.0\.0\.1|inet6 ::1) (?P<port>[0-9]{1,5}) (?P<old>[0-9]{1,5})"
+    rb" (?P<asked>[0-9a-f.:]{2,39}|\*)(?: [!-~]+)*\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A socket was moved.
+
+    @ivar listens: whether it takes connections now; else it has only been bound.
+    @ivar address: where it is, as a target string: C{127.0.0.1:40123} or C{[::1]:40123}.
+    @ivar port: the port that the program asked for.
+    @ivar asked: where clients of the program expect it, as C{--listen} takes it.
+    """
+
+    listens: bool
+    address: str
+    port: int
+    asked: str
+
+
+def parseReport(datagram: bytes) -> Report | None:
+    """@return: L{None} for anything but a report: other programs can write to the socket, too."""
+    match = _LINE.fullmatch(datagram)
+    if match is None:
+        return None
+    port, old = int(match["port"]), int(match["old"])
+    if not (1 <= port <= 65535 and 1 <= old <= 65535):
+        return None
+    host = "127.0.0.1" if match["address"].startswith(b"inet ") else "[::1]"
+    try:
+        asked = _listen(match["asked"].decode("ascii"), old)
+    except ValueError:
+        return None
+    return Report(match["event"] == b"listen", f"{host}:{port}", old, asked)
+
+
+def _listen(host: str, port: int) -> str:
+    """@raise ValueError: C{host} is neither an address nor C{*}, all addresses of both families."""
+    if host == "*":
+        return str(port)
+    return f"[{host}]:{port}" if ip_address(host).version == 6 else f"{host}:{port}"
