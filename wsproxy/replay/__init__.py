@@ -1,0 +1,1 @@
+"""Recordings after the fact: playing, describing, exporting and repairing them. C{python -m wsproxy.replay}."""
