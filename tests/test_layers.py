@@ -1,0 +1,105 @@
+"""The arrows between the rooms point downwards (docs/architecture.rst)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import wsproxy
+
+PACKAGE = Path(wsproxy.__file__).parent
+
+LEVELS = [
+    {"interfaces", "errors", "config", "escape"},
+    {"access", "backend", "tunnel", "listen"},
+    {"session"},
+    {"frontend", "process", "lifetime", "replay"},
+    {"factory"},
+    {"proxy"},
+    {"service"},
+    {"exit"},
+    {"options"},
+    {"tap", "wswrap"},
+]
+"""From the ground up. A room imports from lower levels only, and freely within itself."""
+
+SANS_IO = {
+    "frontend/sniff.py",
+    "replay/asciicast.py",
+    "replay/telnet.py",
+    "tunnel/base64.py",
+    "tunnel/frames.py",
+    "tunnel/mask.py",
+    "tunnel/recording.py",
+    "tunnel/wire.py",
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of the modules that a file imports, wherever in it."""
+    inside = ("wsproxy", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = inside[: len(inside) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *([node.module] if node.module else [])))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+class LayerTests(SynchronousTestCase):
+    sources = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+    def test_downwards(self) -> None:
+        """A room imports only from the levels below its own."""
+        level = {name: number for number, names in enumerate(LEVELS) for name in names}
+        wrong = [
+            f"{path.relative_to(PACKAGE)} imports {name}"
+            for path in self.sources
+            for name in imports(path)
+            if name.startswith("wsproxy.")
+            and (other := name.split(".")[1]) != room(path)
+            and other in level
+            and level[other] >= level[room(path)]
+        ]
+        self.assertEqual(wrong, [])
+
+    def test_everyRoomHasALevel(self) -> None:
+        """A new room takes its place in the order."""
+        self.assertEqual({room(path) for path in self.sources} - set().union(*LEVELS), set())
+
+    def test_sansIO(self) -> None:
+        """What is sans-IO imports no Twisted."""
+        wrong = [
+            f"{name} imports {module}"
+            for name in sorted(SANS_IO)
+            for module in imports(PACKAGE / name)
+            if module.startswith(("twisted", "autobahn", "socket"))
+        ]
+        self.assertEqual(wrong, [])
+
+    def test_autobahnHasOneImporter(self) -> None:
+        """Only the opening handshake knows Autobahn."""
+        users = {
+            str(path.relative_to(PACKAGE))
+            for path in self.sources
+            for module in imports(path)
+            if module.startswith("autobahn")
+        }
+        self.assertEqual(users, {"frontend/websocket.py"})
+
+    def test_globalReactor(self) -> None:
+        """Only tap imports the global reactor."""
+        users = {
+            str(path.relative_to(PACKAGE))
+            for path in self.sources
+            if "twisted.internet.reactor" in imports(path)
+        }
+        self.assertEqual(users, {"tap.py"})

@@ -1,0 +1,246 @@
+"""Where clients come in: the values of C{--listen} and the sockets they stand for.
+
+    6080                   every address of this machine, IPv6 and IPv4 on one socket; 0: the kernel chooses
+    192.0.2.1:6080         one address, or a name that resolves to one
+    [::1]:6080             one IPv6 address; C{[::]} is IPv6 alone
+    unix:/path:mode=660    a socket file; the mode is optional and octal
+    systemd:domain=INET:…  any other Twisted server endpoint string
+
+A registered endpoint prefix wins over a host of that name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.abstract import isIPv6Address
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
+from twisted.plugin import getPlugins
+from zope.interface import implementer
+
+from wsproxy.errors import ConfigError
+
+__all__ = ["BACKLOG", "Listen", "listenError", "parseListen"]
+
+BACKLOG = 4096
+"""Connections the kernel holds until we accept them; it cuts this to C{net.core.somaxconn} (listen(2))."""
+
+_HOST_PORT = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<host>[^:\[\]/\s]+)):(?P<port>[0-9]+)")
+_UNESCAPED_COLON = re.compile(r"(?<!\\):")
+
+# these have no types in Twisted
+_serverFromString: Callable[[Any, str], IStreamServerEndpoint] = serverFromString
+_socketFile: Callable[[Any, str, int, int, int], IStreamServerEndpoint] = UNIXServerEndpoint
+_cannotListen: Callable[[str | None, int, OSError], CannotListenError] = CannotListenError
+
+_NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL})
+
+
+@dataclass(frozen=True)
+class Listen:
+    """One C{--listen} value, understood.
+
+    @ivar text: the value, with a socket file's path made absolute.
+    @ivar endpoint: what to listen on.
+    @ivar port: the TCP port asked for (0: the kernel's choice); L{None} where the value names none.
+    @ivar path: the absolute path of a socket file; L{None} for everything else.
+    """
+
+    text: str
+    endpoint: IStreamServerEndpoint
+    port: int | None = None
+    path: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parseListen(reactor: Any, text: str) -> Listen:
+    """
+    Understand one C{--listen} value. Names are not resolved, nor anything bound, before C{endpoint.listen}.
+
+    @raise ConfigError: C{text} is none of the forms above.
+    """
+    prefix, colon, rest = text.partition(":")
+    try:
+        if re.fullmatch("[0-9]+", text):
+            port = _port(text)
+            return Listen(text, _TCPServerEndpoint(reactor, None, port), port)
+        if colon and prefix.lower() == "unix":
+            return _parseUNIX(reactor, rest)
+        if colon and prefix.lower() in _registeredPrefixes():
+            return _parseString(reactor, text)
+        match = _HOST_PORT.fullmatch(text)
+        if match is None:
+            raise ValueError("expected PORT, HOST:PORT, [ADDRESS]:PORT, unix:PATH or an endpoint string")
+        if match["literal"] and not isIPv6Address(match["literal"]):
+            raise ValueError("only an IPv6 address goes in brackets")
+        port = _port(match["port"])
+        return Listen(text, _TCPServerEndpoint(reactor, match["literal"] or match["host"], port), port)
+    except Exception as error:
+        # endpoint parsers, which may be anybody's plugin, complain with whatever exception came up
+        raise _configError(text, " ".join(str(error).split()) or type(error).__name__) from error
+
+
+def listenError(listen: Listen, error: Exception) -> ConfigError:
+    """Why C{listen.endpoint} could not listen, in one line: C{--listen 6080: address already in use}."""
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    reason = getattr(cause, "strerror", None) or str(cause)
+    return _configError(listen.text, reason[:1].lower() + reason[1:])
+
+
+def _configError(text: str, reason: str) -> ConfigError:
+    return ConfigError(f"--listen {text if text.isprintable() else ascii(text)}: {reason}")
+
+
+def _registeredPrefixes() -> set[str]:
+    plugins = getPlugins(IStreamServerEndpointStringParser)
+    return {"tcp", "ssl", *(plugin.prefix.lower() for plugin in plugins)}
+
+
+def _port(digits: str) -> int:
+    port = int(digits)
+    if port > 65535:
+        raise ValueError("a port is at most 65535")
+    return port
+
+
+def _parseUNIX(reactor: Any, rest: str) -> Listen:
+    """C{PATH[:mode=OCTAL][:backlog=N][:lockfile=1]}, as in Twisted's own, with defaults that suit a proxy."""
+    path, *options = _UNESCAPED_COLON.split(rest)
+    path = re.sub(r"\\(.)", r"\1", path.removeprefix("address="))
+    if not path:
+        raise ValueError("expected unix:PATH")
+    path = os.path.abspath(path)
+    given = dict(option.partition("=")[::2] for option in options)
+    mode = int(given.pop("mode", "660"), 8)
+    backlog = int(given.pop("backlog", BACKLOG))
+    lockfile = int(given.pop("lockfile", "0"))
+    if given:
+        raise ValueError(f"a socket file takes mode, backlog and lockfile, not {next(iter(given))!r}")
+    escaped = path.replace("\\", r"\\").replace(":", r"\:")
+    endpoint = _UNIXServerEndpoint(path, _socketFile(reactor, path, backlog, mode, lockfile))
+    return Listen(":".join(["unix", escaped, *options]), endpoint, path=path)
+
+
+def _parseString(reactor: Any, text: str) -> Listen:
+    """An endpoint string for Twisted, whose TCP endpoints take a backlog of 50 unless told otherwise."""
+    prefix, *arguments = _UNESCAPED_COLON.split(text)
+    prefix = prefix.lower()
+    port = None
+    if prefix in ("tcp", "tcp6"):
+        ports = [it.removeprefix("port=") for it in arguments if re.fullmatch("(port=)?[0-9]+", it)]
+        port = _port(ports[0]) if ports else None
+        if all("=" in it and not it.startswith("backlog=") for it in arguments[1:]):
+            arguments.append(f"backlog={BACKLOG}")
+    return Listen(text, _serverFromString(reactor, ":".join([prefix, *arguments])), port)
+
+
+@implementer(IStreamServerEndpoint)
+class _TCPServerEndpoint:
+    """
+    A TCP port on one address, or on all of them through one socket that takes IPv6 and IPv4.
+
+    Twisted's own endpoints leave C{IPV6_V6ONLY} to a sysctl, and report a port that was taken between bind(2)
+    and listen(2) as a bare L{OSError}.
+
+    @param host: an address or a name; L{None} for every address.
+    """
+
+    def __init__(self, reactor: Any, host: str | None, port: int) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        try:
+            listener = self._everywhere() if self._host is None else self._at(self._host)
+        except OSError as error:
+            raise _cannotListen(self._host, self._port, error) from error
+        with listener:
+            # the port takes a duplicate of the descriptor
+            port: IListeningPort = self._reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
+        return port
+
+    def _everywhere(self) -> socket.socket:
+        try:
+            return _listening(socket.AF_INET6, ("::", self._port), v6only=False)
+        except OSError as error:
+            # a port that is held on the IPv4 side alone is EADDRINUSE, and not shared
+            if error.errno not in _NO_IPV6:
+                raise
+            return _listening(socket.AF_INET, ("0.0.0.0", self._port))
+
+    def _at(self, host: str) -> socket.socket:
+        # Blocking, because a privileged port is bound before the reactor runs. Of several addresses, IPv4.
+        found = socket.getaddrinfo(host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        return _listening(family, address)
+
+
+def _listening(family: int, address: Any, v6only: bool = True) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+@implementer(IStreamServerEndpoint)
+class _UNIXServerEndpoint:
+    """
+    A socket file, which replaces one that a dead process left behind.
+
+    Whether it is dead is asked of the socket. Twisted's lock file goes by the process id in it, which in a
+    container is the same one after every restart.
+    """
+
+    def __init__(self, path: str, endpoint: IStreamServerEndpoint) -> None:
+        self._path = path
+        self._endpoint = endpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        if _isStale(self._path):
+            with suppress(OSError):  # bind(2) has the last word
+                os.unlink(self._path)
+        return self._endpoint.listen(protocolFactory)
+
+
+def _isStale(path: str) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False  # connect(2) would say ECONNREFUSED of an ordinary file, too
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            probe.connect(path)
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False  # there is none, or it is busy, or not for us to tell
+    return False

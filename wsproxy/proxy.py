@@ -1,0 +1,169 @@
+"""A proxy as a service: it listens, says so, and ends in good order."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsproxy.access.peer import printable
+from wsproxy.config import Config
+from wsproxy.escape import escape
+from wsproxy.factory import WebSockifyFactory
+from wsproxy.frontend.tls import ServerTLS
+from wsproxy.interfaces import IStatusStop
+from wsproxy.lifetime import Lifetime
+from wsproxy.listen import Listen, listenError, parseListen
+from wsproxy.tunnel.recorder import Recordings
+
+__all__ = ["Proxy"]
+
+RESERVED_DESCRIPTORS = 64
+"""Descriptors left aside for files, logs and name servers when the capacity is told."""
+
+LAST_WORDS = 5.0
+"""Seconds that clients are given to take what a program wrote before it ended, and the proxy with it."""
+
+
+class Proxy(MultiService):
+    """Listens, and ends in good order.
+
+    @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        factory: WebSockifyFactory,
+        tls: ServerTLS | None,
+        recordings: Recordings | None,
+        stopper: IStatusStop,
+    ) -> None:
+        super().__init__()
+        self.started: Deferred[None] = Deferred()
+        self._config = config
+        self._reactor = reactor
+        self._factory = factory
+        self._tls = tls
+        self._stopper = stopper
+        self._recordings = recordings
+        self._listens = [parseListen(reactor, text) for text in config.listen]
+        self._ports: list[IListeningPort] = []
+        self._stopping: list[Deferred[None]] = []
+        self._fronts: set[str] | None = set()
+        self._lifetime = Lifetime(
+            reactor, config, factory.sessions, self._stopListening, partial(stopper.stop, 0)
+        )
+
+    def privilegedStartService(self) -> None:
+        """Bind, while the process may still bind anything."""
+        super().privilegedStartService()
+        bound = gatherResults([self._listen(listen) for listen in self._listens], consumeErrors=True)
+        bound.addCallbacks(self._bound, self._unbound)
+
+    def _listen(self, listen: Listen) -> Deferred[None]:
+        def failed(failure: Failure) -> None:
+            raise listenError(listen, cast(Exception, failure.value))
+
+        listening: Deferred[IListeningPort] = listen.endpoint.listen(self._factory)
+        return listening.addCallbacks(self._ports.append, failed)
+
+    def front(self, text: str) -> None:
+        """Listen at this C{--listen} value as well, which a wrapped program has asked for; once, and as long as any."""
+        if self._fronts is None or text in self._fronts:
+            return
+        self._fronts.add(text)
+        listening = self._listen(parseListen(self._reactor, text))
+        listening.addCallback(lambda _: self._announce(self._ports[-1]))
+        listening.addErrback(lambda failure: self._log.error("{error}", error=failure.getErrorMessage()))
+
+    def _bound(self, _: object) -> None:
+        for port in self._ports:
+            self._announce(port)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._log.info(
+            "Room for {sessions} sessions ({limit} descriptors)",
+            sessions=max(0, limit - RESERVED_DESCRIPTORS) // 2,
+            limit=limit,
+        )
+        self._lifetime.start()
+        self.started.callback(None)
+
+    def _unbound(self, failure: Failure) -> None:
+        self._stopListening()
+        self.started.errback(cast(FirstError, failure.value).subFailure)
+
+    def _announce(self, port: IListeningPort) -> None:
+        config = self._config
+        scheme = "http" if config.tls is None else "https" if config.tlsOnly else "http and https"
+        self._log.info(
+            "Listening on {host} ({scheme}), leading to {target}",
+            host=printable(port.getHost()),
+            scheme=scheme,
+            target=config.target if config.target is not None else escape(config.program[0]),
+        )
+        number = getattr(port.getHost(), "port", None)
+        if number is not None and (config.web is not None or config.pages):
+            self._log.info(
+                "Open {scheme}://localhost:{port}/", scheme="http" if not config.tlsOnly else "https", port=number
+            )
+
+    def _stopListening(self) -> Deferred[Any]:
+        """@return: fires when no listener is left, including those that were stopped before."""
+        ports, self._ports, self._fronts = self._ports, [], None
+        self._stopping += [Deferred.fromCoroutine(_stopped(port)) for port in ports]
+        return DeferredList(self._stopping)
+
+    def drain(self) -> Deferred[None]:
+        """
+        Take no more clients; after C{--drain} seconds close those that are here.
+
+        @return: fires when the last session is gone.
+        """
+        self._lifetime.cancel()
+        self._stopListening()
+        self._factory.abortIdle()
+        sessions = self._factory.sessions
+        sessions.refuseNew("Server going down")
+        idle = sessions.whenIdle()
+        if self._config.drain:
+            idle.addTimeout(self._config.drain, self._reactor)
+            return idle.addErrback(lambda _: self._factory.closeAll())
+        return self._factory.closeAll()
+
+    def end(self, status: int) -> None:
+        """The wrapped program has ended, and so does the proxy when clients have taken what the program said last."""
+        self._lifetime.cancel()
+        self._stopListening()
+        sessions = self._factory.sessions
+        sessions.refuseNew("Program ended")
+        idle = sessions.whenIdle().addTimeout(LAST_WORDS, self._reactor)
+        idle.addErrback(lambda _: None).addCallback(lambda _: self._stopper.stop(status))
+
+    def stopService(self) -> Deferred[None]:
+        self._lifetime.cancel()
+        # the sessions first: a wrapped program that is told to end closes its side of them
+        ending = gatherResults([self._stopListening(), self._factory.closeAll(), super().stopService()])
+        return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.whenIdle())
+
+    def reload(self) -> None:
+        """Look at the certificate files now."""
+        if self._tls is not None:
+            self._tls.reload()
+
+
+async def _stopped(port: IListeningPort) -> None:
+    with suppress(OSError):  # a socket file may have been deleted by somebody else
+        stopping = port.stopListening()
+        if stopping is not None:
+            await stopping

@@ -1,0 +1,69 @@
+"""Where C{twistd websockify} comes in: options, the proxy they describe, and the process it has to itself.
+
+An embedder starts below this module, at L{wsproxy.factory}: no signals, limits or exit statuses there.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import suppress
+from typing import Any, cast
+
+from twisted.application.service import IService, MultiService
+from twisted.python.failure import Failure
+
+from .errors import ConfigError
+from .exit import Exit, complaint, tellInOneLine
+from .options import Options
+from .proxy import Proxy
+from .service import makeProxy
+
+__all__ = ["Options", "ProcessService", "makeService"]
+
+
+def makeService(options: Options) -> IService:
+    """
+    @raise SystemExit: with one line for stderr. Raised later, it would leave the shell that starts a daemon
+        waiting for ever.
+    """
+    from twisted.internet import reactor  # late: twistd --reactor chooses which one
+
+    pidfile = None if options.parent is None else options.parent.get("pidfile")
+    stopper = Exit(cast(Any, reactor), pidfile)
+    sys.excepthook = tellInOneLine
+    try:
+        return ProcessService(makeProxy(options.config, reactor, stopper), stopper)
+    except ConfigError as error:
+        raise SystemExit(complaint(error)) from None
+
+
+class ProcessService(MultiService):
+    """A proxy that is the purpose of its process."""
+
+    def __init__(self, proxy: Proxy, stopper: Exit) -> None:
+        super().__init__()
+        self._proxy = proxy
+        self._stopper = stopper
+        proxy.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """
+        @raise ConfigError: a listener cannot be bound. From here it reaches the shell that started a daemon.
+        """
+        self._stopper.obeySignals(self._proxy)
+        raiseDescriptorLimit()
+        super().privilegedStartService()
+        started = self._proxy.started
+        if started.called and isinstance(started.result, Failure):
+            failure = started.result
+            started.addErrback(lambda _: None)
+            failure.raiseException()
+        started.addErrback(self._stopper.fail)
+
+
+def raiseDescriptorLimit() -> None:
+    """A session takes two descriptors; the usual soft limit of 1,024 is there for users of select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS reports a hard limit that it does not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
