@@ -1,0 +1,202 @@
+"""What is handed to others: the sdist, the wheel, and C{twistd websockify} once one of them is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+from tests.components import require, requireComponent
+from wsproxy import __version__
+
+from .twistd import ROOT, TWISTD, start
+
+UNTRACKED = shutil.ignore_patterns(
+    ".git",
+    ".venv",
+    ".build",
+    "_trial_temp*",
+    "build",
+    "dist",
+    "*.egg-info",
+    "node_modules",
+    "vendor",
+    "__pycache__",
+    "*.so",
+    ".*cache",
+)
+
+
+@dataclass(frozen=True)
+class Build:
+    """A copy of the project, what C{python -m build} said there, and the wheel it made."""
+
+    source: Path
+    output: str
+
+    @property
+    def wheel(self) -> Path:
+        [wheel] = (self.source / "dist").glob("*.whl")
+        return wheel
+
+    def names(self) -> set[str]:
+        """What the wheel contains."""
+        return set(zipfile.ZipFile(self.wheel).namelist())
+
+
+def hasBuildTools() -> bool:
+    if importlib.util.find_spec("build") is None:
+        return False
+    return int(importlib.metadata.version("setuptools").split(".")[0]) >= 77
+
+
+@cache
+def built(tools: str) -> Build:
+    """Tests share what takes seconds to make. C{tools} is what precedes the names of the C compiler and npm."""
+    source = Path(tempfile.mkdtemp(dir=".")).absolute() / "source"
+    shutil.copytree(ROOT, source, ignore=UNTRACKED)
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation"],
+        cwd=source,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "CC": f"{tools}cc", "NPM": f"{tools}npm"},
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode:
+        raise AssertionError(done.stdout)
+    return Build(source, done.stdout)
+
+
+class PackagingTests(TestCase):
+    """The files, built as they are for a release."""
+
+    def build(self, tools: str = "") -> Build:
+        require("build, setuptools >= 77", hasBuildTools)
+        return built(tools)
+
+    def freshEnvironment(self) -> str:
+        """The interpreter of an environment that has what the project depends on, and not the project."""
+        folder = Path(self.mktemp()).absolute()
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        [packages] = folder.glob("lib/python*/site-packages")
+        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        return str(folder / "bin/python")
+
+    def install(self, python: str, *what: str) -> None:
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index"]
+        subprocess.run([*pip, "--no-build-isolation", *what], check=True)
+
+    async def assertWorks(self, python: str) -> None:
+        """In a folder that has nothing to do with it, twistd knows the command, and it starts and stops."""
+        version = await start(self, [python, TWISTD, "websockify", "--version"], PYTHONPATH="").end()
+        self.assertEqual((version.status, version.out), (0, f"wsproxy {__version__}\n"), version)
+        command = [python, TWISTD, "-n", "websockify", "--listen", "127.0.0.1:0", "--target", "demo:"]
+        twistd = start(self, command, PYTHONPATH="")
+        await twistd.line(" starting on ")
+        self.assertEqual((await twistd.stop()).status, 0)
+
+    def test_clean(self) -> None:
+        """Building them gives no warning."""
+        said = self.build().output.splitlines()
+        self.assertEqual([line for line in said if "warn" in line.lower() or "deprecat" in line.lower()], [])
+
+    def test_sdist(self) -> None:
+        """The sdist has every file of the project, so that others can test and package it."""
+        git = requireComponent("git")
+        require("the project's git repository", (ROOT / ".git").exists)
+        listing = subprocess.run([git, "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True)
+        tracked = {
+            name for name in listing.stdout.splitlines() if not name.startswith((".git", "benchmarks/"))
+        }
+        [sdist] = (self.build().source / "dist").glob("*.tar.gz")
+        with tarfile.open(sdist) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+        self.assertEqual(tracked - names, set())
+        self.assertEqual([name for name in names if name.endswith((".pyc", ".so", ".o"))], [])
+
+    def test_wheel(self) -> None:
+        """The wheel has each module, page and declaration, and leaves Twisted's own packages alone."""
+        build = self.build()
+        files = [path for path in build.source.glob("wsproxy/**/*") if path.is_file()]
+        self.assertEqual({str(path.relative_to(build.source)) for path in files} - build.names(), set())
+        ofTwisted = {name for name in build.names() if name.startswith("twisted/")}
+        self.assertEqual(ofTwisted, {"twisted/plugins/websockify_plugin.py"})
+        self.assertIn(f"wsproxy-{__version__}.dist-info/licenses/LICENSE", build.names())
+
+    def test_rebind(self) -> None:
+        """The wheel has the built library and its source, and is for this platform and any Python 3."""
+        requireComponent("cc")
+        require("rebind", (ROOT / "rebind/rebind.c").exists)
+        build = self.build()
+        wanted = {"wsproxy/process/rebind.so", "wsproxy/process/rebind/rebind.c"}
+        self.assertEqual(wanted - build.names(), set())
+        self.assertIn("-py3-none-linux_", build.wheel.name)
+
+    def test_npmPackages(self) -> None:
+        """The wheel has the npm packages that the pages use, with their licences; the sdist has none of them."""
+        requireComponent("npm")
+        build = self.build()
+        parts = {
+            "@xterm/xterm": {"lib/xterm.mjs", "css/xterm.css", "LICENSE"},
+            "@xterm/addon-fit": {"lib/addon-fit.mjs", "LICENSE"},
+            "@novnc/novnc": {"core/rfb.js", "LICENSE.txt", "docs/LICENSE.MPL-2.0", "vendor/pako/LICENSE"},
+        }
+        wanted = {f"wsproxy/static/vendor/{package}/{name}" for package in parts for name in parts[package]}
+        self.assertEqual(wanted - build.names(), set(), build.output)
+        [sdist] = (build.source / "dist").glob("*.tar.gz")
+        with tarfile.open(sdist) as archive:
+            self.assertEqual([name for name in archive.getnames() if "static/vendor" in name], [])
+
+    def test_lock(self) -> None:
+        """Each npm package has one version and a digest, and comes from whatever registry its user has."""
+        lock = json.loads((ROOT / "wsproxy/static/package-lock.json").read_text())
+        packages = [entry for name, entry in lock["packages"].items() if name]
+        self.assertTrue(packages)
+        for entry in packages:
+            self.assertNotIn("resolved", entry)
+            self.assertTrue(entry["integrity"].startswith("sha512-"))
+
+    async def test_bare(self) -> None:
+        """Without a C compiler and npm, one line each says so; the wheel is pure, and works."""
+        require("rebind", (ROOT / "rebind/rebind.c").exists)
+        build = self.build("no-such-")
+        said = [line for line in build.output.splitlines() if "no-such-" in line]
+        self.assertEqual(len(said), 2, build.output)
+        self.assertFalse([name for name in build.names() if "vendor" in name])
+        self.assertIn("-py3-none-any", build.wheel.name)
+        python = self.freshEnvironment()
+        self.install(python, str(build.wheel))
+        await self.assertWorks(python)
+
+    async def test_install(self) -> None:
+        """Installing the wheel gives C{twistd websockify}."""
+        python = self.freshEnvironment()
+        self.install(python, str(self.build().wheel))
+        await self.assertWorks(python)
+
+    async def test_installEditable(self) -> None:
+        """So does installing the checkout as it is edited."""
+        python = self.freshEnvironment()
+        self.install(python, "-e", str(self.build().source))
+        await self.assertWorks(python)
+
+    async def test_checkout(self) -> None:
+        """So does naming the checkout in PYTHONPATH."""
+        checkout = str(self.build().source)
+        version = await start(self, [TWISTD, "websockify", "--version"], PYTHONPATH=checkout).end()
+        self.assertEqual(version.out, f"wsproxy {__version__}\n")

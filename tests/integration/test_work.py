@@ -1,0 +1,173 @@
+"""
+How much the proxy does for what it is asked: function calls and system calls, which are the same on every machine
+where times are not.
+
+The limits are a quarter above what was counted when they were set; where the kernel decides how bytes arrive, above
+the most that was seen. A change that goes over one has made the proxy slower, or has to say why it is worth it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+import wsproxy
+from wsproxy.factory import WebSockifyFactory
+from wsproxy.interfaces import Target
+from wsproxy.service import FixedResolver
+
+from .client import frame
+
+reactor: Any = _reactor
+
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://localhost\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: binary\r\n\r\n"
+)
+
+
+OWN = os.path.dirname(wsproxy.__file__) + os.sep
+
+
+class Work:
+    """
+    Counts what a thread does while this is its profiler.
+
+    @ivar calls: of functions written in Python, of whatever library.
+    @ivar own: those of them that are the proxy's own.
+    @ivar builtins: calls of functions written in C.
+    @ivar system: those of them that are system calls on sockets and epoll sets.
+    """
+
+    def __init__(self) -> None:
+        self.calls = self.own = self.builtins = self.system = 0
+
+    def note(self, frame: FrameType, event: str, function: Any) -> None:
+        """See L{sys.setprofile}."""
+        if event == "call":
+            self.calls += 1
+            self.own += frame.f_code.co_filename.startswith(OWN)
+        elif event == "c_call":
+            self.builtins += 1
+            if isinstance(getattr(function, "__self__", None), (socket.SocketType, select.epoll)):
+                self.system += function.__name__ != "fileno"
+
+
+class WorkTests(TestCase):
+    """The proxy has the reactor's thread to itself; client and target are sockets in another."""
+
+    async def setUp(self) -> None:
+        self.target = socket.create_server(("127.0.0.1", 0))
+        self.target.settimeout(20)
+        self.addCleanup(self.target.close)
+        text = "{}:{}".format(*self.target.getsockname())
+        self.factory = WebSockifyFactory(reactor, resolver=FixedResolver(Target(text)))
+        listening = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self.factory)
+        self.addCleanup(listening.stopListening)
+        self.addCleanup(self.factory.closeAll)
+        self.port = listening.getHost().port
+
+    @contextmanager
+    def session(self) -> Iterator[tuple[socket.socket, socket.socket]]:
+        """A client's socket behind its upgrade, and its target's."""
+        with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+            client.sendall(REQUEST)
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n"):
+                answer += client.recv(1)
+            target, _ = self.target.accept()
+            with target:
+                target.settimeout(20)
+                yield client, target
+
+    async def work(self, script: Callable[[], None]) -> Work:
+        """What the proxy does meanwhile. The first time is not counted: code is loaded and imported then."""
+        await deferToThread(script)
+        work = Work()
+        sys.setprofile(work.note)
+        try:
+            await deferToThread(script)
+        finally:
+            sys.setprofile(None)
+        return work
+
+    async def test_connection(self) -> None:
+        """From accept to close with one byte there and back, a connection costs so many calls."""
+
+        def connect() -> None:
+            for _ in range(20):
+                with self.session() as (client, target):
+                    client.sendall(frame(b"?"))
+                    target.sendall(_exactly(target, 1))
+                    _exactly(client, 3)
+
+        work = await self.work(connect)
+        self.assertLess(work.calls / 20, 1500)  # 1,215; 240 of them ours
+        self.assertLess(work.own / 20, 300)
+        self.assertLess(work.system / 20, 80)  # 63
+
+    async def test_pingPong(self) -> None:
+        """A small message and its answer cost two reads, two writes, and what it takes to hear of them."""
+
+        def converse() -> None:
+            with self.session() as (client, target):
+                for _ in range(200):
+                    client.sendall(frame(b"?" * 64))
+                    target.sendall(_exactly(target, 64))
+                    _exactly(client, 66)
+
+        work = await self.work(converse)
+        self.assertLess(work.own / 200, 20)  # 11, and 17 when each has to be waited for
+        self.assertLess(work.system / 200, 12)  # 6, and 10
+
+    async def test_smallMessages(self) -> None:
+        """Small messages that come together are decoded in one loop and leave together."""
+        burst = b"".join(frame(b"!" * 64) for _ in range(1000))
+
+        def flood() -> None:
+            with self.session() as (client, target):
+                for _ in range(20):
+                    client.sendall(burst)
+                    _exactly(target, 64000)
+
+        work = await self.work(flood)
+        self.assertLess(work.builtins / 20000, 5)  # 4.2: one to take the header apart, one to unmask, one to keep
+        self.assertLess(work.own / 20000, 0.05)  # 0.02
+        self.assertLess(work.system / 20, 16)  # 8, by how the kernel hands them over
+
+    async def test_bulk(self) -> None:
+        """Much data goes through in large pieces."""
+        data = bytes(16 << 20)
+
+        def pour() -> None:
+            with self.session() as (client, target), ThreadPoolExecutor(1) as thread:
+                sent = thread.submit(target.sendall, data)
+                _exactly(client, len(data))
+                sent.result()
+
+        work = await self.work(pour)
+        self.assertLess(work.own / 16, 90)  # 58 for each MiB
+        self.assertLess(work.system / 16, 50)  # 30
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    """The next so many bytes."""
+    data = bytearray()
+    while len(data) < size:
+        part = connection.recv(min(size - len(data), 1 << 20))
+        assert part, "closed"
+        data += part
+    return bytes(data)
