@@ -1,0 +1,1 @@
+"""How fast the proxy is beside others, measured on one machine in one run. See README.rst."""

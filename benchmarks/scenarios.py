@@ -1,0 +1,104 @@
+"""What is measured: the load that is put on each proxy, and the figures that are taken of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["SCENARIOS", "Figure", "Sample", "Scenario"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round of one proxy. Times are in seconds, memory in bytes.
+
+    @ivar units: of work done, as the load generator counts them.
+    @ivar processor: processor time of the proxy and all its processes.
+    @ivar memory: in use by the proxy, beyond what it used before the first client; of idle scenarios only.
+    """
+
+    clients: int
+    seconds: float
+    units: int = 0
+    processor: float = 0.0
+    p99: float = 0.0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number to compare proxies by."""
+
+    unit: str
+    of: Callable[[Sample], float]
+    lessIsBetter: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    @ivar load: what the load generator is told: scenario, and size and rate of messages.
+    @ivar target: the server behind the proxy.
+    @ivar beside: a second load, by one client, for as long as the first lasts.
+    @ivar secure: over TLS.
+    @ivar framed: counted in messages that mean nothing to a proxy which relays TCP.
+    @ivar options: for ours alone, which then runs alone: others have no such thing.
+    @ivar atLeast: seconds of a round, where less would tell nothing.
+    """
+
+    name: str
+    load: str
+    clients: int
+    figures: tuple[Figure, ...]
+    sizes: tuple[int, ...] = ()
+    target: str = "echo"
+    beside: tuple[str, int] | None = None
+    secure: bool = False
+    framed: bool = False
+    options: tuple[str, ...] = ()
+    atLeast: float = 0.0
+
+
+def _perProcessor(sample: Sample) -> float:
+    return sample.units / max(sample.processor, 0.001)
+
+
+_megabytes = (
+    Figure("MB/s", lambda sample: sample.units / sample.seconds / 1e6),
+    Figure("MB/CPU-s", lambda sample: _perProcessor(sample) / 1e6),
+)
+_smallMessages = (
+    Figure("messages/s", lambda sample: sample.units / 64 / sample.seconds),
+    Figure("messages/CPU-s", lambda sample: _perProcessor(sample) / 64),
+)
+_p99 = Figure("p99, ms", lambda sample: sample.p99 * 1e3, lessIsBetter=True)
+_trips = (
+    Figure("messages/s", lambda sample: sample.units / sample.seconds),
+    Figure("messages/CPU-s", _perProcessor),
+    _p99,
+)
+_connections = (
+    Figure("connections/s", lambda sample: sample.units / sample.seconds),
+    Figure("connections/CPU-s", _perProcessor),
+)
+_memory = Figure("KB/session", lambda sample: sample.memory / sample.clients / 1e3, lessIsBetter=True)
+_busy = Figure("CPU %", lambda sample: sample.processor / sample.seconds * 100, lessIsBetter=True)
+
+SCENARIOS = (
+    Scenario("down", "down", 1, _megabytes, target="source"),
+    Scenario("up, 64 KiB", "up", 1, _megabytes, (65536,), target="sink"),
+    Scenario("up, 4 KiB", "up", 1, _megabytes, (4096,), target="sink"),
+    Scenario("up, 64 B", "up", 1, _smallMessages, (64,), target="sink", framed=True),
+    Scenario("ping-pong x 50", "echo", 50, _trips, (64,)),
+    Scenario("connections", "connect", 16, _connections),
+    Scenario("idle x 400", "idle", 400, (_memory,)),
+    Scenario("idle x 9000, heartbeat", "idle", 9000, (_memory, _busy), options=("--heartbeat", "10"), atLeast=10.0),
+    Scenario("interactive x 100", "echo", 100, (_p99,), (64, 20)),
+    Scenario("interactive x 100, bulk", "echo", 100, (_p99,), (64, 20), beside=("up", 65536)),
+    Scenario("wss down", "down", 1, _megabytes, target="source", secure=True),
+    Scenario("wss up, 32 KiB", "up", 1, _megabytes, (32768,), target="sink", secure=True),
+    Scenario("wss ping-pong x 50", "echo", 50, _trips, (64,), secure=True),
+    Scenario("wss connections", "connect", 16, _connections, secure=True),
+    Scenario("wss idle x 400", "idle", 400, (_memory,), secure=True),
+)
+"""In the order of the table."""
