@@ -6,6 +6,7 @@ import atexit
 import io
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -200,6 +201,32 @@ class SignalTests(ExitTestCase):
         self.assertEqual(
             getattr(signal.getsignal(signal.SIGTERM), "__qualname__", None), getattr(ours, "__qualname__", "")
         )
+
+    def test_whileTheReactorStarts(self) -> None:
+        """A signal that arrives right after the reactor has put its own handler there is obeyed by ours."""
+        script = (
+            "import os, signal\n"
+            "from twisted.internet import reactor\n"
+            "from twisted.internet.defer import succeed\n"
+            "from wsproxy.exit import Exit\n"
+            "class Proxy:\n"
+            "    def drain(self):\n"
+            "        print('drained')\n"
+            "        return succeed(None)\n"
+            "Exit(reactor).obeySignals(Proxy())\n"
+            "reactor.addSystemEventTrigger('during', 'startup', os.kill, os.getpid(), signal.SIGTERM)\n"
+            "reactor.run()\n"
+            "print(reactor._exitSignal)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=Path(__file__).parents[1],
+            check=False,
+            text=True,
+            capture_output=True,
+            timeout=30,
+        )
+        self.assertEqual((done.stdout, done.returncode), ("drained\nNone\n", 0), done.stderr)
 
     def test_ignoredInterrupt(self) -> None:
         """A SIGINT that the parent had ignored, as a shell does for a background job, stays ignored."""

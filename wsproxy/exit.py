@@ -28,6 +28,8 @@ __all__ = ["Exit", "Stoppable", "complaint", "tellInOneLine"]
 
 _log = Logger()
 
+_OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def complaint(error: object) -> str:
     """What stderr shows for C{error}: one line, whatever the operator's words contain."""
@@ -79,8 +81,15 @@ class Exit:
 
     def obeySignals(self, proxy: Stoppable) -> None:
         """From now on, though what a signal asks for waits for the reactor to run."""
+
+        def resume() -> None:
+            self._installHandlers(proxy)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)
+
         self._installHandlers(proxy)
-        self._reactor.callWhenRunning(self._installHandlers, proxy)  # it has put its own there as it started
+        # Starting, the reactor puts its own handlers there. No signal may arrive before these are back.
+        self._reactor.addSystemEventTrigger("before", "startup", signal.pthread_sigmask, signal.SIG_BLOCK, _OBEYED)
+        self._reactor.callWhenRunning(resume)
 
     def _installHandlers(self, proxy: Stoppable) -> None:
         def end(number: int, frame: FrameType | None) -> None:
