@@ -17,6 +17,7 @@ from wsproxy.tunnel.backlog import MEMORY, Backlog
 from wsproxy.tunnel.recorder import LAG, REST, Recorder, Recordings
 from wsproxy.tunnel.recording import END, ENTRY_LIMIT, HEAD, Entry, RecordingReader
 from wsproxy.tunnel.recordingfile import RecordingFile, RecordingFiles
+from wsproxy.tunnel.spool import Blocks, Spool
 from wsproxy.tunnel.tap import Watched
 
 
@@ -185,15 +186,15 @@ class PaceTests(RecordingTestCase):
     def test_fast(self) -> None:
         """A session that is faster than writing goes first; as soon as it pauses, writing has all the time."""
         recorder = self.record(self.recordings)
-        self.receive(recorder, 50 * ENTRY_LIMIT)
+        self.receive(recorder, 200 * ENTRY_LIMIT)
         self.clock.advance(LAG)
         self.assertEqual(self.next(), REST * 0.001)
-        self.receive(recorder, 50 * ENTRY_LIMIT)
+        self.receive(recorder, 200 * ENTRY_LIMIT)
         self.clock.advance(self.next())
         self.assertEqual(self.next(), REST * 0.001)
         self.clock.advance(self.next())
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(len(self.slow.writes), 100)
+        self.assertEqual(len(self.slow.writes), 400)
 
     def test_slow(self) -> None:
         """With a session at less than half the speed of writing, writing does not rest."""
@@ -426,7 +427,7 @@ class BacklogTests(SynchronousTestCase):
     def test_order(self) -> None:
         """What goes in comes out, in order, over memory and spool and back, and the spool shrinks again."""
         path = self.mktemp()
-        backlog = Backlog(lambda: FileIO(path, "x+"))
+        backlog = Backlog(lambda: Spool(FileIO(path, "x+"), Blocks()))
         expected: list[Entry] = []
         taken: list[Entry] = []
         for number in range(200):
@@ -449,9 +450,9 @@ class BacklogTests(SynchronousTestCase):
         """However small the pieces, memory is bounded, and what fits in there needs no disk."""
         opened: list[FileIO] = []
 
-        def openSpool() -> FileIO:
+        def openSpool() -> Spool:
             opened.append(FileIO(self.mktemp(), "x+"))
-            return opened[0]
+            return Spool(opened[0], Blocks())
 
         backlog = Backlog(openSpool)
         for _ in range(1000):

@@ -10,14 +10,12 @@ The spool goes with the process: what a crash leaves in it is lost.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from io import FileIO
 from struct import Struct
 
 from wsproxy.tunnel.end import Buffer
+from wsproxy.tunnel.spool import Spool
 
 __all__ = ["MEMORY", "Backlog"]
 
@@ -41,16 +39,15 @@ class Backlog:
     @ivar size: bytes of data in here.
     """
 
-    def __init__(self, openSpool: Callable[[], FileIO]) -> None:
+    def __init__(self, openSpool: Callable[[], Spool]) -> None:
         self.size = 0
         self._openSpool = openSpool
         self._memory: deque[_Entry] = deque()
         self._occupied = 0
-        self._spool: FileIO | None = None
-        self._written = self._read = 0
+        self._spool: Spool | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._memory) or self._read < self._written
+        return bool(self._memory) or bool(self._spool)
 
     def add(self, fromClient: bool, milliseconds: int, pieces: Sequence[Buffer]) -> None:
         """
@@ -60,7 +57,7 @@ class Backlog:
         """
         size = sum(map(len, pieces))
         occupied = self._occupied + size + len(pieces) * _OVERHEAD
-        if self._read == self._written and occupied <= MEMORY:
+        if not self._spool and occupied <= MEMORY:
             for piece in pieces:
                 self._memory.append((fromClient, milliseconds, bytes(piece)))
             self._occupied = occupied
@@ -70,10 +67,7 @@ class Backlog:
             vector: list[Buffer] = []
             for piece in pieces:
                 vector += (_HEADER.pack(fromClient, milliseconds, len(piece)), piece)
-            spooled = size + len(pieces) * _HEADER.size
-            if os.writev(self._spool.fileno(), vector) != spooled:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._written += spooled
+            self._spool.write(vector)
         self.size += size
 
     def take(self) -> _Entry:
@@ -87,20 +81,14 @@ class Backlog:
             self._occupied -= len(entry[2]) + _OVERHEAD
         else:
             assert self._spool is not None
-            spool = self._spool.fileno()
-            fromClient, milliseconds, size = _HEADER.unpack(os.pread(spool, _HEADER.size, self._read))
-            entry = (fromClient, milliseconds, os.pread(spool, size, self._read + _HEADER.size))
-            self._read += _HEADER.size + size
-            if self._read == self._written:
-                os.ftruncate(spool, 0)
-                os.lseek(spool, 0, os.SEEK_SET)
-                self._read = self._written = 0
+            fromClient, milliseconds, size = _HEADER.unpack(self._spool.read(_HEADER.size))
+            entry = (fromClient, milliseconds, self._spool.read(size))
         self.size -= len(entry[2])
         return entry
 
     def close(self) -> None:
         """Drop what is in here."""
         self._memory.clear()
-        self._read = self._written = self.size = 0
+        self.size = 0
         if self._spool is not None:
             self._spool.close()

@@ -24,6 +24,7 @@ from wsproxy.tunnel.backlog import Backlog
 from wsproxy.tunnel.end import Buffer
 from wsproxy.tunnel.recording import END, ENTRY_LIMIT, encodeEntry
 from wsproxy.tunnel.recordingfile import RecordingFile, RecordingFiles
+from wsproxy.tunnel.spool import Blocks, Spool
 from wsproxy.tunnel.tap import Watched
 
 __all__ = ["LAG", "Recorder", "Recordings"]
@@ -31,7 +32,7 @@ __all__ = ["LAG", "Recorder", "Recordings"]
 LAG = 0.02
 """Seconds before what came is written: a quiet session's small pieces are written together."""
 
-REST = 20
+REST = 100
 """How much longer than writing a piece took the rest after it is, while sessions are faster than that."""
 
 LONGEST_REST = 0.1
@@ -65,7 +66,7 @@ class Recordings:
         self, clock: IReactorTime, files: RecordingFiles, *, maxSize: int = 0, required: bool = False
     ) -> None:
         self.clock = clock
-        self.spool = files.spool
+        self._blocks = Blocks()
         self.maxSize = maxSize
         self._files = files
         self._required = required
@@ -85,6 +86,14 @@ class Recordings:
         recorder = Recorder(self, session, file)
         self._open.add(recorder)
         return recorder
+
+    def spool(self) -> Spool:
+        """
+        For a backlog.
+
+        @raise OSError: there can be no file for it.
+        """
+        return Spool(self._files.spool(), self._blocks)
 
     def whenIdle(self) -> Deferred[None]:
         """Fires when every recording has its end."""
@@ -129,6 +138,7 @@ class Recordings:
         except OSError as error:
             self._log.warn("removing old recordings: {error}", error=error)
         if not self._open:
+            self._blocks.rest()
             waiting, self._idle = self._idle, []
             for deferred in waiting:
                 deferred.callback(None)
