@@ -8,7 +8,6 @@ import resource
 import signal
 from collections.abc import Callable
 from io import FileIO
-from threading import active_count
 from threading import enumerate as threads
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -83,16 +82,15 @@ class OrderTests(SpoolTestCase):
 
     def test_thread(self) -> None:
         """So it is with a real thread, which goes when it is let go."""
-        before = active_count()
+        before = set(threads())
         blocks = Blocks()
         spool = self.spool(blocks)
         self.assertFaithful(spool, lambda: None)
-        self.assertEqual(active_count(), before + 1)
-        [thread] = [each for each in threads() if each.name == "spool"]
+        [thread] = set(threads()) - before
         spool.close()
         blocks.rest()
         thread.join(30)
-        self.assertEqual((active_count(), self.file.closed), (before, True))
+        self.assertEqual((thread.is_alive(), self.file.closed), (False, True))
 
     def test_ordinary(self) -> None:
         """Where a file cannot be written directly, it is written at once."""

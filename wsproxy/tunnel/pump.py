@@ -2,7 +2,7 @@
 
 A transport copies what it writes, waits for the reactor to say that it may write it, and reads 64 KiB at a time. The
 pump reads into one buffer that all ends share, tries to send at once, and queues only what the kernel refuses; while
-anything is queued the other side is not read. Measured: 2.0 GB/s downstream where transports move 1.0.
+anything is queued the other side is not read. Measured: 1.9 GB/s downstream where transports move 1.0.
 
 All pumped sockets live in one private epoll set, which is itself a single reader of the reactor, so that a busy
 proxy needs one C{epoll_wait} for many sockets: 82 k messages per CPU-second over 50 connections, against 55 k with one
@@ -17,6 +17,7 @@ import select
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 
 from twisted.internet.interfaces import INegotiated, IReactorFDSet, IReadDescriptor
 from twisted.internet.tcp import Connection
@@ -29,11 +30,14 @@ from wsproxy.tunnel.transport import TransportEnd, unsent
 
 __all__ = ["Pump", "SocketEnd"]
 
-BUFFER = 128 * 1024
-"""Bytes read at a time. What one end cannot send is at most this much, twice for a session: 256 KiB."""
+BUFFER = 192 * 1024
+"""Bytes read at a time. Downstream, by 128, 192 and 256 KiB: 1.6, 1.9 and 2.2 GB/s."""
 
-ROUNDS = 16
-"""How often the private set is polled before the reactor has its turn."""
+LESS = 64 * 1024
+"""And by an end that is congested itself. What both ends queue is thus at most 256 KiB."""
+
+TURN = 0.005
+"""Seconds for which the private set is polled again while there is anything in it, before the reactor has its turn."""
 
 _SMALL = 4096
 _VECTOR = 64
@@ -96,7 +100,8 @@ class Pump:
 
     def doRead(self) -> None:
         poll, ends = self._epoll.poll, self._ends
-        for _ in range(ROUNDS):
+        limit = monotonic() + TURN
+        while monotonic() < limit:
             events = poll(0, 256)
             if not events:
                 return
@@ -135,7 +140,6 @@ class SocketEnd:
         "_received",
         "_socket",
         "_transport",
-        "_view",
         "_waiting",
         "congested",
         "descriptor",
@@ -144,7 +148,6 @@ class SocketEnd:
 
     def __init__(self, pump: Pump, end: TransportEnd) -> None:
         self._pump = pump
-        self._view = pump.view
         self._direct = False  # whether the kernel can be given bytes at once: nothing is before them, nothing has ended
         self._waiting: TransportEnd | None = end
         self._transport = end.transport
@@ -190,7 +193,9 @@ class SocketEnd:
         for buffer in buffers:
             size += len(buffer)
         try:
-            if size > _SMALL and len(buffers) <= _VECTOR:
+            if len(buffers) == 1:
+                sent = self._socket.send(buffers[0])
+            elif size > _SMALL and len(buffers) <= _VECTOR:
                 sent = self._socket.sendmsg(buffers)
             else:
                 sent = self._socket.send(b"".join(buffers))
@@ -237,9 +242,9 @@ class SocketEnd:
 
     def read(self) -> None:
         """The socket has bytes, its peer's end-of-file, or an error."""
-        view = self._view
+        view = self._pump.view
         try:
-            count = self._socket.recv_into(view)
+            count = self._socket.recv_into(view, LESS if self._queue else BUFFER)
         except BlockingIOError:
             return
         except OSError:
