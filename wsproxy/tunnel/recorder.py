@@ -35,7 +35,7 @@ LAG = 0.02
 REST = 100
 """How much longer than writing a piece took the rest after it is, while sessions are faster than that."""
 
-LONGEST_REST = 0.1
+LONGEST_REST = 0.5
 """Seconds: a disk that hesitated for once is not to be punished."""
 
 _FLOOD = 64
