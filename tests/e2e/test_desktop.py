@@ -24,11 +24,11 @@ ALIKE = 0.002
 """A difference that does not count: the mouse pointer, which either end draws in its own way."""
 
 
-def webRoot(test: TestCase) -> Path:
+def webRoot(test: TestCase, noVNC: Path = NODE_MODULES / "@novnc" / "novnc") -> Path:
     """@return: a directory with noVNC and a page of ours that shows a desktop with it."""
     root = Path(test.mktemp()).absolute()
     shutil.copytree(PAGES, root)
-    shutil.copytree(NODE_MODULES / "@novnc" / "novnc", root / "novnc")
+    shutil.copytree(noVNC, root / "novnc")
     return root
 
 

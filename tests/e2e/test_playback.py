@@ -58,12 +58,12 @@ async def frame(browser: Browser) -> Picture:
 class PlaybackTests(TestCase):
     timeout = 90.0
 
-    async def record(self, browser: Browser) -> Session:
-        """Open a desktop, and write something on it."""
+    async def record(self, browser: Browser, web: Path) -> Session:
+        """Open a desktop by the page in this root, and write something on it."""
         desktop = await startDesktop(self)
         desktop.startTerminal(self)
         path = Path(self.mktemp()).absolute()
-        words = ["--target", f"127.0.0.1:{desktop.port}", "--web", str(webRoot(self)), "--record", str(path)]
+        words = ["--target", f"127.0.0.1:{desktop.port}", "--web", str(web), "--record", str(path)]
         proxy = await startProxy(self, *words)
         await browser.open(proxy.url("http", "/desktop.html"))
         await browser.until(STATUS)
@@ -82,11 +82,12 @@ class PlaybackTests(TestCase):
     async def test_target(self) -> None:
         """Played by C{wsproxy-replay} as a target of the proxy, a recording ends as the session did."""
         browser = openBrowser(self)
-        session = await self.record(browser)
+        web = webRoot(self)
+        session = await self.record(browser, web)
         words = ["serve", "--listen", "127.0.0.1:0", str(session.path)]
         server = start(self, [sys.executable, "-m", "wsproxy.replay", *words])
         target = (await server.line(r"on (127\.0\.0\.1:\d+)"))[1]
-        proxy = await startProxy(self, "--target", target, "--web", str(webRoot(self)))
+        proxy = await startProxy(self, "--target", target, "--web", str(web))
         await browser.open(proxy.url("http", "/desktop.html"))
         await browser.evaluate(KEEP)
         await browser.until(CLOSED)
@@ -94,16 +95,15 @@ class PlaybackTests(TestCase):
 
     async def test_page(self) -> None:
         """
-        So does noVNC's own playback page. It is not in noVNC's package: WSPROXY_NOVNC names a checkout of its
-        repository.
+        So does noVNC's own playback page. It is not in noVNC's package: WSPROXY_NOVNC names its sources.
         """
-        checkout = os.environ.get("WSPROXY_NOVNC")
-        if checkout is None:
-            raise SkipTest("WSPROXY_NOVNC names no checkout of noVNC")
+        sources = os.environ.get("WSPROXY_NOVNC")
+        if sources is None:
+            raise SkipTest("WSPROXY_NOVNC names no sources of noVNC")
         browser = openBrowser(self)
-        session = await self.record(browser)
+        session = await self.record(browser, webRoot(self, Path(sources)))
         root = Path(self.mktemp()).absolute()
-        shutil.copytree(checkout, root)
+        shutil.copytree(sources, root)
         (root / "recordings").mkdir()
         shutil.copy(session.path, root / "recordings" / "session.js")
         proxy = await startProxy(self, "--target", "demo:", "--web", str(root))
