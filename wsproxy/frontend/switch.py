@@ -58,7 +58,7 @@ class Switch(Protocol):
         self.factory = factory
         self.secure = secure
         self.deadline = Deadline(factory.clock, self._expired)
-        self._silence = Deadline(factory.clock, self._passThrough)
+        self._silence: Deadline | None = None
         self._protocol: Any = None
         self._peeked = b""
         self._lingering: TransportEnd | None = None
@@ -82,13 +82,19 @@ class Switch(Protocol):
     def _awaitFirstByte(self) -> None:
         """A client that waits for the server to speak first speaks no protocol of ours."""
         if self._passable:
+            self._silence = Deadline(self.factory.clock, self._passThrough)
             self._silence.start(self.factory.rawAfter)
+
+    def _endSilence(self) -> None:
+        if self._silence is not None:
+            self._silence.close()
+            self._silence = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._protocol is not None:
             self._protocol.dataReceived(data)
             return
-        self._silence.cancel()
+        self._endSilence()
         self._peeked += data
         kind = sniff(self._peeked)
         if kind is not None:
@@ -159,7 +165,7 @@ class Switch(Protocol):
         if IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.readConnectionLost()
         elif self._protocol is None and self._passable:
-            self._silence.cancel()
+            self._endSilence()
             self._passThrough(self._peeked, ended=True)
         else:
             self.deadline.start(LINGER)
@@ -172,8 +178,8 @@ class Switch(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.discard(self)
-        self.deadline.cancel()
-        self._silence.cancel()
+        self.deadline.close()
+        self._endSilence()
         if self._protocol is not None:
             self._protocol.connectionLost(reason)
 

@@ -136,10 +136,11 @@ class TransportEnd(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = True
         self._lost = reason
-        if self._receiver is not None:
+        receiver, self._receiver = self._receiver, None  # it leads back to this end
+        if receiver is not None:
             # a unix socket that its peer has closed hangs up rather than ending a second time
             orderly = self._eof or isinstance(reason.value, ConnectionDone)
-            self._receiver.lost(None if orderly else cast(Exception, reason.value))
+            receiver.lost(None if orderly else cast(Exception, reason.value))
 
     def pauseProducing(self) -> None:
         self.congested = True
