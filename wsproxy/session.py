@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -67,6 +67,9 @@ class SessionObserver(Protocol):
 class _TargetFactory(Factory[TransportEnd]):
     noisy = False
     protocol = TransportEnd
+
+
+_targetFactory = _TargetFactory()
 
 
 class Sessions:
@@ -238,7 +241,7 @@ class Session:
         self._peer = printable(request.peer)
         self._target = target
         self._started = sessions.clock.seconds()
-        self._dialling: Deferred[Any] | None = None
+        self._dialling: Deferred[None] | None = None
 
     def begin(self, client: TransportEnd, wire: Wire) -> None:
         """Relay between this client and the target, once that is connected."""
@@ -258,15 +261,18 @@ class Session:
         self._tunnel = Tunnel(end, wire, sessions.clock, self._ended, self._tap)
         sessions.heartbeats.add(self._tunnel)
         self._tunnel.start()
-        self._dialling = Deferred.fromCoroutine(self._dial())
-        self._dialling.addErrback(self._undialled)
+        dialling = maybeDeferred(sessions.dialer.dial, self._target, _targetFactory).addCallback(self._dialled)
+        dialling.addErrback(self._undialled)
+        if not dialling.called:
+            self._dialling = dialling
 
-    async def _dial(self) -> None:
-        target = await _answer(self._sessions.dialer.dial(self._target, _TargetFactory()))
+    def _dialled(self, target: TransportEnd) -> None:
+        self._dialling = None
         pump = self._sessions.pump
         self._tunnel.connected(target if pump is None else pump.adopt(target))
 
     def _undialled(self, failure: Failure) -> None:
+        self._dialling = None
         reason = str(failure.value) or "Target unreachable"
         self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason))
 
@@ -281,6 +287,7 @@ class Session:
         sessions.heartbeats.remove(tunnel)
         if self._tap is not None:
             self._tap.close()
+            self._tap = None  # it may lead back to this session
         self._log.info(
             "{session} closed by {by}: {code} {reason}; {seconds:.1f} s, {up} bytes up, {down} bytes down",
             session=self.id,

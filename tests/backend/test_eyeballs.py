@@ -5,12 +5,18 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
-from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from zope.interface import implementer, implementer_only
 from zope.interface.verify import verifyObject
 
 from wsproxy.backend.eyeballs import ATTEMPT_DELAY, HappyEyeballsEndpoint
@@ -43,9 +49,14 @@ class Resolver:
         return None
 
 
+@implementer_only(IReactorTCP, IReactorTime)
+class EndpointReactor(MemoryReactorClock):
+    """Has no use for sockets: addresses are reached by C{connectTCP}, where a test decides what becomes of them."""
+
+
 class HappyEyeballsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = EndpointReactor()
 
     def connect(self, resolver: Resolver, host: str = "name.example") -> Deferred[Any]:
         self.endpoint = HappyEyeballsEndpoint(self.reactor, resolver, host, 80, 30)

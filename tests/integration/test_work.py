@@ -8,6 +8,7 @@ the most that was seen. A change that goes over one has made the proxy slower, o
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import socket
@@ -118,6 +119,33 @@ class WorkTests(TestCase):
         self.assertLess(work.calls / 20, 1500)  # 1,215; 240 of them ours
         self.assertLess(work.own / 20, 300)
         self.assertLess(work.system / 20, 80)  # 63
+
+    async def test_noGarbage(self) -> None:
+        """A session that is over is freed at once: nothing of it is left for the garbage collector to find."""
+
+        def connect() -> None:
+            for first in ("client", "target") * 5:
+                with self.session() as (client, target):
+                    client.sendall(frame(b"?"))
+                    target.sendall(_exactly(target, 1))
+                    _exactly(client, 3)
+                    if first == "target":
+                        target.close()
+                        client.recv(100)
+
+        await deferToThread(connect)
+        await self.factory.sessions.whenIdle()
+        gc.collect()
+        self.addCleanup(gc.enable)
+        gc.disable()
+        await deferToThread(connect)
+        await self.factory.sessions.whenIdle()
+        self.addCleanup(gc.garbage.clear)
+        self.addCleanup(gc.set_debug, gc.get_debug())
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        kinds = {f"{type(each).__module__}.{type(each).__name__}" for each in gc.garbage}
+        self.assertEqual({kind for kind in kinds if kind.startswith(("wsproxy.", "twisted."))}, set())
 
     async def test_pingPong(self) -> None:
         """A small message and its answer cost two reads, two writes, and what it takes to hear of them."""
