@@ -67,7 +67,6 @@ class Switch(Protocol):
     def connectionMade(self) -> None:
         self.factory.connections.add(self)
         if not self.secure and ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         self.deadline.start(self.factory.handshakeTimeout)
         if not self.secure:
@@ -105,6 +104,7 @@ class Switch(Protocol):
         peeked, self._peeked = self._peeked, b""
         if kind is Kind.TLS and factory.tls is not None and not self.secure:
             self.deadline.cancel()  # from here on the secure switch stands for the connection
+            self._sendAtOnce()
             factory.connections.discard(self)
             self.become(factory.tls.buildProtocol(self.transport.getPeer()), peeked)
         elif kind is Kind.FLASH_POLICY and factory.flashPolicy:
@@ -123,6 +123,11 @@ class Switch(Protocol):
             factory.note("{peer} speaks nothing that is served here", self.transport)
             self.linger()
 
+    def _sendAtOnce(self) -> None:
+        """Without Nagle's delay. Of plaintext HTTP, twisted.web sees to that."""
+        if not self.secure and ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+
     @property
     def _passable(self) -> bool:
         """Whether the client may have the target as it is."""
@@ -131,6 +136,7 @@ class Switch(Protocol):
     def _passThrough(self, early: bytes = b"", ended: bool = False) -> None:
         assert self.factory.raw is not None
         self.deadline.cancel()
+        self._sendAtOnce()
         end = TransportEnd()
         self.become(end, early)
         if ended:

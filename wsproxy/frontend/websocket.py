@@ -19,12 +19,16 @@ from wsproxy.errors import Refusal
 
 __all__ = ["Handshake", "HandshakeFactory"]
 
-_HEADERS = ("Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol")
+_HEADERS = (b"Upgrade", b"Connection", b"Sec-WebSocket-Key", b"Sec-WebSocket-Version", b"Sec-WebSocket-Protocol")
 """What the handshake depends on. Host and Origin are decided elsewhere; no extension is offered."""
 
 
 class _Negotiation(WebSocketServerProtocol):
-    """Autobahn's half of one handshake; holds 101 back until a subprotocol has been chosen."""
+    """Autobahn's half of one handshake; holds 101 back until a subprotocol has been chosen.
+
+    Autobahn fills in some fifty attributes for each connection, of which a handshake changes few. One negotiation is
+    set up that way, and the others begin as copies of it.
+    """
 
     CONFIG_ATTRS: list[str] = []
     # Autobahn copies its settings to every instance and formats them for a debug line, 40 % of the cost of a
@@ -32,11 +36,17 @@ class _Negotiation(WebSocketServerProtocol):
 
     offered: tuple[str, ...] | None = None
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.answer = b""
-        self.refusal: Refusal | None = None
-        self.chosen: Deferred[str | None] = Deferred()
+    answer = b""
+    refusal: Refusal | None = None
+    chosen: Deferred[str | None]
+
+    def another(self) -> _Negotiation:
+        """@return: a negotiation that begins where this one stands."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.chosen = Deferred()
+        other.is_open = Deferred()
+        return other
 
     def connectionMade(self) -> None:
         self._connectionMade()
@@ -79,7 +89,8 @@ class HandshakeFactory:
         factory = WebSocketServerFactory(reactor=reactor, server=server)
         factory.setProtocolOptions(versions=[13], openHandshakeTimeout=0, closeHandshakeTimeout=0, webStatus=False)
         settings = {name: getattr(factory, name) for name in WebSocketServerProtocol.CONFIG_ATTRS}
-        self._protocol = type("_Negotiation", (_Negotiation,), settings | {"factory": factory})
+        self._first: _Negotiation = type("_Negotiation", (_Negotiation,), settings | {"factory": factory})()
+        self._first.connectionMade()
 
     def begin(self, headers: Headers) -> Handshake:
         """
@@ -87,11 +98,10 @@ class HandshakeFactory:
 
         @raise Refusal: 426 for a version other than 13 (RFC 6455 section 4.2.2), else 400 with what is wrong.
         """
-        version = headers.getRawHeaders("Sec-WebSocket-Version", ())
-        if [value.strip() for value in version] != ["13"]:
+        version = headers.getRawHeaders(b"Sec-WebSocket-Version", ())
+        if [value.strip() for value in version] != [b"13"]:
             raise Refusal(426, "WebSocket version 13 is spoken here", (("Sec-WebSocket-Version", "13"),))
-        negotiation = self._protocol()
-        negotiation.connectionMade()
+        negotiation = self._first.another()
         negotiation.dataReceived(b"\r\n".join(_request(headers)))
         if negotiation.refusal is not None:
             raise negotiation.refusal
@@ -102,6 +112,6 @@ def _request(headers: Headers) -> Iterable[bytes]:
     yield b"GET / HTTP/1.1"
     yield b"Host: localhost"
     for name in _HEADERS:
-        for value in headers.getRawHeaders(name.encode("ascii"), ()):
-            yield name.encode("ascii") + b": " + value
+        for value in headers.getRawHeaders(name, ()):
+            yield name + b": " + value
     yield b"\r\n"
