@@ -244,7 +244,7 @@ class Session:
         self._peer = printable(request.peer)
         self._target = target
         self._started = sessions.clock.seconds()
-        self._dialling: Deferred[None] | None = None
+        self._dialling: Deferred[Any] | None = None
 
     def begin(self, client: TransportEnd, wire: Wire) -> None:
         """Relay between this client and the target, once that is connected."""
@@ -266,10 +266,8 @@ class Session:
         self._tunnel = Tunnel(end, wire, sessions.clock, self._ended, self._tap)
         sessions.heartbeats.add(self._tunnel)
         self._tunnel.start()
-        dialling = maybeDeferred(sessions.dialer.dial, self._target, _targetFactory).addCallback(self._dialled)
-        dialling.addErrback(self._undialled)
-        if not dialling.called:
-            self._dialling = dialling
+        dialling = self._dialling = maybeDeferred(sessions.dialer.dial, self._target, _targetFactory)
+        dialling.addCallback(self._dialled).addErrback(self._undialled)
 
     def _dialled(self, target: TransportEnd) -> None:
         self._dialling = None

@@ -3,7 +3,7 @@
 connect(2) to a socket on the same machine is over by the time it returns, or one call later; a refusal as well. An
 attempt asks for that before it has the reactor watch the socket: the way to most targets needs neither the reactor's
 next round nor a timer. Twisted's C{connectTCP} takes a connector, two wrappers and eight turns at the epoll set for
-what is here two system calls: 210 µs against 45.
+what is here two system calls: 220 µs of a connection against 50.
 
 ::
 

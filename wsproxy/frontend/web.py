@@ -82,18 +82,19 @@ class Channel(HTTPChannel):
         self._requestLine = b""
 
     def dataReceived(self, data: bytes) -> None:
-        self._nextRequest()
+        if self._idle:
+            self._nextRequest()
         super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
-        self._nextRequest()  # it may have come together with the last one
+        if self._idle:  # it came together with the last one
+            self._nextRequest()
         self._requestLine = self._requestLine or line
         super().lineReceived(line)
 
     def _nextRequest(self) -> None:
-        if self._idle:
-            self._idle = False
-            self.connection.deadline.start(self._requestTimeout)
+        self._idle = False
+        self.connection.deadline.start(self._requestTimeout)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         if self._requestLine:
