@@ -275,7 +275,6 @@ class Session:
         self._tunnel.connected(target if pump is None else pump.adopt(target))
 
     def _undialled(self, failure: Failure) -> None:
-        self._dialling = None
         reason = str(failure.value) or "Target unreachable"
         self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason))
 

@@ -132,6 +132,16 @@ class AttemptTests(TestCase):
         await self.close(await second)
         await self.close(first)
 
+    async def test_refusedLater(self) -> None:
+        """A target that goes away while it is waited for refuses, too."""
+        listener = self.listen(backlog=0)
+        first = self.successResultOf(self.connect(listener))
+        second = self.connect(listener)
+        self.assertNoResult(second)
+        listener.close()
+        await self.assertFailure(second, ConnectionRefusedError)
+        await first.lost
+
     async def test_givenUp(self) -> None:
         """To cancel an attempt closes its socket, and the reactor forgets it."""
         listener = self.listen(backlog=0)

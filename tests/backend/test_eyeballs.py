@@ -1,5 +1,6 @@
 """Happy Eyeballs, on a clock of its own."""
 
+import socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -135,6 +136,28 @@ class HappyEyeballsTests(SynchronousTestCase):
         self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
         self.assertEqual(len(self.tried()), 2)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_wonAtOnce(self) -> None:
+        """Where the first address is connected at once nothing is left to start."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            clock = MemoryReactorClock()
+            resolver = Resolver("127.0.0.1", "127.0.0.2")
+            endpoint = HappyEyeballsEndpoint(clock, resolver, "name.example", listener.getsockname()[1], 30)
+            protocol: Any = self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
+            self.addCleanup(protocol.transport.getHandle().close)
+            self.assertEqual(protocol.transport.getPeer().host, "127.0.0.1")
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_lostAtOnce(self) -> None:
+        """Where the first address refuses at once the next is tried at once, and so on."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            clock = MemoryReactorClock()
+            resolver = Resolver("127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.0.4")
+            endpoint = HappyEyeballsEndpoint(clock, resolver, "name.example", listener.getsockname()[1], 30)
+            protocol: Any = self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
+            self.addCleanup(protocol.transport.getHandle().close)
+            self.assertEqual(protocol.transport.getPeer().host, "127.0.0.1")
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_slowFirst(self) -> None:
         """An attempt that was overtaken is still in the race."""

@@ -93,16 +93,21 @@ class _Attempt:
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
-            self._socket.connect_ex(self._address)
-        except OSError as error:  # an interface without an index, e.g.
+            code = self._socket.connect_ex(self._address)
+        except OSError as error:
             self._fail(_failure(error.errno, error.strerror))
         else:
-            self.doWrite()
+            if code in _PENDING:
+                self.doWrite()
+            else:
+                self._settle(code)
         return connected
 
     def doWrite(self) -> None:
         """Ask how it went, which connect(2) tells of a socket that was told to connect before."""
-        code = self._socket.connect_ex(self._address)
+        self._settle(self._socket.connect_ex(self._address))
+
+    def _settle(self, code: int) -> None:
         if code in (0, errno.EISCONN):
             self._succeed()
         elif code not in _PENDING:

@@ -307,6 +307,4 @@ class SocketEnd:
         self._closing = True
         self._direct = False
         self._pump.watch(self, 0)
-        lost = self._lost
-        del self._received, self._ended, self._drained, self._lost  # they lead back to this end
-        lost(None if self._eof else error)
+        self._lost(None if self._eof else error)

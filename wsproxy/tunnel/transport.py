@@ -137,7 +137,7 @@ class TransportEnd(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = True
         self._lost = reason
-        receiver, self._receiver = self._receiver, None  # it leads back to this end
+        receiver, self._receiver = self._receiver, None  # it may lead back to this end
         if receiver is not None:
             # a unix socket that its peer has closed hangs up rather than ending a second time
             orderly = self._eof or isinstance(reason.value, ConnectionDone)
