@@ -134,9 +134,9 @@ class WorkTests(TestCase):
                     _exactly(client, 3)
 
         work = await self.work(connect)
-        self.assertLess(work.calls / 20, 1040)  # 834; 203 of them ours
-        self.assertLess(work.own / 20, 255)
-        self.assertLess(work.system / 20, 60)  # 48
+        self.assertLess(work.calls / 20, 915)  # 731; 196 of them ours
+        self.assertLess(work.own / 20, 245)
+        self.assertLess(work.system / 20, 56)  # 44
 
     async def garbage(self, script: Callable[[], None]) -> set[str]:
         """
