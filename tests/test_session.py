@@ -22,6 +22,7 @@ from wsproxy.errors import Close, Refusal
 from wsproxy.interfaces import IAuthenticator, IAuthoriser, Identity, IDialer, IResolver, Request, Target
 from wsproxy.session import Sessions
 from wsproxy.tunnel.frames import BINARY, CLOSE, PING, TEXT
+from wsproxy.tunnel.tap import Watched
 from wsproxy.tunnel.transport import TransportEnd
 from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, EARLY_LIMIT
 
@@ -468,6 +469,15 @@ class EndTests(SessionTestCase):
             self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x03\xe9Server going down")])
             upgrade.transport.lose()
         self.successResultOf(done)
+
+    def test_closeTheClosed(self) -> None:
+        """A tap that closes its session when that is over does no harm."""
+        watched: list[Watched] = []
+        self.sessions = self.makeSessions(taps=[watched.append])
+        self.open().transport.lose()
+        self.assertEqual(len(self.sessions), 0)
+        watched[0].close(GOING_AWAY)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_whenIdle(self) -> None:
         """Without a session it is idle at once."""

@@ -90,9 +90,10 @@ class WebSockifyFactory(SwitchFactory):
             taps=taps,
             pump=Pump(reactor) if pump and Pump.available(reactor) else None,
         )
+        door = FrontDoor(reactor, self.sessions, pages)
         super().__init__(
             reactor,
-            WebSite(FrontDoor(reactor, self.sessions, pages), reactor, handshakeTimeout),
+            WebSite(door, reactor, handshakeTimeout, door.upgrade),
             tls=tls,
             tlsOnly=tlsOnly,
             flashPolicy=flashPolicy,

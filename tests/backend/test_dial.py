@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.backend.test_eyeballs import Resolver
+from tests.backend.test_eyeballs import EndpointReactor, Resolver
 from wsproxy.backend.dial import Dialer, DialError
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IDialer, Target
@@ -275,7 +275,7 @@ class TimeTests(SynchronousTestCase):
     """Deadlines and giving up, on a clock of its own."""
 
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = EndpointReactor()
 
     def dial(self, text: str, resolver: Resolver) -> Deferred[Any]:
         dialer = Dialer(self.reactor, connectTimeout=10, nameResolver=resolver)

@@ -1,16 +1,23 @@
 """Happy Eyeballs, on a clock of its own."""
 
+import socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
-from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from zope.interface import implementer, implementer_only
 from zope.interface.verify import verifyObject
 
 from wsproxy.backend.eyeballs import ATTEMPT_DELAY, HappyEyeballsEndpoint
@@ -43,9 +50,14 @@ class Resolver:
         return None
 
 
+@implementer_only(IReactorTCP, IReactorTime)
+class EndpointReactor(MemoryReactorClock):
+    """Has no use for sockets: addresses are reached by C{connectTCP}, where a test decides what becomes of them."""
+
+
 class HappyEyeballsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = EndpointReactor()
 
     def connect(self, resolver: Resolver, host: str = "name.example") -> Deferred[Any]:
         self.endpoint = HappyEyeballsEndpoint(self.reactor, resolver, host, 80, 30)
@@ -124,6 +136,28 @@ class HappyEyeballsTests(SynchronousTestCase):
         self.assertTrue(self.reactor.connectors[0].stoppedConnecting)
         self.assertEqual(len(self.tried()), 2)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_wonAtOnce(self) -> None:
+        """Where the first address is connected at once nothing is left to start."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            clock = MemoryReactorClock()
+            resolver = Resolver("127.0.0.1", "127.0.0.2")
+            endpoint = HappyEyeballsEndpoint(clock, resolver, "name.example", listener.getsockname()[1], 30)
+            protocol: Any = self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
+            self.addCleanup(protocol.transport.getHandle().close)
+            self.assertEqual(protocol.transport.getPeer().host, "127.0.0.1")
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_lostAtOnce(self) -> None:
+        """Where the first address refuses at once the next is tried at once, and so on."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            clock = MemoryReactorClock()
+            resolver = Resolver("127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.0.4")
+            endpoint = HappyEyeballsEndpoint(clock, resolver, "name.example", listener.getsockname()[1], 30)
+            protocol: Any = self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
+            self.addCleanup(protocol.transport.getHandle().close)
+            self.assertEqual(protocol.transport.getPeer().host, "127.0.0.1")
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_slowFirst(self) -> None:
         """An attempt that was overtaken is still in the race."""

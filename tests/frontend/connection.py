@@ -16,7 +16,8 @@ __all__ = ["Connection", "Response", "TLSClient", "makeFactory", "responses"]
 
 
 def makeFactory(clock: Clock, root: IResource, **settings: Any) -> SwitchFactory:
-    return SwitchFactory(clock, WebSite(root, clock, 10.0), **settings)
+    """@param root: sees upgrades too, where it is a L{FrontDoor<wsproxy.frontend.upgrade.FrontDoor>}."""
+    return SwitchFactory(clock, WebSite(root, clock, 10.0, getattr(root, "upgrade", None)), **settings)
 
 
 class Connection:

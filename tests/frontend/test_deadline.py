@@ -46,3 +46,11 @@ class DeadlineTests(SynchronousTestCase):
         self.deadline.start(3)
         self.clock.advance(3)
         self.assertEqual(self.expired, [2, 5])
+
+    def test_close(self) -> None:
+        """With the connection every stage is over: none begins any more."""
+        self.deadline.start(1)
+        self.deadline.close()
+        self.deadline.start(1)
+        self.deadline.cancel()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

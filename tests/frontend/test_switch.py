@@ -255,9 +255,12 @@ class DeadlineTests(SwitchTestCase):
 
 class ConnectionTests(SwitchTestCase):
     def test_options(self) -> None:
-        """Nagle's algorithm is off and keepalive is on."""
-        connection = self.connect()
-        self.assertEqual(connection.transport.options, {"no delay": True, "keep alive": True})
+        """Keepalive is on from the start; Nagle's algorithm is off as soon as there is something to answer."""
+        self.assertEqual(self.connect().transport.options, {"keep alive": True})
+        self.factory = self.makeFactory(tls=CERTIFICATE, raw=lambda client: None)
+        for first in (b"GET / HTTP/1.1\r\n", b"\x16\x03", b"SSH-2.0"):
+            connection = self.connect(first)
+            self.assertEqual(connection.transport.options, {"no delay": True, "keep alive": True}, first)
 
     def test_noOptions(self) -> None:
         """A connection that is not TCP has none of these."""

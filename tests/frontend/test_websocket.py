@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -56,6 +58,26 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual((headers["upgrade"].lower(), headers["connection"].lower()), ("websocket", "upgrade"))
         self.assertEqual(headers["server"], "wsproxy")
         self.assertNotIn("sec-websocket-protocol", headers)
+
+    def test_ownProof(self) -> None:
+        """Each client is given the proof of its own key, however alike they are otherwise."""
+        for protocols in ([b"binary"], [b", ".join(b"protocol%d" % number for number in range(1000))]):
+            for number in range(3):
+                key = base64.b64encode(bytes([number]) * 16)
+                proof = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+                handshake = self.begin(Sec_WebSocket_Key=[key], Sec_WebSocket_Protocol=protocols)
+                chosen = handshake.offered[number % 2 - 1]
+                headers = self.accept(handshake, chosen).headers
+                self.assertEqual(headers["sec-websocket-accept"], base64.b64encode(proof).decode())
+                self.assertEqual(headers["sec-websocket-protocol"], chosen)
+
+    def test_notTakenForAnother(self) -> None:
+        """That others were accepted with the same headers makes a bad key no better, and other headers neither."""
+        self.accept(self.begin())
+        self.assertRefused(400, Sec_WebSocket_Key=[b"short"])
+        self.assertRefused(400, Sec_WebSocket_Key=[KEY[:-1] + b"A"])
+        self.assertRefused(400, Connection=[b"close"])
+        self.accept(self.begin())
 
     def test_spellings(self) -> None:
         """Names in lists and in other cases count."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.error import (
     ConnectionClosed,
@@ -40,7 +40,15 @@ from zope.interface import implementer
 
 from wsproxy.backend.demo import demoSocket
 from wsproxy.backend.eyeballs import HappyEyeballsEndpoint
-from wsproxy.backend.target import DemoTarget, StringTarget, TCPTarget, UNIXTarget, parseTarget, targetError
+from wsproxy.backend.target import (
+    DemoTarget,
+    ParsedTarget,
+    StringTarget,
+    TCPTarget,
+    UNIXTarget,
+    parseTarget,
+    targetError,
+)
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IDialer, Target
 
@@ -84,7 +92,7 @@ class Dialer:
     """
     Dials every kind of L{wsproxy.backend.target}.
 
-    @param reactor: provides C{IReactorTCP}, C{IReactorSocket}, C{IReactorTime} and
+    @param reactor: provides C{IReactorFDSet} or C{IReactorTCP}, C{IReactorSocket}, C{IReactorTime} and
         C{IReactorPluggableNameResolver}.
     @param connectTimeout: seconds for everything from name resolution to the end of the TLS handshake.
     @param tls: a host name or IP address to the settings of TLS connections to it, verification included;
@@ -111,6 +119,7 @@ class Dialer:
         self._describeTLS = describeTLS
         self._forceTLS = forceTLS
         self._nameResolver = nameResolver
+        self._parse = lru_cache(maxsize=256)(parseTarget)
 
     def check(self, target: Target) -> None:
         """
@@ -137,13 +146,21 @@ class Dialer:
         def timedOut(result: object, timeout: float) -> NoReturn:
             raise TimeoutError
 
-        connecting = Deferred.fromCoroutine(self._connect(target, factory))
-        return connecting.addTimeout(self._timeout, self._reactor, timedOut).addErrback(self._explain)
+        connecting = maybeDeferred(self._connect, target, factory)
+        if not connecting.called:
+            connecting.addTimeout(self._timeout, self._reactor, timedOut)
+        return connecting.addErrback(self._explain)
 
-    async def _connect(self, target: Target, factory: IProtocolFactory) -> IProtocol:
-        match parseTarget(target.text):
-            case TCPTarget(host, port, tls):
-                protocol = await self._connectTCP(host, port, tls or self._forceTLS, factory)
+    def _connect(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        parsed = self._parse(target.text)
+        if isinstance(parsed, TCPTarget) and not (parsed.tls or self._forceTLS):
+            return self._endpoint(parsed.host, parsed.port).connect(factory)
+        return Deferred.fromCoroutine(self._connectOther(parsed, factory))
+
+    async def _connectOther(self, target: ParsedTarget, factory: IProtocolFactory) -> IProtocol:
+        match target:
+            case TCPTarget(host, port):
+                protocol = await self._connectTLS(host, port, factory)
             case UNIXTarget(path):
                 protocol = self._adopt(await self._connectUNIX(path), factory)
             case DemoTarget():
@@ -156,12 +173,12 @@ class Dialer:
             transport.setTcpKeepAlive(True)
         return protocol
 
-    async def _connectTCP(self, host: str, port: int, tls: bool, factory: IProtocolFactory) -> IProtocol:
+    def _endpoint(self, host: str, port: int) -> HappyEyeballsEndpoint:
         resolver = self._nameResolver or self._reactor.nameResolver
-        endpoint = HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
-        if not tls:
-            return await endpoint.connect(factory)
-        secured = wrapClientTLS(self._tls(host), endpoint, self._reactor)
+        return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
+
+    async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory) -> IProtocol:
+        secured = wrapClientTLS(self._tls(host), self._endpoint(host, port), self._reactor)
         handshake = await secured.connect(_HandshakeFactory(factory))
         assert isinstance(handshake, _Handshake)
         return await handshake.completed

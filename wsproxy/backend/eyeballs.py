@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain, zip_longest
 from typing import Any
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
@@ -35,6 +34,8 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.backend.attempt import connectAddress, isLiteral
+
 __all__ = ["ATTEMPT_DELAY", "HappyEyeballsEndpoint"]
 
 ATTEMPT_DELAY = 0.25
@@ -44,10 +45,10 @@ ATTEMPT_DELAY = 0.25
 @implementer(IStreamClientEndpoint)
 class HappyEyeballsEndpoint:
     """
-    A TCP port of a host. Connecting fails with an L{ExceptionGroup} of what each address answered, or with
-    L{DNSLookupError} for a name that has none.
+    A TCP port of a host. Connecting to a name fails with an L{ExceptionGroup} of what each address answered, or with
+    L{DNSLookupError} where it has none.
 
-    @param reactor: provides C{IReactorTCP} and C{IReactorTime}.
+    @param reactor: what L{connectAddress} needs, and C{IReactorTime}.
     @param nameResolver: asked about names; never about an IP address.
     @param timeout: of each attempt, in seconds.
     """
@@ -62,18 +63,18 @@ class HappyEyeballsEndpoint:
         self._timeout = timeout
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        if isLiteral(self._host):
+            return self._attempt(self._host, protocolFactory)
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        if isIPAddress(self._host) or isIPv6Address(self._host):
-            hosts = [self._host]
-        else:
-            hosts = _takingTurns(await self._resolved())
+        hosts = _takingTurns(await self._resolved())
         if not hosts:
             raise DNSLookupError(f"no address for {self._host}")
-        # connectTCP, which this endpoint stands for, takes literal addresses of either family
-        attempts = [TCP4ClientEndpoint(self._reactor, host, self._port, self._timeout) for host in hosts]
-        return await _Race(self._reactor, [attempt.connect for attempt in attempts], factory).start()
+        return await _Race(self._reactor, [partial(self._attempt, host) for host in hosts], factory).start()
+
+    def _attempt(self, host: str, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        return connectAddress(self._reactor, host, self._port, factory, self._timeout)
 
     def _resolved(self) -> Deferred[list[IAddress]]:
         receiver = _Addresses()
@@ -133,9 +134,9 @@ class _Race:
         self._cancelTimer()
         attempt = self._waiting.popleft()(self._factory)
         self._running.add(attempt)
-        if self._waiting:
-            self._timer = self._clock.callLater(ATTEMPT_DELAY, self._timerFired)
         attempt.addCallbacks(self._won, self._lost, callbackArgs=(attempt,), errbackArgs=(attempt,))
+        if self._waiting and attempt in self._running:  # not over already, as it is for a neighbour on the same machine
+            self._timer = self._clock.callLater(ATTEMPT_DELAY, self._timerFired)
 
     def _timerFired(self) -> None:
         self._timer = None

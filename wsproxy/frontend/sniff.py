@@ -59,6 +59,8 @@ def sniff(prefix: bytes) -> Kind | None:
 
     @return: the verdict, or L{None} while more than one is possible: never for L{LIMIT} bytes or more.
     """
+    if prefix.startswith(b"GET "):
+        return Kind.HTTP  # a row like the others, and nearly everybody's
     undecided = False
     for kind, row in _ROWS:
         if all(byte in allowed for byte, allowed in zip(prefix, row, strict=False)):

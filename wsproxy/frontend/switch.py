@@ -58,7 +58,7 @@ class Switch(Protocol):
         self.factory = factory
         self.secure = secure
         self.deadline = Deadline(factory.clock, self._expired)
-        self._silence = Deadline(factory.clock, self._passThrough)
+        self._silence: Deadline | None = None
         self._protocol: Any = None
         self._peeked = b""
         self._lingering: TransportEnd | None = None
@@ -67,7 +67,6 @@ class Switch(Protocol):
     def connectionMade(self) -> None:
         self.factory.connections.add(self)
         if not self.secure and ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         self.deadline.start(self.factory.handshakeTimeout)
         if not self.secure:
@@ -82,13 +81,19 @@ class Switch(Protocol):
     def _awaitFirstByte(self) -> None:
         """A client that waits for the server to speak first speaks no protocol of ours."""
         if self._passable:
+            self._silence = Deadline(self.factory.clock, self._passThrough)
             self._silence.start(self.factory.rawAfter)
+
+    def _endSilence(self) -> None:
+        if self._silence is not None:
+            self._silence.close()
+            self._silence = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._protocol is not None:
             self._protocol.dataReceived(data)
             return
-        self._silence.cancel()
+        self._endSilence()
         self._peeked += data
         kind = sniff(self._peeked)
         if kind is not None:
@@ -99,6 +104,7 @@ class Switch(Protocol):
         peeked, self._peeked = self._peeked, b""
         if kind is Kind.TLS and factory.tls is not None and not self.secure:
             self.deadline.cancel()  # from here on the secure switch stands for the connection
+            self._sendAtOnce()
             factory.connections.discard(self)
             self.become(factory.tls.buildProtocol(self.transport.getPeer()), peeked)
         elif kind is Kind.FLASH_POLICY and factory.flashPolicy:
@@ -117,6 +123,11 @@ class Switch(Protocol):
             factory.note("{peer} speaks nothing that is served here", self.transport)
             self.linger()
 
+    def _sendAtOnce(self) -> None:
+        """Without Nagle's delay. Of plaintext HTTP, twisted.web sees to that."""
+        if not self.secure and ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+
     @property
     def _passable(self) -> bool:
         """Whether the client may have the target as it is."""
@@ -125,6 +136,7 @@ class Switch(Protocol):
     def _passThrough(self, early: bytes = b"", ended: bool = False) -> None:
         assert self.factory.raw is not None
         self.deadline.cancel()
+        self._sendAtOnce()
         end = TransportEnd()
         self.become(end, early)
         if ended:
@@ -159,7 +171,7 @@ class Switch(Protocol):
         if IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.readConnectionLost()
         elif self._protocol is None and self._passable:
-            self._silence.cancel()
+            self._endSilence()
             self._passThrough(self._peeked, ended=True)
         else:
             self.deadline.start(LINGER)
@@ -172,8 +184,8 @@ class Switch(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.discard(self)
-        self.deadline.cancel()
-        self._silence.cancel()
+        self.deadline.close()
+        self._endSilence()
         if self._protocol is not None:
             self._protocol.connectionLost(reason)
 

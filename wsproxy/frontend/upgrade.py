@@ -63,7 +63,7 @@ class PendingUpgrade(Protocol):
 
 @implementer(IResource)
 class FrontDoor:
-    """The root resource: upgrades, on any path, go to a session; everything else to C{pages}.
+    """Upgrades, on any path, go to a session; for everything else it is the root resource, and leads to C{pages}.
 
     @param pages: what plain requests see; L{None} to answer them 405.
     """
@@ -83,14 +83,13 @@ class FrontDoor:
 
     def render(self, request: WebRequest) -> Any:
         request.setHeader(b"server", SERVER.encode("ascii"))
-        if _asksForWebSocket(request):
-            return self._upgrade(request)
         if self._pages is None:
             request.channel.refuse(Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),)))
             return NOT_DONE_YET
         return getChildForRequest(self._pages, request).render(request)
 
-    def _upgrade(self, request: WebRequest) -> int:
+    def upgrade(self, request: WebRequest) -> None:
+        """Answer a request to become a WebSocket, or have its session do so."""
         channel = request.channel
         try:
             if request.clientproto != b"HTTP/1.1":
@@ -98,31 +97,23 @@ class FrontDoor:
             handshake = self._handshakes.begin(request.requestHeaders)
         except Refusal as refusal:
             channel.refuse(refusal)
-            return NOT_DONE_YET
+            return
         upgrade = PendingUpgrade(channel.connection, handshake, _describe(request, handshake.offered))
         channel.connection.become(upgrade, channel.giveAway())
         self._sessions.open(upgrade)
-        return NOT_DONE_YET
-
-
-def _asksForWebSocket(request: WebRequest) -> bool:
-    values = request.requestHeaders.getRawHeaders(b"upgrade", ())
-    return request.method == b"GET" and any(
-        token.strip().lower() == b"websocket" for value in values for token in value.split(b",")
-    )
 
 
 def _describe(request: WebRequest, offered: tuple[str, ...]) -> Request:
-    query = request.uri.partition(b"?")[2]
+    query = request.uri.partition(b"?")[2].decode("latin-1")
     return Request(
         path=request.path.decode("latin-1"),
-        query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)),
+        query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
         headers={
             name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
             for name, values in request.requestHeaders.getAllRawHeaders()
         },
-        peer=request.channel.transport.getPeer(),
-        host=request.channel.transport.getHost(),
+        peer=request.client,
+        host=request.host,
         secure=request.channel.connection.secure,
         subprotocols=offered,
     )

@@ -6,10 +6,12 @@ deadline for each request, no request bodies, and a way out for upgrades.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http.client import responses
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IReactorTime, ITransport
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request as ServerRequest
@@ -80,18 +82,19 @@ class Channel(HTTPChannel):
         self._requestLine = b""
 
     def dataReceived(self, data: bytes) -> None:
-        self._nextRequest()
+        if self._idle:
+            self._nextRequest()
         super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
-        self._nextRequest()  # it may have come together with the last one
+        if self._idle:  # it came together with the last one
+            self._nextRequest()
         self._requestLine = self._requestLine or line
         super().lineReceived(line)
 
     def _nextRequest(self) -> None:
-        if self._idle:
-            self._idle = False
-            self.connection.deadline.start(self._requestTimeout)
+        self._idle = False
+        self.connection.deadline.start(self._requestTimeout)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         if self._requestLine:
@@ -175,8 +178,19 @@ class WebRequest(ServerRequest):
         refusal = self._check()
         if refusal is not None:
             self.channel.refuse(refusal)
+        elif self.channel.site.upgrade is not None and self._asksForWebSocket():
+            try:
+                self.channel.site.upgrade(self)
+            except Exception:
+                self.processingFailed(Failure())
         else:
             super().process()
+
+    def _asksForWebSocket(self) -> bool:
+        values = self.requestHeaders.getRawHeaders(b"upgrade", ())
+        return self.method == b"GET" and any(
+            token.strip().lower() == b"websocket" for value in values for token in value.split(b",")
+        )
 
     def _check(self) -> Refusal | None:
         if self.method not in (b"GET", b"HEAD"):
@@ -193,12 +207,24 @@ class WebRequest(ServerRequest):
 
 
 class WebSite(Site):
-    """A Site whose channels know the connection that carries them. Its access log stays off: it has query strings."""
+    """
+    A Site whose channels know the connection that carries them. Its access log stays off: it has query strings.
+
+    @param upgrade: answers requests to become a WebSocket, past the headers and paths of resources; without it they are
+        requests like any other.
+    """
 
     displayTracebacks = False
 
-    def __init__(self, root: IResource, reactor: IReactorTime, requestTimeout: float) -> None:
+    def __init__(
+        self,
+        root: IResource,
+        reactor: IReactorTime,
+        requestTimeout: float,
+        upgrade: Callable[[WebRequest], None] | None = None,
+    ) -> None:
         super().__init__(root, WebRequest, reactor=reactor)
+        self.upgrade = upgrade
         self._requestTimeout = requestTimeout
 
     def channel(self, connection: Connection) -> Channel:

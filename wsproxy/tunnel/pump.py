@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.tunnel.end import Buffer, End, Receiver
-from wsproxy.tunnel.transport import TransportEnd, unsent
+from wsproxy.tunnel.transport import TransportEnd, closeEmpty, unsent
 
 __all__ = ["Pump", "SocketEnd"]
 
@@ -306,7 +306,7 @@ class SocketEnd:
 
     def _close(self) -> None:
         self._pump.watch(self, 0)
-        self._transport.loseConnection()
+        closeEmpty(self._transport)
 
     def _gone(self, error: Exception | None) -> None:
         self._closing = True

@@ -15,13 +15,14 @@ from typing import Any, cast
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.tunnel.end import Buffer, Receiver
 
-__all__ = ["TransportEnd", "unsent"]
+__all__ = ["TransportEnd", "closeEmpty", "unsent"]
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -136,10 +137,11 @@ class TransportEnd(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = True
         self._lost = reason
-        if self._receiver is not None:
+        receiver, self._receiver = self._receiver, None  # it may lead back to this end
+        if receiver is not None:
             # a unix socket that its peer has closed hangs up rather than ending a second time
             orderly = self._eof or isinstance(reason.value, ConnectionDone)
-            self._receiver.lost(None if orderly else cast(Exception, reason.value))
+            receiver.lost(None if orderly else cast(Exception, reason.value))
 
     def pauseProducing(self) -> None:
         self.congested = True
@@ -155,6 +157,15 @@ class TransportEnd(Protocol):
 
     def stopProducing(self) -> None:
         """The transport is going away; C{connectionLost} says so too."""
+
+
+def closeEmpty(transport: Connection) -> None:
+    """
+    Close a transport that has nothing left to send. Its C{loseConnection} would first have the reactor watch for
+    room to write nothing: two turns at the epoll set, and an event between them.
+    """
+    reactor: Any = transport.reactor
+    reactor.callLater(0, transport.connectionLost, connectionDone)
 
 
 def unsent(descriptor: int) -> int:

@@ -355,5 +355,7 @@ class Tunnel:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        onEnd, self._tap = self._onEnd, None
+        del self._onEnd  # it leads back to this tunnel, and so may a tap
         assert self._ending is not None
-        self._onEnd(self._ending)
+        onEnd(self._ending)
