@@ -17,7 +17,7 @@ A client that speaks plain TCP has no Close: either direction may end before the
 with the second (still CONNECTED until then). To close it is to end the stream of bytes.
 
 Backpressure: when writing to one end leaves it congested, the other end is not read until it has drained. Each end
-queues at most 64 KiB and one read beyond the kernel's buffers, so a session costs at most 256 KiB.
+queues at most 64 KiB or one read of 256 KiB beyond the kernel's buffers, so a peer that stalls costs no more than that.
 """
 
 from __future__ import annotations
