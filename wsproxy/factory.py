@@ -21,7 +21,7 @@ from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import WebSite
 from wsproxy.interfaces import IAuthenticator, IAuthoriser, IDialer, IResolver
 from wsproxy.session import Sessions
-from wsproxy.tunnel.pump import Pump
+from wsproxy.tunnel.securepump import SecurePump
 from wsproxy.tunnel.tap import TapFactory
 
 __all__ = ["WebSockifyFactory"]
@@ -46,7 +46,7 @@ class WebSockifyFactory(SwitchFactory):
     @param handshakeTimeout: seconds for each stage up to the upgrade.
     @param heartbeat: seconds between pings; 0 for none.
     @param taps: each is asked for a tap on each session.
-    @param pump: relay between plain sockets directly, where the reactor can.
+    @param pump: relay between sockets directly, with TLS or without, where the reactor can.
     @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
         to show to an authenticator.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
@@ -88,7 +88,7 @@ class WebSockifyFactory(SwitchFactory):
             decisionTimeout=handshakeTimeout,
             heartbeat=heartbeat,
             taps=taps,
-            pump=Pump(reactor) if pump and Pump.available(reactor) else None,
+            pump=SecurePump(reactor) if pump and SecurePump.available(reactor) else None,
         )
         door = FrontDoor(reactor, self.sessions, pages)
         super().__init__(

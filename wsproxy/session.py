@@ -85,7 +85,7 @@ class Sessions:
     @param decisionTimeout: seconds for all four questions together; then the client is answered 503.
     @param heartbeat: seconds between pings; 0 for none.
     @param taps: each is asked for a tap on each session.
-    @param pump: relays between plain sockets; without it their transports do.
+    @param pump: relays between sockets; without it their transports do.
     """
 
     _log = Logger()

@@ -142,7 +142,7 @@ class BackpressureTests(BridgeTestCase):
 
 
 class BackpressureOverTLSTests(BackpressureTests):
-    """Over TLS, through transports."""
+    """Over TLS, which is pumped as well."""
 
     secure = True
     size = GIBIBYTE if os.environ.get("WSPROXY_SOAK") == "long" else GIBIBYTE // 16

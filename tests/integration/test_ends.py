@@ -180,7 +180,7 @@ class EndsTests(BridgeTestCase):
 
 
 class EndsOverTLSTests(EndsTests):
-    """Over TLS, through transports."""
+    """Over TLS, which is pumped as well."""
 
     secure = True
 

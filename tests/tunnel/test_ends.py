@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
-from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.endpoints import (
+    UNIXServerEndpoint,
+    clientFromString,
+    connectProtocol,
+    wrapClientTLS,
+)
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 
-from tests.tunnel.contract import EndContract
+from tests.certificates import LOCAL, Authority
+from tests.tunnel.contract import EndContract, Peer
+from wsproxy.backend.dial import _HandshakeFactory
+from wsproxy.backend.tls import clientTLS
+from wsproxy.config import TLSConfig
+from wsproxy.frontend.tls import ServerTLS
 from wsproxy.tunnel.end import End
-from wsproxy.tunnel.pump import Pump, SocketEnd
+from wsproxy.tunnel.pump import SocketEnd
+from wsproxy.tunnel.securepump import SecureEnd, SecurePump
+from wsproxy.tunnel.securetransport import SecureTransport
 from wsproxy.tunnel.transport import TransportEnd
 
 
@@ -24,15 +41,42 @@ class OverUNIX:
         return f"unix:{path}"
 
 
+class OverTLS:
+    """The connection is one of TLS, whose handshake is done."""
+
+    halfCloses = False
+
+    async def listen(self: Any, reactor: Any, factory: Factory[Any]) -> str:
+        path = FilePath(self.mktemp())
+        path.setContent(Authority().issue(*LOCAL).both)
+        secured = TLSMemoryBIOFactory(
+            ServerTLS(TLSConfig(path.path), reactor), False, _HandshakeFactory(factory), reactor
+        )
+        secured.protocol = SecureTransport
+        return await super().listen(reactor, secured)  # type: ignore[misc]  # a mixin
+
+    async def connect(self: Any, reactor: Any, address: str, peer: Peer) -> None:
+        trusting = clientTLS("localhost", authorities=None, insecure=True)
+        await connectProtocol(wrapClientTLS(trusting, clientFromString(reactor, address), reactor), peer)
+
+
 class Pumped:
     """The end's socket is pumped."""
+
+    kind: type[Any] = SocketEnd
 
     def adopt(self: Any, end: TransportEnd) -> End:
         from twisted.internet import reactor
 
-        adopted = Pump(reactor).adopt(end)
-        self.assertIsInstance(adopted, SocketEnd)
+        adopted = SecurePump(reactor).adopt(end)
+        self.assertIsInstance(adopted, self.kind)
         return adopted
+
+
+class PumpedTLS(Pumped, OverTLS):
+    """The end's socket is pumped, by OpenSSL."""
+
+    kind = SecureEnd
 
 
 class TransportOverTCPTests(EndContract, TestCase):
@@ -43,9 +87,42 @@ class TransportOverUNIXTests(OverUNIX, EndContract, TestCase):
     """A transport's end over a unix socket."""
 
 
+class TransportOverTLSTests(OverTLS, EndContract, TestCase):
+    """A transport's end over TLS."""
+
+
 class PumpOverTCPTests(Pumped, EndContract, TestCase):
     """A pumped TCP socket."""
 
 
 class PumpOverUNIXTests(Pumped, OverUNIX, EndContract, TestCase):
     """A pumped unix socket."""
+
+
+class PumpOverTLSTests(PumpedTLS, EndContract, TestCase):
+    """A pumped TCP socket that speaks TLS."""
+
+    async def test_freed(self) -> None:
+        """OpenSSL's memory is given back when the connection is over, without waiting for a garbage collection."""
+        from twisted.internet import reactor
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for vanish in (False, True):
+            end, recorder, peer = await self.pair()
+            peer.transport.write(b"x")
+            await recorder.when(lambda recorder=recorder: recorder.received)
+            await deferLater(reactor, 0)  # type: ignore[arg-type]  # the reactor is a module to mypy
+            connection = weakref.ref(end._connection)
+            self.assertIsNotNone(connection())
+            if vanish:
+                peer.transport.abortConnection()
+            else:
+                peer.transport.loseConnection()
+            await recorder.when(lambda recorder=recorder: "lost" in recorder.events)
+            await deferLater(reactor, 0)  # type: ignore[arg-type]
+            self.assertIsNone(connection())
+
+
+class PumpOverTLSOverUNIXTests(PumpedTLS, OverUNIX, EndContract, TestCase):
+    """A pumped unix socket that speaks TLS."""

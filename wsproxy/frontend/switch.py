@@ -39,6 +39,7 @@ from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
 from wsproxy.frontend.web import WebSite, refusalBytes
 from wsproxy.tunnel.end import Buffer, Receiver
+from wsproxy.tunnel.securetransport import SecureTransport
 from wsproxy.tunnel.transport import TransportEnd
 
 __all__ = ["LINGER", "Switch", "SwitchFactory"]
@@ -232,6 +233,8 @@ class SwitchFactory(ServerFactory[Switch]):
         self.clock = clock
         self.site = site
         self.tls = TLSMemoryBIOFactory(tls, False, _SecureFactory(self), clock) if tls is not None else None
+        if self.tls is not None:
+            self.tls.protocol = SecureTransport
         self.tlsOnly = tlsOnly
         self.flashPolicy = flashPolicy
         self.handshakeTimeout = handshakeTimeout

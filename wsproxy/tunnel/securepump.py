@@ -1,0 +1,266 @@
+"""The pump for TLS as well: OpenSSL reads and writes the socket itself, past Twisted's two layers of transports.
+
+The handshake is Twisted's; then L{SecureTransport.leave<wsproxy.tunnel.securetransport.SecureTransport.leave>} hands
+its connection over. One C{recv} gets one record, 16 KiB at most; records are put together in the buffer that all ends
+share, so that a tunnel hears of 192 KiB at a time. One C{send} makes all the records that a read of the target fills;
+each of them is written by itself, and the kernel is told to wait for the last (tcp(7), C{TCP_CORK}).
+
+Measured against transports, of the whole proxy: 2.1 times the bytes per CPU-second downstream, 1.7 upstream, and 1.5
+times the messages of 50 connections. The cork's part downstream is 8 per cent.
+
+A TLS connection has no half: C{finish} is C{close}. To close is to say close_notify behind what is queued, and to read
+on until the peer has said it as well (RFC 8446 section 6.1). A peer that ends its TCP connection without it has been
+cut off: that is an error.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from OpenSSL import SSL
+
+from wsproxy.tunnel.end import Buffer, End, Receiver
+from wsproxy.tunnel.pump import LESS, Pump
+from wsproxy.tunnel.securetransport import SecureTransport
+from wsproxy.tunnel.transport import TransportEnd, unsent
+
+__all__ = ["SecureEnd", "SecurePump"]
+
+RECORD = 16384
+"""The most bytes of payload in a record (RFC 8446 section 5.1)."""
+
+_IN, _OUT = (select.EPOLLIN, select.EPOLLOUT) if hasattr(select, "epoll") else (1, 4)
+
+
+class SecurePump(Pump):
+    """A pump for sockets that speak TLS, beside those that do not."""
+
+    def adopt(self, end: TransportEnd) -> End:
+        transport = end.transport
+        if isinstance(transport, SecureTransport) and transport.leavable:
+            return SecureEnd(self, end, transport)
+        return super().adopt(end)
+
+
+class SecureEnd:
+    """An L{End<wsproxy.tunnel.end.End>} over TLS on a socket, which is left to its transport to close."""
+
+    __slots__ = (
+        "_closing",
+        "_connection",
+        "_cork",
+        "_direct",
+        "_drained",
+        "_ended",
+        "_eof",
+        "_error",
+        "_lost",
+        "_notified",
+        "_over",
+        "_paused",
+        "_pump",
+        "_queue",
+        "_raw",
+        "_received",
+        "_view",
+        "_waiting",
+        "_wants",
+        "congested",
+        "descriptor",
+        "events",
+    )
+
+    def __init__(self, pump: Pump, end: TransportEnd, transport: SecureTransport) -> None:
+        self._pump = pump
+        self._view = pump.view
+        self._waiting: TransportEnd | None = end
+        self._raw = transport.transport
+        self._connection: Any = None  # an SSL.Connection, whose annotations are narrower than what it takes
+        handle: socket.socket = self._raw.getHandle()
+        self._cork = handle.setsockopt if handle.family in (socket.AF_INET, socket.AF_INET6) else _ignore
+        self.descriptor = handle.fileno()
+        self.events = 0
+        """What the pump watches for."""
+        self.congested = False
+        self._queue: list[Buffer] = []  # none of them a view
+        self._wants = _OUT  # what OpenSSL waits for before it goes on with the first of the queue
+        self._direct = False  # whether OpenSSL can be given bytes at once: nothing is before them, nothing has ended
+        self._paused = False
+        self._closing = False
+        self._notified = False  # close_notify has left, or cannot leave
+        self._eof = False  # the peer's close_notify has come
+        self._over = False  # the socket is its transport's again
+        self._error: Exception | None = None
+
+    def start(self, receiver: Receiver) -> None:
+        self._received, self._ended, self._drained, self._lost = receiver
+        end = self._waiting
+        assert end is not None
+        end.start(Receiver(self._received, _ignore, _ignore, self._gone))
+        end.pause()
+        transport: SecureTransport = end.transport
+        transport.leave(self._left)
+
+    def _left(self, connection: SSL.Connection) -> None:
+        """Everything before is with the kernel, or was received: from now on the connection is ours."""
+        self._waiting = None
+        if not self._over:
+            self._connection = connection
+            self.flush()
+
+    def _watch(self) -> None:
+        if self._over or self._connection is None:
+            return
+        events = 0 if self._paused or self._eof else _IN
+        if self._queue or (self._closing and not self._notified):
+            events |= self._wants
+        self._pump.watch(self, events)
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        if not self._direct:
+            if not self._closing:
+                self._queue.append(b"".join(buffers))
+                self.congested = True
+            return
+        if len(buffers) == 2 and len(buffers[1]) > RECORD:
+            # one record begins with the frame's header, and the rest is not copied
+            head, body = buffers
+            first = RECORD - len(head)
+            self._cork(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            self._send([b"".join((head, body[:first])), body[first:]])
+            self._cork(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        else:
+            self._send([b"".join(buffers)])
+
+    def _send(self, pieces: list[Buffer]) -> bool:
+        """@return: whether OpenSSL took them all."""
+        send = self._connection.send
+        try:
+            while pieces:
+                if pieces[0]:
+                    send(pieces[0])
+                del pieces[0]
+            if self._closing:
+                self._notify()
+        except (SSL.WantWriteError, SSL.WantReadError) as wanted:
+            # that writing has to wait for reading has not been seen since renegotiation is refused
+            self._wants = _OUT if isinstance(wanted, SSL.WantWriteError) else _IN
+            self._queue = [bytes(piece) for piece in pieces]
+            self.congested = self.congested or bool(pieces)
+            self._direct = False
+            self._watch()
+            return False
+        except SSL.Error:
+            self._unwritable()
+            return False
+        return True
+
+    def flush(self) -> None:
+        """The socket takes bytes again."""
+        if self._send(self._queue):
+            self._flushed()
+
+    def _flushed(self) -> None:
+        self._direct = not self._closing
+        self._wants = _OUT
+        self._watch()
+        if self.congested:
+            self.congested = False
+            self._drained()
+
+    def read(self) -> None:
+        """The socket has bytes, its peer's end-of-file, or an error."""
+        view, receive = self._view, self._connection.recv_into
+        last = (LESS if self._queue else len(view)) - RECORD
+        size = 0
+        error: SSL.Error | None = None
+        try:
+            while size <= last:
+                size += receive(view[size : size + RECORD])
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as caught:
+            error = caught.with_traceback(None)  # which would keep this frame, and with it OpenSSL's memory
+        if size:
+            self._received(view[:size])
+        if self._over:
+            return
+        if isinstance(error, SSL.ZeroReturnError):
+            self._eof = True
+            self._ended()
+            self.close()
+        elif error is not None:
+            self._error = error
+            self._leave()
+            self._raw.loseConnection()
+        elif self._wants == _IN:
+            self.flush()
+
+    def pause(self) -> None:
+        self._paused = True
+        self._watch()
+
+    def resume(self) -> None:
+        self._paused = False
+        self._watch()
+
+    def finish(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closing = True
+        self._direct = False
+        if self._connection is not None and not self._queue and not self._over:
+            self.flush()
+
+    def _notify(self) -> None:
+        """Say close_notify, unless it is said; when both sides have, that was all."""
+        if self._eof or not self._notified:
+            try:
+                self._connection.shutdown()
+            except SSL.WantWriteError:
+                raise
+            except SSL.Error:
+                pass  # the peer is gone
+            self._notified = True
+            if self._eof:
+                self._leave()
+                self._raw.loseConnection()
+
+    def abort(self) -> None:
+        self._leave()
+        self._raw.abortConnection()
+
+    def unsent(self) -> int:
+        return unsent(self.descriptor)
+
+    def _unwritable(self) -> None:
+        """The peer takes no more, but what it sent before that can still be read, and then how it ended."""
+        self._queue = []
+        self._closing = self._notified = True
+        if self._eof:
+            self._leave()
+            self._raw.loseConnection()
+        else:
+            self._flushed()
+
+    def _leave(self) -> None:
+        """Nothing more is done here: the socket is its transport's again, to close."""
+        self._closing = True
+        self._direct = False
+        self._queue = []
+        self._over = True
+        self._pump.watch(self, 0)
+
+    def _gone(self, error: Exception | None) -> None:
+        self._leave()
+        self._connection = None  # lest it writes to whoever has this descriptor next
+        self._waiting = None
+        self._lost(None if self._eof else self._error or error)
+
+
+def _ignore(*_: object) -> None:
+    """What is no longer of interest, or not to be had."""
