@@ -19,6 +19,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, cast
 
 from twisted.application.service import MultiService
@@ -145,28 +146,47 @@ class Workers(MultiService):
         delay = SHORTEST_DELAY
         while not self._ending:
             began = self._reactor.seconds()
-            worker = self._workers[index] = self._start(index)
-            status = await worker.ended()
-            self._workers[index] = None
-            self._share.leave(index)
+            try:
+                how = await self._run(index)
+            except ConfigError:
+                if not self._ending:
+                    self._ending = True  # the other workers are not asked
+                    self._stopper.fail(Failure())
+                return
             if self._ending:
-                break
-            if worker.complaint is not None:
-                self._stopper.fail(Failure(ConfigError(worker.complaint)))
-                break
+                return
             if self._reactor.seconds() - began >= HEALTHY:
                 delay = SHORTEST_DELAY
             self._log.error(
-                "worker {number} ended with status {status}; another starts in {delay:.0f} s",
-                number=index + 1,
-                status=status,
-                delay=delay,
+                "worker {number} {how}; another starts in {delay:.0f} s", number=index + 1, how=how, delay=delay
             )
             await deferLater(self._reactor, delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
+    async def _run(self, index: int) -> str:
+        """
+        The life of one worker.
+
+        @return: how it ended.
+        @raise ConfigError: there is no use in another one.
+        """
+        try:
+            worker = self._workers[index] = self._start(index)
+        except OSError as error:
+            reason = f"{error.strerror}"
+            if isinstance(error, (PermissionError, FileNotFoundError)):
+                program = f"{sys.executable}: {reason[:1].lower()}{reason[1:]}"
+                raise ConfigError(f"--workers {self._config.workers}: {program}") from None
+            return f"cannot be started ({reason})"
+        status = await worker.ended()
+        self._workers[index] = None
+        self._share.leave(index)
+        if worker.complaint is not None:
+            raise ConfigError(worker.complaint)
+        return f"ended with status {status}"
+
     def _start(self, index: int) -> _Worker:
-        """@raise OSError: there are no processes or descriptors left."""
+        """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
         worker = _Worker(index + 1, self._received)
         sockets = {SOCKETS + number: cast(Any, port).fileno() for number, port in enumerate(self._ports)}
         worker.start(self._reactor, self._environment, {SHARE: self._shareDescriptor, **sockets})
@@ -251,6 +271,10 @@ class Workers(MultiService):
         return DeferredList([Deferred.fromCoroutine(stopped(port)) for port in ports])
 
 
+_logger = cache(Logger)
+"""By the namespace of whoever said something in a worker."""
+
+
 class _Worker(ProcessProtocol):
     """
     One process.
@@ -273,7 +297,7 @@ class _Worker(ProcessProtocol):
         self._waiting: list[Deferred[int]] = []
 
     def start(self, reactor: Any, environment: dict[str, str], descriptors: dict[int, int]) -> None:
-        """@raise OSError: there are no processes or descriptors left."""
+        """@raise OSError: it cannot be."""
         # -P: modules are not looked for in the current directory, which is anybody's
         words = [sys.executable, "-P", "-m", "wsproxy.worker", str(self._number), type(reactor).__module__]
         childFDs = {0: "w", 1: "r", 2: "r", REPORTS: "r", **descriptors}
@@ -317,10 +341,9 @@ class _Worker(ProcessProtocol):
                 self._received(verb, *words)
 
     def _logged(self, namespace: str, level: str, text: str) -> None:
+        emit, severity = _logger(namespace).emit, LogLevel.lookupByName(level)
         for line in text.splitlines():
-            Logger(namespace).emit(
-                LogLevel.lookupByName(level), "worker {number}: {line}", number=self._number, line=line
-            )
+            emit(severity, "worker {number}: {line}", number=self._number, line=line)
 
     def _printed(self, line: str) -> None:
         self._log.warn("worker {number}: {line}", number=self._number, line=line)
