@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, cast
@@ -25,7 +26,7 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
-from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, globalLogBeginner
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -56,7 +57,9 @@ class Worker:
     @param report: tells the parent something.
     """
 
-    def __init__(self, reactor: Any, index: int, report: Any) -> None:
+    _log = Logger()
+
+    def __init__(self, reactor: Any, index: int, report: Callable[..., None]) -> None:
         self._reactor = reactor
         self._index = index
         self._report = report
@@ -128,7 +131,9 @@ class Worker:
 
     def _do_drain(self) -> None:
         if self._proxy is not None:
-            self._proxy.drain().addCallback(lambda _: self.stop(0))
+            drained = self._proxy.drain()
+            drained.addErrback(lambda failure: self._log.failure("Draining failed", failure))
+            drained.addCallback(lambda _: self.stop(0))
 
     def _do_end(self) -> None:
         if self._proxy is not None:

@@ -108,10 +108,10 @@ class Workers(MultiService):
         factory = _Reserved()
 
         def listening(port: Any) -> None:
-            port.stopReading()
             self._ports.append(port)
             if getattr(port, "factory", None) is not factory:  # its endpoint does more than to accept
                 raise ConfigError(f"--listen {listen}: no socket for --workers to share; give a port or a unix: path")
+            port.stopReading()
 
         def failed(failure: Failure) -> None:
             raise listenError(listen, cast(Exception, failure.value))
