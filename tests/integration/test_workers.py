@@ -26,7 +26,7 @@ from .client import Client
 from .proxy import Proxy
 from .stream import Stream
 from .test_life import LifeTestCase
-from .test_wrap import ECHO, ONE, greeting, python
+from .test_wrap import DAEMON, ECHO, ONE, greeting, python
 from .twistd import ROOT, daemonTwistd, start, startTwistd
 from .wrapped import Client as WrapClient
 from .wrapped import WrapTestCase
@@ -358,6 +358,17 @@ class WrappedTests(WrapTestCase):
         await twistd.line("starts again in 1 s")
         self.assertEqual(await gatherResults([self.converse(greeting) for _ in range(4)]), [b"hello\n"] * 4)
         await self.end(twistd)
+
+    async def test_ignore(self) -> None:
+        """A program that puts itself in the background is reached there."""
+        twistd = self.wrap("ignore", *python(DAEMON, self.port), options=self.workers)
+        daemon = int((await twistd.line(r"daemon (\d+)"))[1])
+        self.addCleanup(os.kill, daemon, signal.SIGKILL)
+        await twistd.line("ended with status 0")
+        await self.address(twistd)
+        self.assertEqual(await gatherResults([self.converse(greeting) for _ in range(4)]), [b"hello\n"] * 4)
+        await self.end(twistd)
+        self.assertTrue(running(daemon))
 
     async def test_down(self) -> None:
         """A client that waits in vain is told so."""
