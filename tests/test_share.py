@@ -146,6 +146,21 @@ class PortTests(SynchronousTestCase):
         self.reactor.advance(OUT_OF_DESCRIPTORS)
         self.assertEqual(len(self.reactor.adopted), 1)
 
+    def test_scarceInBetween(self) -> None:
+        """The last descriptor is not enough: one client is lost, the others wait."""
+        self.connect(2)
+        adopt = self.reactor.adoptStreamConnection
+
+        def refuse(*arguments: Any) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(self.reactor, "adoptStreamConnection", refuse)
+        self.port.doRead()
+        self.assertEqual(self.reactor.readers, set())
+        self.patch(self.reactor, "adoptStreamConnection", adopt)
+        self.reactor.advance(OUT_OF_DESCRIPTORS)
+        self.assertEqual(len(self.reactor.adopted), 1)
+
     def test_stops(self) -> None:
         """Stopped while it gives way, it is stopped; the other worker need not give way to it."""
         self.share.isFair(1, 0)

@@ -15,7 +15,6 @@ import mmap
 import os
 import socket
 from collections.abc import Sized
-from contextlib import suppress
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -172,16 +171,15 @@ class SharedPort:
 
     def _accept(self) -> None:
         try:
-            connection = self._listener.accept()[0]
+            with self._listener.accept()[0] as connection:
+                connection.setblocking(False)
+                # the transport takes a duplicate of the descriptor
+                self._reactor.adoptStreamConnection(connection.fileno(), connection.family, self._factory)
         except OSError as error:
             # EAGAIN: another worker was faster. The rest are what the network did to the client: accept(2).
             if error.errno in _SCARCE:
-                self._log.warn("A client has to wait: {error}", error=error.strerror)
+                self._log.warn("Clients have to wait: {error}", error=error.strerror)
                 self._lookAway(OUT_OF_DESCRIPTORS)
-            return
-        with connection, suppress(OSError):  # ENOTCONN: the client has gone; EMFILE: the descriptor is duplicated
-            connection.setblocking(False)
-            self._reactor.adoptStreamConnection(connection.fileno(), connection.family, self._factory)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""
