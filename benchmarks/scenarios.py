@@ -83,6 +83,7 @@ _connections = (
 )
 _memory = Figure("KB/session", lambda sample: sample.memory / sample.clients / 1e3, lessIsBetter=True)
 _busy = Figure("CPU %", lambda sample: sample.processor / sample.seconds * 100, lessIsBetter=True)
+_twoWorkers = ("--workers", "2")
 
 SCENARIOS = (
     Scenario("down", "down", 1, _megabytes, target="source"),
@@ -90,7 +91,9 @@ SCENARIOS = (
     Scenario("up, 4 KiB", "up", 1, _megabytes, (4096,), target="sink"),
     Scenario("up, 64 B", "up", 1, _smallMessages, (64,), target="sink", framed=True),
     Scenario("ping-pong x 50", "echo", 50, _trips, (64,)),
+    Scenario("ping-pong x 50, 2 workers", "echo", 50, _trips, (64,), options=_twoWorkers),
     Scenario("connections", "connect", 16, _connections),
+    Scenario("connections, 2 workers", "connect", 16, _connections, options=_twoWorkers),
     Scenario("idle x 400", "idle", 400, (_memory,)),
     Scenario("idle x 9000, heartbeat", "idle", 9000, (_memory, _busy), options=("--heartbeat", "10"), atLeast=10.0),
     Scenario("interactive x 100", "echo", 100, (_p99,), (64, 20)),

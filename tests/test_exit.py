@@ -56,6 +56,10 @@ class Proxy:
         self.drained: Deferred[None] = Deferred()
         self.drains = 0
         self.reloads = 0
+        self.abandons = 0
+
+    def abandon(self) -> None:
+        self.abandons += 1
 
     def drain(self) -> Deferred[None]:
         self.drains += 1
@@ -163,12 +167,12 @@ class SignalTests(ExitTestCase):
         self.assertEqual(self.reactor.stops, 1)
 
     def test_second(self) -> None:
-        """A second one leaves from within the handler, without the pidfile."""
+        """A second one leaves from within the handler, without the pidfile or another process."""
         self.pidfile.write_text("1")
         self.signal(signal.SIGINT)
-        self.assertEqual(self.left, [])
+        self.assertEqual((self.left, self.proxy.abandons), ([], 0))
         self.signal(signal.SIGTERM)
-        self.assertEqual(self.left, [143])
+        self.assertEqual((self.left, self.proxy.abandons), ([143], 1))
         self.assertFalse(self.pidfile.exists())
 
     def test_secondWithoutPidfile(self) -> None:

@@ -13,14 +13,15 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"interfaces", "errors", "config", "escape"},
-    {"access", "backend", "tunnel", "listen"},
+    {"interfaces", "errors", "config", "control", "escape"},
+    {"access", "backend", "tunnel", "listen", "share"},
     {"session"},
     {"frontend", "process", "lifetime", "replay"},
     {"factory"},
     {"proxy"},
+    {"workers"},
     {"service"},
-    {"exit"},
+    {"exit", "worker"},
     {"options"},
     {"tap", "wswrap"},
 ]
@@ -96,10 +97,10 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(users, {"frontend/websocket.py"})
 
     def test_globalReactor(self) -> None:
-        """Only tap imports the global reactor."""
+        """Only tap imports the global reactor, and what has a process of its own."""
         users = {
             str(path.relative_to(PACKAGE))
             for path in self.sources
             if "twisted.internet.reactor" in imports(path)
         }
-        self.assertEqual(users, {"tap.py"})
+        self.assertEqual(users, {"tap.py", "worker.py"})

@@ -218,6 +218,25 @@ class ComplaintTests(OptionsTestCase):
         for words in (["6080"], ["6080", "x:1", "y"]):
             self.assertIn("--listen 6080 --target localhost:5900", self.complaint(*words))
 
+    def test_workers(self) -> None:
+        """What one process alone can do clashes with several; what would not do it does not."""
+        program = ["--every-port", "--", "sh"]
+        for words, line in (
+            (["-t", "demo:", "--run-once"], "--run-once: clashes with --workers 2"),
+            (["-t", "demo:", "--timeout", "3"], "--timeout 3: clashes with --workers 2"),
+            (["-t", "demo:", "--idle-timeout", "3"], "--idle-timeout 3: clashes with --workers 2"),
+            (["-t", "demo:", "--traffic"], "--traffic: clashes with --workers 2"),
+            (program, "--every-port: clashes with --workers 2"),
+        ):
+            self.assertIn(line, self.complaint("--workers", "2", *words))
+            self.parse("--workers", "1", *words)
+        self.assertEqual(self.parse("-t", "demo:", "--workers", "2", "--timeout", "0").workers, 2)
+
+    def test_workersAuto(self) -> None:
+        """C{auto} is as many as there are processors that we may use."""
+        self.patch(os, "sched_getaffinity", lambda pid: {0, 3, 5})
+        self.assertEqual(self.parse("-t", "demo:", "--workers", "auto").workers, 3)
+
     def test_values(self) -> None:
         """A value that cannot be meant is refused."""
         self.file("self.pem")
@@ -226,6 +245,7 @@ class ComplaintTests(OptionsTestCase):
             "target": [""],
             "timeout": ["soon", "-1", "nan", "inf", "1e999", ""],
             "idle-timeout": ["-0.1"],
+            "workers": ["", "0", "-1", "two", "1.5", "513", "1000000000"],
             "heartbeat": ["1s"],
             "drain": ["x"],
             "connect-timeout": ["0", "-1"],

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -40,6 +41,9 @@ class Stopper:
         self.statuses.append(status)
         if not self.stopped.called:
             self.stopped.callback(None)
+
+    def fail(self, failure: Failure) -> None:
+        self.stop(1)
 
 
 class ProxyTestCase(TestCase):

@@ -98,7 +98,7 @@ class MakeServiceTests(SynchronousTestCase):
         """The proxy is made of the parsed options, the global reactor and a way to stop it."""
         from twisted.internet import reactor
 
-        self.patch(tap, "makeProxy", self.makeProxy)
+        self.patch(tap, "makeRoot", self.makeProxy)
         service = tap.makeService(self.options)
         [(config, itsReactor, stopper)] = self.made
         self.assertIs(config, self.options.config)
@@ -109,7 +109,7 @@ class MakeServiceTests(SynchronousTestCase):
 
     def test_pidfile(self) -> None:
         """Under twistd, the way out knows the pidfile."""
-        self.patch(tap, "makeProxy", self.makeProxy)
+        self.patch(tap, "makeRoot", self.makeProxy)
         exits: list[tuple[object, ...]] = []
         self.patch(tap, "Exit", lambda *arguments: exits.append(arguments))
         self.options.parent = usage.Options()
@@ -124,6 +124,6 @@ class MakeServiceTests(SynchronousTestCase):
         def refuse(*arguments: object) -> None:
             raise ConfigError("--cert a.pem: not a certificate")
 
-        self.patch(tap, "makeProxy", refuse)
+        self.patch(tap, "makeRoot", refuse)
         error = self.assertRaises(SystemExit, tap.makeService, self.options)
         self.assertEqual(error.code, "twistd websockify: --cert a.pem: not a certificate")

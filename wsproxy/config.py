@@ -5,9 +5,10 @@ No Twisted in here. Times are in seconds, sizes in bytes, paths absolute. Parsin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-__all__ = ["Config", "TLSConfig"]
+__all__ = ["Config", "TLSConfig", "asPlain", "fromPlain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +71,18 @@ class Config:
     recordRequired: bool = False
     verbose: bool = False
     traffic: bool = False
+    workers: int = 1
+
+
+def asPlain(config: Config) -> dict[str, Any]:
+    """@return: the settings as JSON can say them, secrets included."""
+    return asdict(config)
+
+
+def fromPlain(plain: dict[str, Any]) -> Config:
+    """@param plain: what became of L{asPlain} in JSON, whose arrays are our tuples."""
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+    }
+    tls = settings.pop("tls")
+    return Config(**settings, tls=None if tls is None else TLSConfig(**tls))

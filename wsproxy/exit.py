@@ -49,6 +49,9 @@ class Stoppable(Protocol):
     def reload(self) -> None:
         """Look at the certificates again."""
 
+    def abandon(self) -> None:
+        """The process ends at once: leave no other one behind."""
+
 
 @implementer(IStatusStop)
 class Exit:
@@ -94,6 +97,7 @@ class Exit:
     def _installHandlers(self, proxy: Stoppable) -> None:
         def end(number: int, frame: FrameType | None) -> None:
             if self._signalled:
+                proxy.abandon()
                 self._leaveAtOnce(128 + number)
             self._signalled = True
             self._reactor.callFromThread(self._drain, proxy, signal.Signals(number).name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.python.failure import Failure
 from zope.interface import Interface
 
 __all__ = [
@@ -113,5 +114,8 @@ class IStatusStop(Interface):
 
     def stop(status: int) -> None:
         """Stop the reactor and leave with this exit status. The first status given wins."""
+
+    def fail(failure: Failure) -> None:
+        """It cannot go on as it is configured: say why in one line, and stop with status 1."""
 
 

@@ -27,6 +27,7 @@ __all__ = ["Options"]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _RELATIVE_SOCKET = re.compile(r"unix:(?!/|\w+=)(?=.)")
 _COUNT = re.compile("[1-9][0-9]{0,8}")
+_MOST_WORKERS = 512
 _SIZE = re.compile("([1-9][0-9]{0,14})([kKmMgG]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SSL_VERSIONS = ("tlsv1_2", "tlsv1_3")
@@ -99,6 +100,8 @@ class Options(usage.Options):
          "End a recording at this size: bytes, or with k, M or G. Default: none."],
         ["record-keep", None, None,
          "Keep so many recordings, the newest ones. Default: all."],
+        ["workers", None, "1",
+         "Processes that share the sessions, or auto: as many as there are processors. Default: 1."],
     ]
 
     optFlags = [
@@ -191,6 +194,12 @@ class Options(usage.Options):
             self._forbid(["raw-after"], "needs --raw")
         if self["record"] is None:
             self._forbid(["record-max-size", "record-keep", "record-required"], "needs --record")
+        workers = self._workers()
+        if workers > 1:
+            self._forbid(["every-port", "run-once", "traffic"], f"clashes with --workers {self['workers']}")
+            for name in ("timeout", "idle-timeout"):
+                if self._seconds(name):
+                    self._forbid([name], f"clashes with --workers {self['workers']}")
         if self.parent is not None and not self.parent.get("nodaemon", True):
             self._forbid(["traffic"], "needs twistd -n; a daemon has no terminal")
         self.config = Config(
@@ -228,6 +237,7 @@ class Options(usage.Options):
             recordKeep=self._count("record-keep"),
             recordRequired=bool(self["record-required"]),
             traffic=bool(self["traffic"]),
+            workers=workers,
         )
 
     def _target(self) -> str | None:
@@ -333,6 +343,15 @@ class Options(usage.Options):
         if not _COUNT.fullmatch(word):
             raise ConfigError(f"--{name} {word}: not a number from 1")
         return int(word)
+
+    def _workers(self) -> int:
+        word: str = self["workers"]
+        if word == "auto":
+            return len(os.sched_getaffinity(0))
+        count = int(word) if _COUNT.fullmatch(word) else 0
+        if not 1 <= count <= _MOST_WORKERS:
+            raise ConfigError(f"--workers {word}: neither a number from 1 to {_MOST_WORKERS} nor auto")
+        return count
 
     def _seconds(self, name: str) -> float:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -23,7 +24,7 @@ from wsproxy.lifetime import Lifetime
 from wsproxy.listen import Listen, listenError, parseListen
 from wsproxy.tunnel.recorder import Recordings
 
-__all__ = ["Proxy"]
+__all__ = ["Proxy", "announce", "announceRoom", "stopped"]
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors left aside for files, logs and name servers when the capacity is told."""
@@ -35,6 +36,7 @@ LAST_WORDS = 5.0
 class Proxy(MultiService):
     """Listens, and ends in good order.
 
+    @param adopted: where to listen, instead of C{--listen}: sockets of a process that has announced them.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     """
 
@@ -48,6 +50,7 @@ class Proxy(MultiService):
         tls: ServerTLS | None,
         recordings: Recordings | None,
         stopper: IStatusStop,
+        adopted: Sequence[Listen] | None = None,
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
@@ -57,7 +60,8 @@ class Proxy(MultiService):
         self._tls = tls
         self._stopper = stopper
         self._recordings = recordings
-        self._listens = [parseListen(reactor, text) for text in config.listen]
+        self._announcing = adopted is None
+        self._listens = [parseListen(reactor, text) for text in config.listen] if adopted is None else adopted
         self._ports: list[IListeningPort] = []
         self._stopping: list[Deferred[None]] = []
         self._fronts: set[str] | None = set()
@@ -84,18 +88,14 @@ class Proxy(MultiService):
             return
         self._fronts.add(text)
         listening = self._listen(parseListen(self._reactor, text))
-        listening.addCallback(lambda _: self._announce(self._ports[-1]))
+        listening.addCallback(lambda _: announce(self._log, self._config, self._ports[-1]))
         listening.addErrback(lambda failure: self._log.error("{error}", error=failure.getErrorMessage()))
 
     def _bound(self, _: object) -> None:
-        for port in self._ports:
-            self._announce(port)
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._log.info(
-            "Room for {sessions} sessions ({limit} descriptors)",
-            sessions=max(0, limit - RESERVED_DESCRIPTORS) // 2,
-            limit=limit,
-        )
+        if self._announcing:
+            for port in self._ports:
+                announce(self._log, self._config, port)
+            announceRoom(self._log)
         self._lifetime.start()
         self.started.callback(None)
 
@@ -103,25 +103,10 @@ class Proxy(MultiService):
         self._stopListening()
         self.started.errback(cast(FirstError, failure.value).subFailure)
 
-    def _announce(self, port: IListeningPort) -> None:
-        config = self._config
-        scheme = "http" if config.tls is None else "https" if config.tlsOnly else "http and https"
-        self._log.info(
-            "Listening on {host} ({scheme}), leading to {target}",
-            host=printable(port.getHost()),
-            scheme=scheme,
-            target=config.target if config.target is not None else escape(config.program[0]),
-        )
-        number = getattr(port.getHost(), "port", None)
-        if number is not None and (config.web is not None or config.pages):
-            self._log.info(
-                "Open {scheme}://localhost:{port}/", scheme="http" if not config.tlsOnly else "https", port=number
-            )
-
     def _stopListening(self) -> Deferred[Any]:
         """@return: fires when no listener is left, including those that were stopped before."""
         ports, self._ports, self._fronts = self._ports, [], None
-        self._stopping += [Deferred.fromCoroutine(_stopped(port)) for port in ports]
+        self._stopping += [Deferred.fromCoroutine(stopped(port)) for port in ports]
         return DeferredList(self._stopping)
 
     def drain(self) -> Deferred[None]:
@@ -161,8 +146,37 @@ class Proxy(MultiService):
         if self._tls is not None:
             self._tls.reload()
 
+    def abandon(self) -> None:
+        """There is no other process to care for; the kernel ends a wrapped program."""
 
-async def _stopped(port: IListeningPort) -> None:
+
+def announce(log: Logger, config: Config, port: IListeningPort) -> None:
+    """Say what listens there, and what page to open."""
+    scheme = "http" if config.tls is None else "https" if config.tlsOnly else "http and https"
+    log.info(
+        "Listening on {host} ({scheme}), leading to {target}",
+        host=printable(port.getHost()),
+        scheme=scheme,
+        target=config.target if config.target is not None else escape(config.program[0]),
+    )
+    number = getattr(port.getHost(), "port", None)
+    if number is not None and (config.web is not None or config.pages):
+        log.info("Open {scheme}://localhost:{port}/", scheme="http" if not config.tlsOnly else "https", port=number)
+
+
+def announceRoom(log: Logger, processes: int = 1) -> None:
+    """Say how many sessions so many processes have descriptors for."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    log.info(
+        "Room for {sessions} sessions ({limit} descriptors{each})",
+        sessions=max(0, limit - RESERVED_DESCRIPTORS) // 2 * processes,
+        limit=limit,
+        each="" if processes == 1 else f" for each of {processes} workers",
+    )
+
+
+async def stopped(port: IListeningPort) -> None:
+    """Stop listening there."""
     with suppress(OSError):  # a socket file may have been deleted by somebody else
         stopping = port.stopListening()
         if stopping is not None:

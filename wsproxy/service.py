@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,8 @@ from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.frontend.pages import kindOf, makePages
 from wsproxy.frontend.tls import ServerTLS
-from wsproxy.interfaces import IResolver, IStatusStop, Request, Target
-from wsproxy.listen import parseListen
+from wsproxy.interfaces import IDialer, IResolver, IStatusStop, Request, Target
+from wsproxy.listen import Listen, parseListen
 from wsproxy.process.command import Command, rebindLibrary
 from wsproxy.process.dialer import ProgramDialer
 from wsproxy.process.listeners import Listeners
@@ -30,8 +31,9 @@ from wsproxy.tunnel.recorder import Recordings
 from wsproxy.tunnel.recordingfile import RecordingFiles
 from wsproxy.tunnel.tap import TapFactory
 from wsproxy.tunnel.traffic import TrafficMarks
+from wsproxy.workers import Workers
 
-__all__ = ["FixedResolver", "makeProxy"]
+__all__ = ["FixedResolver", "WrappedProgram", "makeProxy", "makeRoot", "makeWorker"]
 
 
 @implementer(IResolver)
@@ -45,13 +47,84 @@ class FixedResolver:
         return self._target
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedProgram:
+    """What the way to a wrapped program takes: see L{ProgramDialer}. Of what JSON can say."""
+
+    name: str
+    port: int | None
+    announced: bool
+
+
+def makeRoot(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy | Workers:
+    """What a process of its own runs. See L{makeProxy}."""
+    return makeProxy(config, reactor, stopper) if config.workers == 1 else _makeWorkers(config, reactor, stopper)
+
+
 def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     """
-    Wire up what C{config} describes.
+    Wire up what C{config} describes, in this one process.
 
     @raise ConfigError: it cannot be: a certificate or a CA file is unusable, a listen or target string is not one, a
         program cannot be run.
     """
+    if not config.program:
+        return _assemble(config, reactor, stopper)
+    command, rebinding = _findProgram(config, reactor)
+    listeners = Listeners()
+    proxy = _assemble(config, reactor, stopper, None, _wrapped(command, rebinding), listeners)
+
+    def moved(report: Report) -> None:
+        if config.everyPort:
+            proxy.front(report.asked)
+
+    mode = WrapMode(config.wrapMode)
+    Supervisor(reactor, command, mode, rebinding, listeners, ended=proxy.end, moved=moved).setServiceParent(proxy)
+    return proxy
+
+
+def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop) -> Workers:
+    """The parent of several processes, each of which has L{makeWorker}."""
+    if not config.program:
+        _assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
+        return Workers(config, reactor, stopper)
+    command, rebinding = _findProgram(config, reactor)
+    wrapped = _wrapped(command, rebinding)
+    listeners = Listeners()
+    _assemble(config, reactor, stopper, None, wrapped, listeners)
+    workers = Workers(config, reactor, stopper, astuple(wrapped), listeners)
+    mode = WrapMode(config.wrapMode)
+    Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
+    return workers
+
+
+def makeWorker(
+    config: Config,
+    reactor: Any,
+    stopper: IStatusStop,
+    adopted: Sequence[Listen],
+    wrapped: WrappedProgram | None,
+    listeners: Listeners,
+) -> Proxy:
+    """
+    One of several processes that do what C{config} describes.
+
+    @param adopted: the listening sockets.
+    @param wrapped: the program, if there is one; the parent runs it.
+    @param listeners: told by the parent where the program listens.
+    @raise ConfigError: see L{makeProxy}; things may have changed since the parent was started.
+    """
+    return _assemble(config, reactor, stopper, adopted, wrapped, listeners)
+
+
+def _assemble(
+    config: Config,
+    reactor: Any,
+    stopper: IStatusStop,
+    adopted: Sequence[Listen] | None = None,
+    wrapped: WrappedProgram | None = None,
+    listeners: Listeners | None = None,
+) -> Proxy:
     tls = ServerTLS(config.tls, reactor) if config.tls is not None else None
     targetTLS = partial(clientTLS, authorities=config.targetAuthorities, insecure=config.targetInsecure)
     if config.targetAuthorities is not None:
@@ -68,9 +141,27 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     if config.traffic and sys.__stdout__ is not None:
         marks = TrafficMarks(sys.__stdout__)
         taps.append(lambda session: marks)
-    makeFactory = partial(
-        WebSockifyFactory,
+    resolver: IResolver
+    way: IDialer
+    if wrapped is not None and listeners is not None:
+        resolver = way = ProgramDialer(
+            reactor,
+            wrapped.name,
+            listeners,
+            wrapped.port,
+            announced=wrapped.announced,
+            dialer=dialer,
+            timeout=config.connectTimeout,
+        )
+    elif config.target is not None:
+        resolver, way = FixedResolver(Target(config.target)), dialer
+        dialer.check(Target(config.target))
+    else:
+        raise ConfigError("--target: where should sessions lead?")
+    factory = WebSockifyFactory(
         reactor,
+        resolver=resolver,
+        dialer=way,
         origins=config.origins,
         subprotocols=config.subprotocols,
         text=config.text,
@@ -92,48 +183,20 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
         rawAfter=config.rawAfter,
         verbose=config.verbose,
     )
-    if config.program:
-        return _wrap(config, reactor, stopper, dialer, makeFactory, tls, recordings)
-    if config.target is None:
-        raise ConfigError("--target: where should sessions lead?")
-    target = Target(config.target)
-    dialer.check(target)
-    return Proxy(config, reactor, makeFactory(resolver=FixedResolver(target), dialer=dialer), tls, recordings, stopper)
+    return Proxy(config, reactor, factory, tls, recordings, stopper, adopted)
 
 
-def _wrap(
-    config: Config,
-    reactor: Any,
-    stopper: IStatusStop,
-    dialer: Dialer,
-    makeFactory: Callable[..., WebSockifyFactory],
-    tls: ServerTLS | None,
-    recordings: Recordings | None,
-) -> Proxy:
-    """A proxy with a program behind it."""
+def _findProgram(config: Config, reactor: Any) -> tuple[Command, Rebinding | None]:
+    """The program to be wrapped, and how its port is moved; L{None} where it is told where to listen."""
     command = Command.find(config.program, os.environ)
     if config.everyPort and command.hasPlaceholder:
         raise ConfigError("--every-port: clashes with {port} and {socket} in the program's arguments")
-    rebinding = None if command.hasPlaceholder else Rebinding(rebindLibrary(), portToMove(reactor, config))
-    listeners = Listeners()
-    wrapped = ProgramDialer(
-        reactor,
-        command.name,
-        listeners,
-        TOLD if rebinding is None else rebinding.port,
-        announced=rebinding is not None,
-        dialer=dialer,
-        timeout=config.connectTimeout,
-    )
-    proxy = Proxy(config, reactor, makeFactory(resolver=wrapped, dialer=wrapped), tls, recordings, stopper)
+    return command, None if command.hasPlaceholder else Rebinding(rebindLibrary(), portToMove(reactor, config))
 
-    def moved(report: Report) -> None:
-        if config.everyPort:
-            proxy.front(report.asked)
 
-    mode = WrapMode(config.wrapMode)
-    Supervisor(reactor, command, mode, rebinding, listeners, ended=proxy.end, moved=moved).setServiceParent(proxy)
-    return proxy
+def _wrapped(command: Command, rebinding: Rebinding | None) -> WrappedProgram:
+    port = TOLD if rebinding is None else rebinding.port
+    return WrappedProgram(command.name, port, announced=rebinding is not None)
 
 
 def portToMove(reactor: Any, config: Config) -> int | None:

@@ -17,7 +17,8 @@ from .errors import ConfigError
 from .exit import Exit, complaint, tellInOneLine
 from .options import Options
 from .proxy import Proxy
-from .service import makeProxy
+from .service import makeRoot
+from .workers import Workers
 
 __all__ = ["Options", "ProcessService", "makeService"]
 
@@ -33,7 +34,7 @@ def makeService(options: Options) -> IService:
     stopper = Exit(cast(Any, reactor), pidfile)
     sys.excepthook = tellInOneLine
     try:
-        return ProcessService(makeProxy(options.config, reactor, stopper), stopper)
+        return ProcessService(makeRoot(options.config, reactor, stopper), stopper)
     except ConfigError as error:
         raise SystemExit(complaint(error)) from None
 
@@ -41,7 +42,7 @@ def makeService(options: Options) -> IService:
 class ProcessService(MultiService):
     """A proxy that is the purpose of its process."""
 
-    def __init__(self, proxy: Proxy, stopper: Exit) -> None:
+    def __init__(self, proxy: Proxy | Workers, stopper: Exit) -> None:
         super().__init__()
         self._proxy = proxy
         self._stopper = stopper

@@ -45,6 +45,9 @@ WRONG = [
     (["--subprotocol", "a b"], "--subprotocol a b"),
     (["--record", "/no/such/file"], "--record /no/such/file"),
     (["--record-keep", "3"], "--record-keep 3"),
+    (["--workers", "0"], "--workers 0"),
+    (["--workers", "x"], "--workers x"),
+    (["--workers", "2", "--run-once"], "--run-once: clashes with --workers 2"),
 ]
 
 

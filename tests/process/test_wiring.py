@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
@@ -42,6 +43,9 @@ time.sleep(3600)
 class Statuses(list[int]):
     def stop(self, status: int) -> None:
         self.append(status)
+
+    def fail(self, failure: Failure) -> None:
+        self.append(1)
 
 
 def proxy(config: Config) -> Proxy:

@@ -1,0 +1,193 @@
+"""One of several processes that serve the same listening sockets: the child of L{wsproxy.workers}.
+
+::
+
+    python -m wsproxy.worker NUMBER REACTOR
+
+    0       what the parent says (L{wsproxy.control}); its end is the end of this process
+    1, 2    what Python itself has to say
+    3       reports and log lines, to the parent
+    4       memory shared among the workers (L{wsproxy.share})
+    5, …    listening sockets
+
+Signals are the parent's: an init system or a terminal may send them to every process, and here they mean nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsproxy.config import fromPlain
+from wsproxy.control import REPORTS, SHARE, SOCKETS, Messages, encode
+from wsproxy.errors import ConfigError
+from wsproxy.interfaces import IStatusStop
+from wsproxy.listen import Listen
+from wsproxy.process.listeners import ListenersElsewhere
+from wsproxy.proxy import Proxy
+from wsproxy.service import WrappedProgram, makeWorker
+from wsproxy.share import Share, SharedEndpoint
+
+__all__ = ["Worker", "main"]
+
+LOG_DELAY = 0.02
+"""Seconds until a log line goes to the parent."""
+
+_CHUNK = 65536
+
+
+@implementer(IReadDescriptor, IStatusStop)
+class Worker:
+    """
+    Does as the parent says.
+
+    @param index: which worker this is, from 0.
+    @param report: tells the parent something.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, index: int, report: Callable[..., None]) -> None:
+        self._reactor = reactor
+        self._index = index
+        self._report = report
+        self._messages = Messages()
+        self._proxy: Proxy | None = None
+        self._listeners = ListenersElsewhere(report)
+        self._stopping = False
+        os.set_blocking(0, False)
+        reactor.addReader(self)
+        reactor.addSystemEventTrigger("before", "shutdown", self._stopped)
+
+    def fileno(self) -> int:
+        return 0
+
+    def logPrefix(self) -> str:
+        return "parent"
+
+    def doRead(self) -> Any:
+        """@return: what has the reactor call L{connectionLost}, at the end of the pipe."""
+        try:
+            data = os.read(0, _CHUNK)
+        except BlockingIOError:
+            return None
+        for verb, *words in self._messages.feed(data):
+            getattr(self, f"_do_{verb}")(*words)
+        return None if data else CONNECTION_DONE
+
+    def connectionLost(self, reason: Failure) -> None:
+        """There is no parent any more, or it wants this to end; or it is the reactor that is going down."""
+        self.stop(0)
+
+    def stop(self, status: int) -> None:
+        """End; the status is the parent's to leave with."""
+        if not self._stopping:
+            self._stopping = True
+            self._reactor.stop()
+
+    def fail(self, failure: Failure) -> None:
+        """The parent cannot have a worker with this configuration."""
+        self._report("unable", failure.getErrorMessage())
+        self.stop(1)
+
+    def _stopped(self) -> Deferred[None]:
+        return succeed(None) if self._proxy is None else self._proxy.stopService()
+
+    def _do_start(self, plain: dict[str, Any], listens: list[str], wrapped: list[Any]) -> None:
+        share = Share(SHARE)
+        adopted = [
+            Listen(text, SharedEndpoint(self._reactor, SOCKETS + number, share, self._index))
+            for number, text in enumerate(listens)
+        ]
+        program = WrappedProgram(*wrapped) if wrapped else None
+        try:
+            proxy = makeWorker(fromPlain(plain), self._reactor, self, adopted, program, self._listeners)
+        except ConfigError:
+            self.fail(Failure())
+            return
+        self._proxy = proxy
+        proxy.privilegedStartService()
+        proxy.startService()
+        proxy.started.addCallbacks(lambda _: self._report("up"), self.fail)
+
+    def _do_program(self, state: list[Any]) -> None:
+        self._listeners.become(state)
+
+    def _do_reload(self) -> None:
+        if self._proxy is not None:
+            self._proxy.reload()
+
+    def _do_drain(self) -> None:
+        if self._proxy is not None:
+            drained = self._proxy.drain()
+            drained.addErrback(lambda failure: self._log.failure("Draining failed", failure))
+            drained.addCallback(lambda _: self.stop(0))
+
+    def _do_end(self) -> None:
+        if self._proxy is not None:
+            self._proxy.end(0)
+
+
+class Reports:
+    """
+    What is said to the parent: at once, but for log lines, which go L{LOG_DELAY} seconds later, many together. That
+    halves what they cost: each line on its own would wake the parent.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pending: list[bytes] = []
+        self._scheduled = False
+
+    def say(self, verb: str, *words: object) -> None:
+        self._pending.append(encode(verb, *words))
+        self.flush()
+
+    def log(self, event: LogEvent) -> None:
+        """An L{ILogObserver}."""
+        level = event.get("log_level", LogLevel.info).name
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        self._pending.append(encode("log", event.get("log_namespace", __name__), level, text))
+        if not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(LOG_DELAY, self.flush)
+
+    def flush(self) -> None:
+        """Blocking, as a log is: what is said last must not be lost with the process."""
+        self._scheduled = False
+        data, self._pending = b"".join(self._pending), []
+        with suppress(BrokenPipeError):  # the parent is no more, and stdin says so
+            while data:
+                data = data[os.write(REPORTS, data) :]
+
+
+def main() -> None:
+    """The process."""
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    number, reactorModule = sys.argv[1:]
+    import_module(reactorModule).install()
+    from twisted.internet import reactor as _reactor  # late: it is the parent's kind
+
+    reactor: Any = _reactor
+    reports = Reports(reactor)
+    globalLogBeginner.beginLoggingTo([cast(ILogObserver, reports.log)], redirectStandardIO=False)
+    Worker(reactor, int(number) - 1, reports.say)
+    reactor.run(installSignalHandlers=False)
+    reports.flush()
+
+
+if __name__ == "__main__":
+    main()
