@@ -155,6 +155,20 @@ class LifeTests(WorkersTestCase):
         self.reactor.advance(LONGEST_DELAY)
         self.assertEqual(len(self.reactor.processes), 2)
 
+    def test_impossibleLater(self) -> None:
+        """Once there was a worker that could use it, others go on, and it is tried again."""
+        self.start()
+        for process in self.reactor.processes:
+            process.say("up")
+        self.running().end(signal=9)
+        self.reactor.advance(1)
+        self.running().say("unable", "--cert x: no")
+        self.running().end(1)
+        self.assertIn("worker 2 cannot be started (--cert x: no); another starts in 2 s", self.lines())
+        self.assertEqual(self.stopper.complaints, [])
+        self.reactor.advance(2)
+        self.assertEqual(len(self.reactor.processes), 4)
+
     def test_log(self) -> None:
         """Each line of a worker says whose it is, whether logged or printed, and who in there said it."""
         self.start()

@@ -93,6 +93,7 @@ class Workers(MultiService):
         self._workers: list[_Worker | None] = [None] * config.workers
         self._keeping: list[Deferred[None]] = []
         self._ending = False
+        self._proven = False  # whether there has been a worker that took connections
         # made now: twistd changes directory, and may be started with relative entries in there
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
         if listeners is not None:
@@ -182,7 +183,9 @@ class Workers(MultiService):
         self._workers[index] = None
         self._share.leave(index)
         if worker.complaint is not None:
-            raise ConfigError(worker.complaint)
+            if not self._proven:
+                raise ConfigError(worker.complaint)
+            return f"cannot be started ({worker.complaint})"  # a file that is just being renewed, perhaps
         return f"ended with status {status}"
 
     def _start(self, index: int) -> _Worker:
@@ -197,7 +200,9 @@ class Workers(MultiService):
         return worker
 
     def _received(self, verb: str, *words: Any) -> None:
-        if self._listeners is not None:
+        if verb == "up":
+            self._proven = True
+        elif self._listeners is not None:
             if verb == "served":
                 self._listeners.served = True
             elif verb == "gone":
@@ -279,7 +284,7 @@ class _Worker(ProcessProtocol):
     """
     One process.
 
-    @param received: called with each message that is not about the process itself.
+    @param received: called with each message that is not about the process alone.
     @ivar complaint: why it cannot start, where the configuration is to blame.
     """
 
@@ -335,6 +340,7 @@ class _Worker(ProcessProtocol):
                 self._logged(*words)
             elif verb == "up":
                 self._log.info("worker {number} is up", number=self._number)
+                self._received(verb)
             elif verb == "unable":
                 [self.complaint] = words
             else:
