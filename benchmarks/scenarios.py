@@ -83,14 +83,18 @@ _connections = (
 )
 _memory = Figure("KB/session", lambda sample: sample.memory / sample.clients / 1e3, lessIsBetter=True)
 _busy = Figure("CPU %", lambda sample: sample.processor / sample.seconds * 100, lessIsBetter=True)
+_recorded = ("--record", "recording")
 _twoWorkers = ("--workers", "2")
 
 SCENARIOS = (
     Scenario("down", "down", 1, _megabytes, target="source"),
+    Scenario("down, recorded", "down", 1, _megabytes, target="source", options=_recorded),
     Scenario("up, 64 KiB", "up", 1, _megabytes, (65536,), target="sink"),
+    Scenario("up, 64 KiB, recorded", "up", 1, _megabytes, (65536,), target="sink", options=_recorded),
     Scenario("up, 4 KiB", "up", 1, _megabytes, (4096,), target="sink"),
     Scenario("up, 64 B", "up", 1, _smallMessages, (64,), target="sink", framed=True),
     Scenario("ping-pong x 50", "echo", 50, _trips, (64,)),
+    Scenario("ping-pong x 50, recorded", "echo", 50, _trips, (64,), options=_recorded),
     Scenario("ping-pong x 50, 2 workers", "echo", 50, _trips, (64,), options=_twoWorkers),
     Scenario("connections", "connect", 16, _connections),
     Scenario("connections, 2 workers", "connect", 16, _connections, options=_twoWorkers),
