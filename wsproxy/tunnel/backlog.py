@@ -55,7 +55,7 @@ class Backlog:
 
         @raise OSError: the spool takes no more.
         """
-        size = sum(map(len, pieces))
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         occupied = self._occupied + size + len(pieces) * _OVERHEAD
         if not self._spool and occupied <= MEMORY:
             for piece in pieces:

@@ -42,7 +42,10 @@ _FLOOD = 64
 """Frames in one read that make one entry, instead of one each."""
 
 _PIECE = 256
-"""Entries written at once, if they do not come to L{ENTRY_LIMIT} bytes before."""
+"""Entries of a recording written at once, if they do not come to L{ENTRY_LIMIT} bytes before."""
+
+_TURN = 0.001
+"""Seconds after which relaying has its turn, if recordings have not come to L{ENTRY_LIMIT} bytes before."""
 
 
 class _State(Enum):
@@ -58,6 +61,7 @@ class Recordings:
     @param clock: for the times of entries, and for the writing.
     @param maxSize: bytes at which a recording ends; 0 for no limit.
     @param required: close a session that cannot be recorded, or not to its end.
+    @ivar received: bytes that have come to be recorded since writing looked at it.
     """
 
     _log = Logger()
@@ -72,7 +76,7 @@ class Recordings:
         self._required = required
         self._open: set[Recorder] = set()
         self._behind: deque[Recorder] = deque()
-        self._received = 0
+        self.received = 0
         self._looked = clock.seconds()
         self._idle: list[Deferred[None]] = []
 
@@ -109,22 +113,22 @@ class Recordings:
         if len(self._behind) == 1:
             self.clock.callLater(LAG, self._write)
 
-    def received(self, size: int) -> None:
-        """So many bytes have come to be recorded."""
-        self._received += size
-
     def _write(self) -> None:
-        """The first in the queue writes a piece, and goes to the end if it has more."""
-        began = self.clock.seconds()
-        recorder = self._behind.popleft()
-        written = recorder.write()
-        if recorder.waiting:
-            self._behind.append(recorder)
-        now = self.clock.seconds()
+        """Those in the queue write a piece each, in turn; who has more goes to the end of it."""
+        began = now = self.clock.seconds()
+        written = 0
+        for _ in range(len(self._behind)):
+            recorder = self._behind.popleft()
+            written += recorder.write()
+            if recorder.waiting:
+                self._behind.append(recorder)
+            now = self.clock.seconds()
+            if written >= ENTRY_LIMIT or now - began >= _TURN:
+                break
         took = max(0.0, now - began)  # a clock may be set back
         # received and written per second, without dividing
-        keepsUp = 2 * self._received * took <= written * (now - self._looked)
-        self._received, self._looked = 0, now
+        keepsUp = 2 * self.received * took <= written * (now - self._looked)
+        self.received, self._looked = 0, now
         if self._behind:
             self.clock.callLater(0 if keepsUp else min(REST * took, LONGEST_REST), self._write)
 
@@ -190,17 +194,18 @@ class Recorder:
         if self._state is not _State.RECORDING:
             return
         backlog = self._backlog
-        if not backlog:
-            self._recordings.behind(self)
-        # never backwards, even where the clock is set back
-        self._time = max(self._time, int((self._seconds() - self.session.started) * 1000))
         before = backlog.size
+        if not before and not backlog:
+            self._recordings.behind(self)
+        milliseconds = int((self._seconds() - self.session.started) * 1000)
+        if milliseconds > self._time:  # never backwards, even where the clock is set back
+            self._time = milliseconds
         try:
             backlog.add(fromClient, self._time, pieces)
         except OSError as error:
             self._end(error.strerror)
         else:
-            self._recordings.received(backlog.size - before)
+            self._recordings.received += backlog.size - before
             if self._limit and self._file.size + backlog.size > self._limit:
                 self._state = _State.CLOSING  # escaped, it will be more still
 
@@ -215,12 +220,13 @@ class Recorder:
         try:
             while backlog and size < ENTRY_LIMIT and len(lines) < _PIECE and room >= 0:
                 fromClient, milliseconds, data = backlog.take()
-                for start in range(0, len(data), ENTRY_LIMIT):
-                    line = encodeEntry(fromClient, milliseconds, data[start : start + ENTRY_LIMIT])
+                size += len(data)
+                while data and room >= 0:
+                    line = encodeEntry(fromClient, milliseconds, data[:ENTRY_LIMIT])
+                    data = data[ENTRY_LIMIT:]
                     room -= len(line)
                     if room >= 0:
                         lines.append(line)
-                size += len(data)
             if lines:
                 self._file.append(b"".join(lines))
         except OSError as error:
