@@ -100,10 +100,11 @@ class MakeServiceTests(SynchronousTestCase):
 
         self.patch(tap, "makeRoot", self.makeProxy)
         service = tap.makeService(self.options)
-        [(config, itsReactor, stopper)] = self.made
+        [(config, itsReactor, stopper, logsToStdout)] = self.made
         self.assertIs(config, self.options.config)
         self.assertIs(itsReactor, reactor)
         self.assertIsInstance(stopper, tap.Exit)
+        self.assertFalse(logsToStdout)
         self.assertIsInstance(service, tap.ProcessService)
         self.assertIs(sys.excepthook, tap.tellInOneLine)
 
@@ -117,6 +118,23 @@ class MakeServiceTests(SynchronousTestCase):
             self.options.parent["pidfile"] = pidfile
             tap.makeService(self.options)
         self.assertEqual([pidfile for _, pidfile in exits], ["/run/x.pid", None])
+
+    def test_log(self) -> None:
+        """Workers may write to stdout where that is twistd's log: in the foreground, unless it was told another."""
+        self.patch(tap, "makeRoot", self.makeProxy)
+        foreground = {"nodaemon": 1, "logfile": None, "syslog": 0, "logger": None}
+        for different, logsToStdout in (
+            ({}, True),
+            ({"logfile": "-"}, True),
+            ({"logfile": "log"}, False),
+            ({"syslog": 1}, False),
+            ({"logger": "some.observer"}, False),
+            ({"nodaemon": 0}, False),
+        ):
+            self.options.parent = usage.Options()
+            self.options.parent.update(foreground | different)
+            tap.makeService(self.options)
+            self.assertEqual(self.made[-1][-1], logsToStdout, different)
 
     def test_impossible(self) -> None:
         """A configuration that cannot work ends the start with one line."""

@@ -56,9 +56,15 @@ class WrappedProgram:
     announced: bool
 
 
-def makeRoot(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy | Workers:
-    """What a process of its own runs. See L{makeProxy}."""
-    return makeProxy(config, reactor, stopper) if config.workers == 1 else _makeWorkers(config, reactor, stopper)
+def makeRoot(config: Config, reactor: Any, stopper: IStatusStop, logsToStdout: bool = False) -> Proxy | Workers:
+    """
+    What a process of its own runs. See L{makeProxy}.
+
+    @param logsToStdout: whether the process does.
+    """
+    if config.workers == 1:
+        return makeProxy(config, reactor, stopper)
+    return _makeWorkers(config, reactor, stopper, logsToStdout)
 
 
 def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
@@ -83,16 +89,16 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     return proxy
 
 
-def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop) -> Workers:
+def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, logsToStdout: bool) -> Workers:
     """The parent of several processes, each of which has L{makeWorker}."""
     if not config.program:
         _assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
-        return Workers(config, reactor, stopper)
+        return Workers(config, reactor, stopper, logsToStdout=logsToStdout)
     command, rebinding = _findProgram(config, reactor)
     wrapped = _wrapped(command, rebinding)
     listeners = Listeners()
     _assemble(config, reactor, stopper, None, wrapped, listeners)
-    workers = Workers(config, reactor, stopper, astuple(wrapped), listeners)
+    workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, logsToStdout)
     mode = WrapMode(config.wrapMode)
     Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
     return workers

@@ -30,11 +30,14 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor  # late: twistd --reactor chooses which one
 
-    pidfile = None if options.parent is None else options.parent.get("pidfile")
+    twistd: dict[str, Any] = options.parent or {}
+    pidfile = twistd.get("pidfile")
+    elsewhere = twistd.get("syslog") or twistd.get("logger") or twistd.get("logfile") not in (None, "", "-")
+    logsToStdout = bool(twistd.get("nodaemon")) and not elsewhere
     stopper = Exit(cast(Any, reactor), pidfile)
     sys.excepthook = tellInOneLine
     try:
-        return ProcessService(makeRoot(options.config, reactor, stopper), stopper)
+        return ProcessService(makeRoot(options.config, reactor, stopper, logsToStdout), stopper)
     except ConfigError as error:
         raise SystemExit(complaint(error)) from None
 

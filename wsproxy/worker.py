@@ -2,10 +2,10 @@
 
 ::
 
-    python -m wsproxy.worker NUMBER REACTOR
+    python -m wsproxy.worker NUMBER REACTOR stdout|parent
 
     0       what the parent says (L{wsproxy.control}); its end is the end of this process
-    1, 2    what Python itself has to say
+    1, 2    what Python itself has to say; 1 is the log, where the parent logs to its own stdout
     3       reports and log lines, to the parent
     4       memory shared among the workers (L{wsproxy.share})
     5, …    listening sockets
@@ -18,15 +18,24 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
+from select import PIPE_BUF
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, globalLogBeginner
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    eventAsText,
+    formatTime,
+    globalLogBeginner,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -144,12 +153,21 @@ class Reports:
     """
     What is said to the parent: at once, but for log lines, which go L{LOG_DELAY} seconds later, many together. That
     halves what they cost: each line on its own would wake the parent.
+
+    @param number: of this worker, for the log.
+    @param toStdout: write log lines there, as twistd would, instead of having the parent do that. It takes a third of
+        what they cost otherwise: two lines of a connection 30 µs instead of 90.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, number: int, toStdout: bool) -> None:
         self._reactor = reactor
+        self._number = number
+        self._toStdout = toStdout
         self._pending: list[bytes] = []
+        self._lines: list[str] = []
         self._scheduled = False
+        self._second = 0
+        self._time = ""
 
     def say(self, verb: str, *words: object) -> None:
         self._pending.append(encode(verb, *words))
@@ -158,8 +176,16 @@ class Reports:
     def log(self, event: LogEvent) -> None:
         """An L{ILogObserver}."""
         level = event.get("log_level", LogLevel.info).name
+        namespace = event.get("log_namespace", __name__)
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        self._pending.append(encode("log", event.get("log_namespace", __name__), level, text))
+        if self._toStdout:
+            if self._second != int(event["log_time"]):
+                self._second = int(event["log_time"])
+                self._time = formatTime(event["log_time"])
+            start = f"{self._time} [{namespace}#{level}] worker {self._number}: "
+            self._lines += [f"{start}{line}\n" for line in text.splitlines()]
+        else:
+            self._pending.append(encode("log", namespace, level, text))
         if not self._scheduled:
             self._scheduled = True
             self._reactor.callLater(LOG_DELAY, self.flush)
@@ -171,18 +197,34 @@ class Reports:
         with suppress(BrokenPipeError):  # the parent is no more, and stdin says so
             while data:
                 data = data[os.write(REPORTS, data) :]
+        lines, self._lines = self._lines, []
+        if lines:
+            with suppress(OSError):  # there is nobody to tell
+                _print(lines)
+
+
+def _print(lines: Iterable[str]) -> None:
+    """To stdout, as many at once as go into a pipe undivided (pipe(7)): others write to it as well."""
+    size = 0
+    for line in lines:
+        size += len(line) * 4  # in bytes, at most
+        if size > PIPE_BUF:
+            sys.stdout.flush()
+            size = len(line) * 4
+        sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 def main() -> None:
     """The process."""
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    number, reactorModule = sys.argv[1:]
+    number, reactorModule, log = sys.argv[1:]
     import_module(reactorModule).install()
     from twisted.internet import reactor as _reactor  # late: it is the parent's kind
 
     reactor: Any = _reactor
-    reports = Reports(reactor)
+    reports = Reports(reactor, int(number), log == "stdout")
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, reports.log)], redirectStandardIO=False)
     Worker(reactor, int(number) - 1, reports.say)
     reactor.run(installSignalHandlers=False)

@@ -66,6 +66,7 @@ class Workers(MultiService):
     """Listens, has others serve, and ends in good order: to its process what L{Proxy<wsproxy.proxy.Proxy>} is.
 
     @param wrapped: of a wrapped program what L{makeWorker<wsproxy.service.makeWorker>} takes, and its listeners.
+    @param logsToStdout: whether this process does; then workers do so as well.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     """
 
@@ -78,6 +79,7 @@ class Workers(MultiService):
         stopper: IStatusStop,
         wrapped: Sequence[object] = (),
         listeners: Listeners | None = None,
+        logsToStdout: bool = False,
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
@@ -86,6 +88,7 @@ class Workers(MultiService):
         self._stopper = stopper
         self._wrapped = wrapped
         self._listeners = listeners
+        self._logsToStdout = logsToStdout
         self._listens = [parseListen(reactor, text) for text in config.listen]
         self._ports: list[IListeningPort] = []
         self._shareDescriptor = makeShare(config.workers)
@@ -192,7 +195,8 @@ class Workers(MultiService):
         """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
         worker = _Worker(index + 1, self._received)
         sockets = {SOCKETS + number: cast(Any, port).fileno() for number, port in enumerate(self._ports)}
-        worker.start(self._reactor, self._environment, {SHARE: self._shareDescriptor, **sockets})
+        descriptors = {SHARE: self._shareDescriptor, **sockets}
+        worker.start(self._reactor, self._environment, descriptors, self._logsToStdout)
         listens = [str(listen) for listen in self._listens]
         worker.tell("start", asPlain(self._config), listens, self._wrapped)
         if self._listeners is not None:
@@ -301,11 +305,14 @@ class _Worker(ProcessProtocol):
         self._status: int | None = None
         self._waiting: list[Deferred[int]] = []
 
-    def start(self, reactor: Any, environment: dict[str, str], descriptors: dict[int, int]) -> None:
+    def start(
+        self, reactor: Any, environment: dict[str, str], descriptors: dict[int, int], logsToStdout: bool
+    ) -> None:
         """@raise OSError: it cannot be."""
         # -P: modules are not looked for in the current directory, which is anybody's
         words = [sys.executable, "-P", "-m", "wsproxy.worker", str(self._number), type(reactor).__module__]
-        childFDs = {0: "w", 1: "r", 2: "r", REPORTS: "r", **descriptors}
+        words.append("stdout" if logsToStdout else "parent")
+        childFDs = {0: "w", 1: 1 if logsToStdout else "r", 2: "r", REPORTS: "r", **descriptors}
         reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
         self._log.info("worker {number} started as process {pid}", number=self._number, pid=self.transport.pid)
 

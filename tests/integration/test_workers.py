@@ -32,6 +32,10 @@ from .wrapped import Client as WrapClient
 from .wrapped import WrapTestCase
 
 GOING_DOWN = (1001, "Server going down")
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 class WorkersTestCase(LifeTestCase):
@@ -90,6 +94,17 @@ class SharingTests(WorkersTestCase):
         await gatherResults([Deferred.fromCoroutine(client.upgrade()) for client in clients])
         shares = Counter([await self.server(client) for client in clients])
         self.assertGreaterEqual(min(shares[1], shares[2]), 15, shares)
+
+    async def test_log(self) -> None:
+        """What workers log looks like everything else in the log, and says which of them it was."""
+        await self.startWorkers()
+        client = await self.session()
+        number = await self.server(client)
+        client.close(1000)
+        await self.proxy.said(f"worker {number}: .* closed by client: 1000")
+        lines = [line for line in self.proxy.lines if f"worker {number}: " in line]
+        for line in lines:
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[wsproxy[.\w]+#info\] worker \d: ")
 
     async def test_recordings(self) -> None:
         """Recordings of two workers do not get into each other's way: each session has a file, whole and its own."""
@@ -288,6 +303,10 @@ class StartTests(WorkersTestCase):
         await twistd.line("^launcher left with 0$")
         log = twistd.directory / "log"
         await until(lambda: len(re.findall(r"worker \d is up", log.read_text())) == 2)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(twistd.directory / "socket"))
+            client.sendall(UPGRADE)
+            await until(lambda: re.search(r"#info\] worker \d: [0-9a-f]{8} .* → demo:", log.read_text()))
         pids = [int(found) for found in re.findall(r"started as process (\d+)", log.read_text())]
         daemon = int((twistd.directory / "twistd.pid").read_text())
         os.kill(daemon, signal.SIGTERM)
