@@ -38,7 +38,7 @@ from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
 from wsproxy.frontend.web import WebSite, refusalBytes
-from wsproxy.tunnel.end import Buffer, Receiver
+from wsproxy.tunnel.end import Receiver, ignore
 from wsproxy.tunnel.securetransport import SecureTransport
 from wsproxy.tunnel.transport import TransportEnd
 
@@ -156,7 +156,7 @@ class Switch(Protocol):
         """Close after what is written, reading on for a while: to close with unread input would reset it."""
         end = self._lingering = TransportEnd()
         self.become(end)
-        end.start(Receiver(_ignore, end.close, _ignore, _ignore))
+        end.start(Receiver(ignore, end.close, ignore, ignore))
         end.finish()
         self.deadline.start(LINGER)
 
@@ -194,10 +194,6 @@ class Switch(Protocol):
     def tunnelled(self) -> bool:
         """Whether the connection belongs to a session now."""
         return isinstance(self._protocol, TransportEnd) and self._lingering is None
-
-
-def _ignore(*_: Buffer | Exception | None) -> None:
-    """What a lingering connection makes of everything."""
 
 
 _plaintext = Refusal(400, "This port speaks TLS only: use https:// or wss://")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Buffer", "End", "Receiver"]
+__all__ = ["Buffer", "End", "Receiver", "ignore"]
 
 Buffer = bytes | memoryview
 
@@ -29,6 +29,10 @@ class Receiver(NamedTuple):
 
     lost: Callable[[Exception | None], None]
     """The end is gone in both directions: C{None} after an orderly close, else what happened. Exactly once."""
+
+
+def ignore(*_: object) -> None:
+    """For a L{Receiver} to whom something is of no interest."""
 
 
 class End(Protocol):

@@ -22,7 +22,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from wsproxy.tunnel.end import Buffer, End, Receiver
+from wsproxy.tunnel.end import Buffer, End, Receiver, ignore
 from wsproxy.tunnel.pump import LESS, Pump
 from wsproxy.tunnel.securetransport import SecureTransport
 from wsproxy.tunnel.transport import TransportEnd, unsent
@@ -80,7 +80,7 @@ class SecureEnd:
         self._raw = transport.transport
         self._connection: Any = None  # an SSL.Connection, whose annotations are narrower than what it takes
         handle: socket.socket = self._raw.getHandle()
-        self._cork = handle.setsockopt if handle.family in (socket.AF_INET, socket.AF_INET6) else _ignore
+        self._cork = handle.setsockopt if handle.family in (socket.AF_INET, socket.AF_INET6) else ignore
         self.descriptor = handle.fileno()
         self.events = 0
         """What the pump watches for."""
@@ -99,7 +99,7 @@ class SecureEnd:
         self._received, self._ended, self._drained, self._lost = receiver
         end = self._waiting
         assert end is not None
-        end.start(Receiver(self._received, _ignore, _ignore, self._gone))
+        end.start(Receiver(self._received, ignore, ignore, self._gone))
         end.pause()
         transport: SecureTransport = end.transport
         transport.leave(self._left)
@@ -260,7 +260,3 @@ class SecureEnd:
         self._connection = None  # lest it writes to whoever has this descriptor next
         self._waiting = None
         self._lost(None if self._eof else self._error or error)
-
-
-def _ignore(*_: object) -> None:
-    """What is no longer of interest, or not to be had."""

@@ -20,7 +20,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsproxy.tunnel.end import Buffer, Receiver
+from wsproxy.tunnel.end import Buffer, Receiver, ignore
 
 __all__ = ["TransportEnd", "closeEmpty", "unsent"]
 
@@ -107,7 +107,7 @@ class TransportEnd(Protocol):
         @param lost: called when the transport has closed it.
         @return: what was received so far.
         """
-        self._receiver = Receiver(_ignore, _ignore, _ignore, lost)
+        self._receiver = Receiver(ignore, ignore, ignore, lost)
         self.transport.unregisterProducer()
         # as a pull producer we are asked for more whenever the transport has nothing left to send: once on
         # registration, whatever it has, and then when it is so
@@ -174,7 +174,3 @@ def unsent(descriptor: int) -> int:
         return int.from_bytes(ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
     except OSError:
         return 0
-
-
-def _ignore(*_: object) -> None:
-    """What is no longer of interest."""
