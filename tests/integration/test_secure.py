@@ -12,7 +12,7 @@ from tests.components import requireComponent
 from .bridge import BridgeTestCase, authority
 from .client import Client, frame
 from .stream import Stream
-from .twistd import start
+from .twistd import Running, start
 
 PLENTY = random.Random(3).randbytes(3_000_000)
 """More than the proxy holds."""
@@ -209,16 +209,21 @@ class SecureTests(BridgeTestCase):
         hand.wire.close()
         self.assertRegex(await self.closing(hand), f"^closed by target: 1000 .* {len(PLENTY)} bytes down$")
 
+    async def openWithOpenSSL(self, version: str) -> tuple[Running, Stream]:
+        """@return: OpenSSL's own client, in a session, and its target."""
+        openssl = requireComponent("openssl")
+        running = start(self, [openssl, "s_client", "-connect", f"127.0.0.1:{self.port}", version])
+        await running.line("SSL handshake has read")
+        assert running.transport is not None
+        running.transport.write(_REQUEST)
+        await running.line("101 Switching Protocols")
+        return running, await self.target.accept()
+
     async def test_keyUpdate(self) -> None:
         """A client that asks for new keys gets them (RFC 8446 section 4.6.3), and the session goes on."""
-        openssl = requireComponent("openssl")
-        running = start(self, [openssl, "s_client", "-connect", f"127.0.0.1:{self.port}", "-tls1_3"])
+        running, target = await self.openWithOpenSSL("-tls1_3")
         transport = running.transport
         assert transport is not None
-        await running.line("SSL handshake has read")
-        transport.write(_REQUEST)
-        await running.line("101 Switching Protocols")
-        target = await self.target.accept()
         transport.write(b"K\n")
         await running.line("KEYUPDATE")
         for n in range(3):
@@ -229,14 +234,9 @@ class SecureTests(BridgeTestCase):
 
     async def test_renegotiation(self) -> None:
         """A TLS 1.2 client that wants to renegotiate is refused; its target gets the end-of-file."""
-        openssl = requireComponent("openssl")
-        running = start(self, [openssl, "s_client", "-connect", f"127.0.0.1:{self.port}", "-tls1_2"])
+        running, target = await self.openWithOpenSSL("-tls1_2")
         transport = running.transport
         assert transport is not None
-        await running.line("SSL handshake has read")
-        transport.write(_REQUEST)
-        await running.line("101 Switching Protocols")
-        target = await self.target.accept()
         transport.write(b"R\n")
         self.assertEqual(await target.rest(), b"")
         outcome = await running.end()
