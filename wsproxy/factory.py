@@ -103,12 +103,16 @@ class WebSockifyFactory(SwitchFactory):
             rawAfter=rawAfter,
         )
 
+    def refuseNew(self) -> None:
+        """Let only the sessions go on: other connections end, and new upgrades are answered 503."""
+        self.sessions.refuseNew("Server going down")
+        self.abortIdle()
+
     def closeAll(self) -> Deferred[None]:
         """
         End every connection: sessions with close code 1001, the rest at once. New upgrades are answered 503.
 
         @return: fires when the last session is gone.
         """
-        self.sessions.refuseNew("Server going down")
-        self.abortIdle()
+        self.refuseNew()
         return self.sessions.closeAll(Close(CloseCode.GOING_AWAY, "Server going down"))

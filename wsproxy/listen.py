@@ -19,10 +19,10 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from twisted.internet.abstract import isIPv6Address
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
@@ -32,6 +32,7 @@ from twisted.internet.interfaces import (
     IStreamServerEndpointStringParser,
 )
 from twisted.plugin import getPlugins
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.errors import ConfigError
@@ -69,6 +70,19 @@ class Listen:
 
     def __str__(self) -> str:
         return self.text
+
+    def bind(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Listen there.
+
+        @return: fires with the port; fails with L{ConfigError}.
+        """
+
+        def failed(failure: Failure) -> NoReturn:
+            error = cast(Exception, failure.value)
+            raise listenError(self, error) from error
+
+        return maybeDeferred(self.endpoint.listen, factory).addErrback(failed)
 
 
 def parseListen(reactor: Any, text: str) -> Listen:

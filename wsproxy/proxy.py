@@ -21,7 +21,7 @@ from wsproxy.factory import WebSockifyFactory
 from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import IStatusStop
 from wsproxy.lifetime import Lifetime
-from wsproxy.listen import Listen, listenError, parseListen
+from wsproxy.listen import Listen, parseListen
 from wsproxy.tunnel.recorder import Recordings
 
 __all__ = ["Proxy", "announce", "announceRoom", "stopped"]
@@ -76,11 +76,7 @@ class Proxy(MultiService):
         bound.addCallbacks(self._bound, self._unbound)
 
     def _listen(self, listen: Listen) -> Deferred[None]:
-        def failed(failure: Failure) -> None:
-            raise listenError(listen, cast(Exception, failure.value))
-
-        listening: Deferred[IListeningPort] = listen.endpoint.listen(self._factory)
-        return listening.addCallbacks(self._ports.append, failed)
+        return listen.bind(self._factory).addCallback(self._ports.append)
 
     def front(self, text: str) -> None:
         """Listen at this C{--listen} value as well, which a wrapped program has asked for; once, and as long as any."""
@@ -117,14 +113,11 @@ class Proxy(MultiService):
         """
         self._lifetime.cancel()
         self._stopListening()
-        self._factory.abortIdle()
-        sessions = self._factory.sessions
-        sessions.refuseNew("Server going down")
-        idle = sessions.whenIdle()
-        if self._config.drain:
-            idle.addTimeout(self._config.drain, self._reactor)
-            return idle.addErrback(lambda _: self._factory.closeAll())
-        return self._factory.closeAll()
+        if not self._config.drain:
+            return self._factory.closeAll()
+        self._factory.refuseNew()
+        idle = self._factory.sessions.whenIdle().addTimeout(self._config.drain, self._reactor)
+        return idle.addErrback(lambda _: self._factory.closeAll())
 
     def end(self, status: int) -> None:
         """The wrapped program has ended, and so does the proxy when clients have taken what the program said last."""

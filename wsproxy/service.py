@@ -33,7 +33,7 @@ from wsproxy.tunnel.tap import TapFactory
 from wsproxy.tunnel.traffic import TrafficMarks
 from wsproxy.workers import Workers
 
-__all__ = ["FixedResolver", "WrappedProgram", "makeProxy", "makeRoot", "makeWorker"]
+__all__ = ["FixedResolver", "WrappedProgram", "assemble", "makeProxy", "makeRoot"]
 
 
 @implementer(IResolver)
@@ -75,10 +75,10 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
         program cannot be run.
     """
     if not config.program:
-        return _assemble(config, reactor, stopper)
+        return assemble(config, reactor, stopper)
     command, rebinding = _findProgram(config, reactor)
     listeners = Listeners()
-    proxy = _assemble(config, reactor, stopper, None, _wrapped(command, rebinding), listeners)
+    proxy = assemble(config, reactor, stopper, None, _wrapped(command, rebinding), listeners)
 
     def moved(report: Report) -> None:
         if config.everyPort:
@@ -90,40 +90,21 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
 
 
 def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, logsToStdout: bool) -> Workers:
-    """The parent of several processes, each of which has L{makeWorker}."""
+    """The parent of several processes, each of which has what L{assemble} makes."""
     if not config.program:
-        _assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
+        assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
         return Workers(config, reactor, stopper, logsToStdout=logsToStdout)
     command, rebinding = _findProgram(config, reactor)
     wrapped = _wrapped(command, rebinding)
     listeners = Listeners()
-    _assemble(config, reactor, stopper, None, wrapped, listeners)
+    assemble(config, reactor, stopper, None, wrapped, listeners)
     workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, logsToStdout)
     mode = WrapMode(config.wrapMode)
     Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
     return workers
 
 
-def makeWorker(
-    config: Config,
-    reactor: Any,
-    stopper: IStatusStop,
-    adopted: Sequence[Listen],
-    wrapped: WrappedProgram | None,
-    listeners: Listeners,
-) -> Proxy:
-    """
-    One of several processes that do what C{config} describes.
-
-    @param adopted: the listening sockets.
-    @param wrapped: the program, if there is one; the parent runs it.
-    @param listeners: told by the parent where the program listens.
-    @raise ConfigError: see L{makeProxy}; things may have changed since the parent was started.
-    """
-    return _assemble(config, reactor, stopper, adopted, wrapped, listeners)
-
-
-def _assemble(
+def assemble(
     config: Config,
     reactor: Any,
     stopper: IStatusStop,
@@ -131,6 +112,14 @@ def _assemble(
     wrapped: WrappedProgram | None = None,
     listeners: Listeners | None = None,
 ) -> Proxy:
+    """
+    The proxy without the program that is wrapped: that of a single process, or one of several.
+
+    @param adopted: where to listen, instead of C{--listen}: a worker's sockets.
+    @param wrapped: the program, if there is one; in a worker's case the parent runs it.
+    @param listeners: where it listens.
+    @raise ConfigError: see L{makeProxy}; for a worker, things may have changed since the parent was started.
+    """
     tls = ServerTLS(config.tls, reactor) if config.tls is not None else None
     targetTLS = partial(clientTLS, authorities=config.targetAuthorities, insecure=config.targetInsecure)
     if config.targetAuthorities is not None:

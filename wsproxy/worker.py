@@ -46,7 +46,7 @@ from wsproxy.interfaces import IStatusStop
 from wsproxy.listen import Listen
 from wsproxy.process.listeners import ListenersElsewhere
 from wsproxy.proxy import Proxy
-from wsproxy.service import WrappedProgram, makeWorker
+from wsproxy.service import WrappedProgram, assemble
 from wsproxy.share import Share, SharedEndpoint
 
 __all__ = ["Worker", "main"]
@@ -122,7 +122,7 @@ class Worker:
         ]
         program = WrappedProgram(*wrapped) if wrapped else None
         try:
-            proxy = makeWorker(fromPlain(plain), self._reactor, self, adopted, program, self._listeners)
+            proxy = assemble(fromPlain(plain), self._reactor, self, adopted, program, self._listeners)
         except ConfigError:
             self.fail(Failure())
             return

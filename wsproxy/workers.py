@@ -35,7 +35,7 @@ from wsproxy.config import Config, asPlain
 from wsproxy.control import REPORTS, SHARE, SOCKETS, Messages, encode
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IStatusStop
-from wsproxy.listen import Listen, listenError, parseListen
+from wsproxy.listen import Listen, parseListen
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.output import LineLog
 from wsproxy.proxy import announce, announceRoom, stopped
@@ -65,7 +65,7 @@ class _Reserved(Factory[Protocol]):
 class Workers(MultiService):
     """Listens, has others serve, and ends in good order: to its process what L{Proxy<wsproxy.proxy.Proxy>} is.
 
-    @param wrapped: of a wrapped program what L{makeWorker<wsproxy.service.makeWorker>} takes, and its listeners.
+    @param wrapped: of a wrapped program what L{assemble<wsproxy.service.assemble>} takes, and its listeners.
     @param logsToStdout: whether this process does; then workers do so as well.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     """
@@ -117,11 +117,7 @@ class Workers(MultiService):
                 raise ConfigError(f"--listen {listen}: no socket for --workers to share; give a port or a unix: path")
             port.stopReading()
 
-        def failed(failure: Failure) -> None:
-            raise listenError(listen, cast(Exception, failure.value))
-
-        bound: Deferred[IListeningPort] = listen.endpoint.listen(factory)
-        return bound.addCallbacks(listening, failed)
+        return listen.bind(factory).addCallback(listening)
 
     def _bound(self, _: object) -> None:
         for port in self._ports:

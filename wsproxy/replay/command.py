@@ -18,7 +18,7 @@ from twisted.internet.task import react
 
 from wsproxy.access.peer import printable
 from wsproxy.errors import ConfigError
-from wsproxy.listen import listenError, parseListen
+from wsproxy.listen import parseListen
 from wsproxy.replay.asciicast import asciicast, firstWindow
 from wsproxy.replay.file import readEntries, repair, summarise
 from wsproxy.replay.server import PlayerFactory
@@ -127,10 +127,7 @@ async def serve(reactor: Any, options: Namespace) -> None:
     try:
         listen = parseListen(reactor, options.listen)
         factory = PlayerFactory(options.file, reactor, options.speed, failed)
-        try:
-            port = await listen.endpoint.listen(factory)
-        except Exception as error:
-            raise listenError(listen, error) from error
+        port = await listen.bind(factory)
     except ConfigError as error:
         raise SystemExit(_failed(error)) from None
     print(f"Playing {options.file} on {printable(port.getHost())}", flush=True)
