@@ -3,15 +3,15 @@
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.access.peer import clientAddress, printable
+from wsproxy.access.peer import printable, unmapped
 
 
-class ClientAddressTests(SynchronousTestCase):
+class UnmappedTests(SynchronousTestCase):
     def test_mapped(self) -> None:
         """An IPv4 address mapped into IPv6 is that IPv4 address, in either notation."""
         expected = IPv4Address("TCP", "192.0.2.1", 1234)
         for host in ("::ffff:192.0.2.1", "::FFFF:192.0.2.1", "::ffff:c000:201"):
-            self.assertEqual(clientAddress(IPv6Address("TCP", host, 1234)), expected)
+            self.assertEqual(unmapped(IPv6Address("TCP", host, 1234)), expected)
 
     def test_unchanged(self) -> None:
         """Every other address is what it was, an IPv6 address that merely resembles a mapped one included."""
@@ -22,7 +22,7 @@ class ClientAddressTests(SynchronousTestCase):
             IPv6Address("TCP", "fe80::1%eth0", 1),
             UNIXAddress(b"/run/it"),
         ):
-            self.assertIs(clientAddress(address), address)
+            self.assertIs(unmapped(address), address)
 
 
 class HostAddress(str):

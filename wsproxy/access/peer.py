@@ -12,10 +12,10 @@ from ipaddress import IPv6Address as _IPv6
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-__all__ = ["clientAddress", "printable"]
+__all__ = ["printable", "unmapped"]
 
 
-def clientAddress(address: IAddress) -> IAddress:
+def unmapped(address: IAddress) -> IAddress:
     """C{address}, as an L{IPv4Address} if it is IPv4 mapped into IPv6, otherwise unchanged."""
     if isinstance(address, IPv6Address) and address.host.lower().startswith("::ffff:"):
         mapped = _IPv6(address.host).ipv4_mapped
@@ -29,7 +29,7 @@ def printable(address: IAddress) -> str:
     How C{address} is shown: C{192.0.2.1:80}, C{[2001:db8::1]:80}, C{[fe80::1%eth0]:80}, C{unix:/path}, or
     C{unix} for the nameless end of a unix socket. One line, whatever a client chose for its name.
     """
-    address = clientAddress(address)
+    address = unmapped(address)
     match address:
         case IPv4Address():
             return f"{address.host}:{address.port}"
