@@ -1,0 +1,112 @@
+"""What is said in the log of clients that were turned away: who, why, and what cures it.
+
+Whoever reaches the port can be refused as often as he likes, so what is written is bounded: for each peer and reason a
+few lines a minute, and then how many were left out; and so is what is remembered, since a stranger has more addresses
+than this process has memory. A peer is an address without its port, in IPv6 a /64, which is the least that one customer
+is given (RFC 6177).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
+
+from wsproxy.access.peer import printable, unmapped
+from wsproxy.escape import escape
+
+__all__ = ["LINES", "REMEMBERED", "WINDOW", "RefusalLog"]
+
+LINES = 5
+"""Lines in each L{WINDOW} for one peer and reason."""
+
+WINDOW = 60.0
+"""Seconds."""
+
+REMEMBERED = 1024
+"""Pairs of a peer and a reason; the oldest are forgotten first."""
+
+_CAUSE_LENGTH = 600
+"""Characters. Values of strangers are cut to much less before, so that it is never the cure that is cut off."""
+
+
+@dataclass(slots=True)
+class _Window:
+    """What one peer was told for one reason since C{started}."""
+
+    started: float
+    lines: int = 0
+    left: int = 0
+
+
+class RefusalLog:
+    """One line for each refusal, a few a minute for each peer and reason.
+
+    @param clock: for the minutes.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
+
+    def refused(self, peer: IAddress, status: int, reason: str, cause: str = "") -> None:
+        """
+        A client was turned away.
+
+        @param reason: what it read; never more than a few of these, because each is counted by itself.
+        @param cause: for the log alone: what was wrong, and what cures it.
+        """
+        what = f"refused: {status} {escape(reason)}"
+        self.note(peer, what, f"{what}: {escape(cause, _CAUSE_LENGTH)}" if cause else what)
+
+    def note(self, peer: IAddress, kind: str, text: str) -> None:
+        """
+        Say something of a client, if not too much of this C{kind} was said already.
+
+        @param text: one line, fit for the log.
+        """
+        self._forgetOver()
+        window = self._windows.setdefault((_name(peer), kind), _Window(self._clock.seconds()))
+        if window.lines < LINES:
+            window.lines += 1
+            self._log.info("{peer} {text}", peer=printable(peer), text=text)
+        else:
+            window.left += 1
+        if len(self._windows) > REMEMBERED:
+            self._end()
+
+    def flush(self) -> None:
+        """Say what was left out so far, and begin anew."""
+        while self._windows:
+            self._end()
+
+    def _forgetOver(self) -> None:
+        over = self._clock.seconds() - WINDOW
+        while self._windows and next(iter(self._windows.values())).started <= over:
+            self._end()
+
+    def _end(self) -> None:
+        """Close the oldest window."""
+        (peer, kind), window = self._windows.popitem(last=False)
+        if window.left:
+            self._log.info("{peer} {kind} ({count} times more)", peer=peer, count=window.left, kind=kind)
+
+
+def _name(peer: IAddress) -> str:
+    """Whom the lines are counted for."""
+    peer = unmapped(peer)
+    match peer:
+        case IPv6Address():
+            return str(IPv6Network((peer.host.partition("%")[0], 64), strict=False))
+        case IPv4Address():
+            return str(peer.host)
+        case HostnameAddress():
+            return printable(peer).rpartition(":")[0]
+        case _:
+            return printable(peer)
