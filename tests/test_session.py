@@ -226,7 +226,7 @@ class QuestionTests(SessionTestCase):
 
     def test_sameHost(self) -> None:
         """The policy sees the Host header, and whether it came over TLS."""
-        self.sessions = self.makeSessions(origins=OriginPolicy())
+        self.sessions = self.makeSessions(origins=OriginPolicy(strictScheme=True))
         same = {"origin": "http://here.example", "host": "here.example"}
         self.assertIsNotNone(self.open(headers=same).end)
         self.assertIsNotNone(self.open(headers=same, secure=True).refusal)
