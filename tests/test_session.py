@@ -535,6 +535,45 @@ class LogTests(SessionTestCase):
         self.open()
         self.assertEqual(self.lines(), ["192.0.2.1:4321 refused: 403 Not\\nthere"])
 
+    def test_cause(self) -> None:
+        """For the log, and for it alone, a refusal may have a cause."""
+        self.plugin.answers["authorise"] = raising(Refusal(403, "No", cause="not in the list"))
+        self.open()
+        self.assertEqual(self.lines(), ["192.0.2.1:4321 refused: 403 No: not in the list"])
+
+    def test_origin(self) -> None:
+        """The refusal of a page names it, the host, and the remedy."""
+        self.sessions = self.makeSessions(origins=OriginPolicy())
+        self.open(headers={"origin": "https://evil.example", "host": "here.example:6080"})
+        self.assertEqual(
+            self.lines(),
+            [
+                "192.0.2.1:4321 refused: 403 Origin not allowed: Origin https://evil.example is not the Host "
+                "here.example:6080: a proxy in front that does not keep Host? Set Host there, "
+                "or allow it with --origin https://evil.example"
+            ],
+        )
+
+    def test_often(self) -> None:
+        """A client that is refused again and again does not fill the log."""
+        self.plugin.answers["authorise"] = raising(Refusal(403, "No"))
+        for _ in range(100):
+            self.open()
+        self.assertLess(len(self.lines()), 10)
+
+    def test_unspoken(self) -> None:
+        """A client that will leave because it is not given a subprotocol is told of, with the option that gives it."""
+        self.open(subprotocols=("mqtt", "a\x1bb"))
+        self.assertEqual(
+            self.lines()[0],
+            "192.0.2.1:4321 offers only subprotocols that are not accepted here: mqtt, a\\x1bb; "
+            "browsers drop a session without one; accept it with --subprotocol mqtt",
+        )
+        self.events.clear()
+        self.open(subprotocols=("mqtt", "binary"))
+        self.open(subprotocols=())
+        self.assertEqual([line for line in self.lines() if "offers" in line], [])
+
     def test_timeout(self) -> None:
         """A plugin that took too long is one line, not a traceback."""
         self.plugin.answers["resolve"] = Deferred()

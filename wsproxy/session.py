@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.peer import printable
+from wsproxy.access.refusals import RefusalLog
 from wsproxy.errors import Close, CloseCode, Refusal
 from wsproxy.escape import escape
 from wsproxy.interfaces import IAuthenticator, IAuthoriser, IDialer, IResolver, Request, Target
@@ -86,6 +87,7 @@ class Sessions:
     @param heartbeat: seconds between pings; 0 for none.
     @param taps: each is asked for a tap on each session.
     @param pump: relays between sockets; without it their transports do.
+    @ivar refusals: where it is told who was turned away.
     """
 
     _log = Logger()
@@ -111,6 +113,7 @@ class Sessions:
         self.pump = pump
         self.heartbeats = Heartbeat(clock, heartbeat)
         self.taps = taps
+        self.refusals = RefusalLog(clock)
         self._resolver = resolver
         self._authenticator = authenticator
         self._authoriser = authoriser
@@ -158,24 +161,19 @@ class Sessions:
         decision.addBoth(answer).addErrback(lambda failure: self._log.failure("answering a client", failure))
 
     def _refuse(self, upgrade: Upgrade, failure: Failure) -> None:
-        peer = printable(upgrade.request.peer)
         refusal = failure.value
         if not isinstance(refusal, Refusal):
             if not isinstance(refusal, TimeoutError):
-                self._log.failure("deciding about {peer}", failure, peer=peer)
+                self._log.failure("deciding about {peer}", failure, peer=printable(upgrade.request.peer))
             refusal = Refusal(503, "Service unavailable")
-        self._log.info(
-            "{peer} refused: {status} {reason}",
-            peer=peer,
-            status=refusal.status,
-            reason=escape(refusal.reason),
-        )
+        self.refusals.refused(upgrade.request.peer, refusal.status, refusal.reason, refusal.cause)
         upgrade.refuse(refusal)
 
     async def _decide(self, request: Request) -> Target:
         headers = request.headers
-        if not self._origins.allows(headers.get("origin"), headers.get("host"), request.secure):
-            raise Refusal(403, "Origin not allowed")
+        page = headers.get("origin"), headers.get("host"), request.secure
+        if not self._origins.allows(*page):
+            raise Refusal(403, "Origin not allowed", cause=self._origins.cause(*page))
         identity = None
         if self._authenticator is not None:
             identity = await _answer(self._authenticator.authenticate(request))
@@ -191,6 +189,8 @@ class Sessions:
         offered = upgrade.request.subprotocols
         allowed = ("binary", "base64", *self._subprotocols)
         subprotocol = next((name for name in allowed if name in offered), None)
+        if offered and subprotocol is None:
+            self.refusals.unspoken(upgrade.request.peer, offered)
         wire: Wire
         if raw:
             wire = RawWire()

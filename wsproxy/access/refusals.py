@@ -9,6 +9,7 @@ is given (RFC 6177).
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 
@@ -32,6 +33,11 @@ REMEMBERED = 1024
 
 _CAUSE_LENGTH = 600
 """Characters. Values of strangers are cut to much less before, so that it is never the cure that is cut off."""
+
+_UNSPOKEN = "offers only subprotocols that are not accepted here"
+
+_NAMES, _NAME_LENGTH = 5, 50
+"""How many subprotocols are named, and characters of each."""
 
 
 @dataclass(slots=True)
@@ -65,10 +71,17 @@ class RefusalLog:
         what = f"refused: {status} {escape(reason)}"
         self.note(peer, what, f"{what}: {escape(cause, _CAUSE_LENGTH)}" if cause else what)
 
+    def unspoken(self, peer: IAddress, offered: Sequence[str]) -> None:
+        """A client is let in without a subprotocol, though it offered these: browsers then drop the connection."""
+        names = ", ".join(escape(name, _NAME_LENGTH) for name in offered[:_NAMES])
+        cure = f"browsers drop a session without one; accept it with --subprotocol {escape(offered[0], _NAME_LENGTH)}"
+        self.note(peer, _UNSPOKEN, f"{_UNSPOKEN}: {names}{', …' if len(offered) > _NAMES else ''}; {cure}")
+
     def note(self, peer: IAddress, kind: str, text: str) -> None:
         """
         Say something of a client, if not too much of this C{kind} was said already.
 
+        @param kind: what is said instead of those that are left out.
         @param text: one line, fit for the log.
         """
         self._forgetOver()
