@@ -17,6 +17,7 @@ from wsproxy.access.origin import OriginPolicy
 from wsproxy.backend.dial import Dialer
 from wsproxy.errors import Close, CloseCode
 from wsproxy.frontend.switch import SwitchFactory
+from wsproxy.frontend.tls import asksForCertificates
 from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import WebSite
 from wsproxy.interfaces import IAuthenticator, IAuthoriser, IDialer, IResolver
@@ -36,7 +37,10 @@ class WebSockifyFactory(SwitchFactory):
     @param dialer: how a target is reached; by default by its target string, within 10 s.
     @param authenticator: who a client is; by default anybody.
     @param authoriser: who may go where; by default anybody anywhere.
-    @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host.
+    @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
+        their scheme and port, but on a loopback host of the same port.
+    @param strictScheme: refuse pages of C{http:} over TLS, unless they are in C{origins}; by default where something
+        that browsers send by themselves may let them in: an authenticator is asked, or client certificates are.
     @param subprotocols: names accepted beside C{binary} and C{base64}.
     @param text: accept text messages, as their UTF-8 bytes.
     @param pages: the resource plain requests see, below the root; L{None} answers them 405.
@@ -62,6 +66,7 @@ class WebSockifyFactory(SwitchFactory):
         authenticator: IAuthenticator | None = None,
         authoriser: IAuthoriser | None = None,
         origins: tuple[str, ...] = (),
+        strictScheme: bool | None = None,
         subprotocols: tuple[str, ...] = (),
         text: bool = False,
         pages: IResource | None = None,
@@ -76,13 +81,15 @@ class WebSockifyFactory(SwitchFactory):
         rawAfter: float = 1.0,
         verbose: bool = False,
     ) -> None:
+        if strictScheme is None:
+            strictScheme = authenticator is not None or asksForCertificates(tls)
         self.sessions = Sessions(
             reactor,
             resolver=resolver,
             dialer=dialer if dialer is not None else Dialer(reactor, connectTimeout=10.0),
             authenticator=authenticator,
             authoriser=authoriser,
-            origins=OriginPolicy(origins),
+            origins=OriginPolicy(origins, strictScheme=strictScheme),
             subprotocols=subprotocols,
             text=text,
             decisionTimeout=handshakeTimeout,
@@ -93,7 +100,7 @@ class WebSockifyFactory(SwitchFactory):
         door = FrontDoor(reactor, self.sessions, pages)
         super().__init__(
             reactor,
-            WebSite(door, reactor, handshakeTimeout, door.upgrade),
+            WebSite(door, reactor, handshakeTimeout, door.upgrade, self.sessions.refusals),
             tls=tls,
             tlsOnly=tlsOnly,
             flashPolicy=flashPolicy,
@@ -115,4 +122,5 @@ class WebSockifyFactory(SwitchFactory):
         @return: fires when the last session is gone.
         """
         self.refuseNew()
+        self.sessions.refusals.flush()
         return self.sessions.closeAll(Close(CloseCode.GOING_AWAY, "Server going down"))

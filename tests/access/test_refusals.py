@@ -8,9 +8,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.access.refusals import LINES, REMEMBERED, WINDOW, RefusalLog
+from wsproxy.access.refusals import LINES, PEER_LINES, REMEMBERED, WINDOW, RefusalLog
 
 PEER = IPv4Address("TCP", "192.0.2.1", 4321)
+
+
+def stranger(number: int) -> IPv4Address:
+    return IPv4Address("TCP", f"10.0.{number >> 8}.{number & 255}", 1)
 
 
 class RefusalLogTests(SynchronousTestCase):
@@ -110,21 +114,32 @@ class RefusalLogTests(SynchronousTestCase):
             self.refusals.refused(PEER, 403, "Origin not allowed", f"Origin https://h{number}.example")
         self.assertEqual(len(self.lines), LINES)
 
+    def test_various(self) -> None:
+        """Should reasons be made of what strangers send, it is still so many lines for each peer."""
+        for number in range(REMEMBERED * 2):
+            self.refusals.refused(PEER, 403, f"No {number}")
+        self.assertEqual(len(self.lines), PEER_LINES)
+        self.assertLess(len(self.refusals._windows), 2 * PEER_LINES)
+        self.lines.clear()
+        self.refusals.flush()
+        left = REMEMBERED * 2 - PEER_LINES
+        self.assertEqual(self.lines, [f"192.0.2.1 refused for various reasons ({left} times more)"])
+
     def test_bounded(self) -> None:
         """Strangers with many addresses make it forget the oldest peers, telling what it left out, not fill memory."""
         self.refuse(LINES + 1)
         self.lines.clear()
         for number in range(REMEMBERED):
-            self.refusals.refused(IPv4Address("TCP", f"10.0.{number >> 8}.{number & 255}", 1), 403, "No")
+            self.refusals.refused(stranger(number), 403, "No")
         self.assertEqual(len(self.lines), REMEMBERED + 1)
-        self.assertEqual(self.lines[-1], "192.0.2.1 refused: 403 No (1 times more)")
+        self.assertIn("192.0.2.1 refused: 403 No (1 times more)", self.lines)
         self.assertEqual(len(self.refusals._windows), REMEMBERED)
 
     def test_full(self) -> None:
         """With as many as it remembers, one that it knows makes it forget nobody."""
         self.refuse(LINES)
-        for number in range(REMEMBERED - 1):
-            self.refusals.refused(IPv4Address("TCP", f"10.0.{number >> 8}.{number & 255}", 1), 403, "No")
+        for number in range(REMEMBERED // 2 - 1):
+            self.refusals.refused(stranger(number), 403, "No")
         self.assertEqual(self.refuse(100), [])
 
     def test_note(self) -> None:

@@ -1,9 +1,9 @@
 """What is said in the log of clients that were turned away: who, why, and what cures it.
 
 Whoever reaches the port can be refused as often as he likes, so what is written is bounded: for each peer and reason a
-few lines a minute, and then how many were left out; and so is what is remembered, since a stranger has more addresses
-than this process has memory. A peer is an address without its port, in IPv6 a /64, which is the least that one customer
-is given (RFC 6177).
+few lines a minute, and for each peer some more, should strangers have a say in the reasons; then it is counted how many
+were left out. So is what is remembered, since a stranger has more addresses than this process has memory. A peer is an
+address without its port, in IPv6 a /64, which is the least that one customer is given (RFC 6177).
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from twisted.logger import Logger
 from wsproxy.access.peer import printable, unmapped
 from wsproxy.escape import escape
 
-__all__ = ["LINES", "REMEMBERED", "WINDOW", "RefusalLog"]
+__all__ = ["LINES", "PEER_LINES", "REMEMBERED", "WINDOW", "RefusalLog"]
 
 LINES = 5
 """Lines in each L{WINDOW} for one peer and reason."""
+
+PEER_LINES = 30
+"""Lines in each L{WINDOW} for one peer."""
 
 WINDOW = 60.0
 """Seconds."""
@@ -34,6 +37,8 @@ REMEMBERED = 1024
 _CAUSE_LENGTH = 600
 """Characters. Values of strangers are cut to much less before, so that it is never the cure that is cut off."""
 
+_VARIOUS = "refused for various reasons"
+
 _UNSPOKEN = "offers only subprotocols that are not accepted here"
 
 _NAMES, _NAME_LENGTH = 5, 50
@@ -42,7 +47,7 @@ _NAMES, _NAME_LENGTH = 5, 50
 
 @dataclass(slots=True)
 class _Window:
-    """What one peer was told for one reason since C{started}."""
+    """What was written of one peer for one reason since C{started}, and what was not."""
 
     started: float
     lines: int = 0
@@ -65,7 +70,7 @@ class RefusalLog:
         """
         A client was turned away.
 
-        @param reason: what it read; never more than a few of these, because each is counted by itself.
+        @param reason: what it read; each is counted by itself.
         @param cause: for the log alone: what was wrong, and what cures it.
         """
         what = f"refused: {status} {escape(reason)}"
@@ -85,14 +90,24 @@ class RefusalLog:
         @param text: one line, fit for the log.
         """
         self._forgetOver()
-        window = self._windows.setdefault((_name(peer), kind), _Window(self._clock.seconds()))
-        if window.lines < LINES:
-            window.lines += 1
-            self._log.info("{peer} {text}", peer=printable(peer), text=text)
-        else:
+        name = _name(peer)
+        whole = self._window(name, _VARIOUS)
+        window = whole if whole.lines >= PEER_LINES else self._window(name, kind)
+        if window is whole or window.lines >= LINES:
             window.left += 1
-        if len(self._windows) > REMEMBERED:
-            self._end()
+            return
+        window.lines += 1
+        whole.lines += 1
+        self._log.info("{peer} {text}", peer=printable(peer), text=text)
+
+    def _window(self, peer: str, kind: str) -> _Window:
+        key = peer, kind
+        window = self._windows.get(key)
+        if window is None:
+            while len(self._windows) >= REMEMBERED:
+                self._end()
+            window = self._windows[key] = _Window(self._clock.seconds())
+        return window
 
     def flush(self) -> None:
         """Say what was left out so far, and begin anew."""

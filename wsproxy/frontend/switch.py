@@ -34,6 +34,7 @@ from zope.interface import implementer
 from wsproxy.access.peer import printable
 from wsproxy.errors import Refusal
 from wsproxy.frontend.deadline import Deadline
+from wsproxy.frontend.diagnosis import speechCause
 from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
@@ -113,6 +114,7 @@ class Switch(Protocol):
             self.linger()
         elif kind is Kind.HTTP or (kind is Kind.OTHER and peeked[:1].isalpha() and not self._passable):
             if factory.tlsOnly and not self.secure:
+                factory.refused(_plaintext, self.transport)
                 self.transport.write(refusalBytes(_plaintext))
                 self.linger()
             else:
@@ -121,7 +123,7 @@ class Switch(Protocol):
         elif self._passable:
             self._passThrough(peeked)
         else:
-            factory.note("{peer} speaks nothing that is served here", self.transport)
+            factory.unserved(b"" if self.secure else peeked, self.transport)
             self.linger()
 
     def _sendAtOnce(self) -> None:
@@ -196,7 +198,13 @@ class Switch(Protocol):
         return isinstance(self._protocol, TransportEnd) and self._lingering is None
 
 
-_plaintext = Refusal(400, "This port speaks TLS only: use https:// or wss://")
+_plaintext = Refusal(
+    400,
+    "This port speaks TLS only: use https:// or wss://",
+    cause="a proxy in front? nginx: proxy_pass https://…; HAProxy: ssl on the server line",
+)
+
+_UNSERVED = "speaks nothing that is served here"
 
 
 class SwitchFactory(ServerFactory[Switch]):
@@ -246,6 +254,18 @@ class SwitchFactory(ServerFactory[Switch]):
         """Log C{text} about a peer, when someone wants to know."""
         if self._verbose:
             self._log.info(text, peer=printable(transport.getPeer()))
+
+    def refused(self, refusal: Refusal, transport: Any) -> None:
+        """Log this refusal of a peer."""
+        self.site.refusals.refused(transport.getPeer(), refusal.status, refusal.reason, refusal.cause)
+
+    def unserved(self, data: bytes, transport: Any) -> None:
+        """Log that a peer begins with C{data}, which is nothing that is served: always, where there is a cure."""
+        cause = speechCause(data)
+        if cause:
+            self.site.refusals.note(transport.getPeer(), _UNSERVED, f"{_UNSERVED}: {cause}")
+        else:
+            self.note(f"{{peer}} {_UNSERVED}", transport)
 
     def abortIdle(self) -> None:
         """End every connection that is not a session."""

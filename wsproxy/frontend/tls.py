@@ -29,6 +29,7 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -38,7 +39,7 @@ from wsproxy.config import TLSConfig
 from wsproxy.errors import ConfigError
 from wsproxy.frontend.certificates import Credentials
 
-__all__ = ["ServerTLS"]
+__all__ = ["ServerTLS", "asksForCertificates"]
 
 _MINIMUM = {"tlsv1_2": SSL.TLS1_2_VERSION, "tlsv1_3": SSL.TLS1_3_VERSION}
 
@@ -46,9 +47,19 @@ _MINIMUM = {"tlsv1_2": SSL.TLS1_2_VERSION, "tlsv1_3": SSL.TLS1_3_VERSION}
 _DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
+def asksForCertificates(tls: IOpenSSLServerConnectionCreator | None) -> bool:
+    """Whether browsers may be let in by a certificate, which they show by themselves."""
+    if isinstance(tls, ServerTLS):
+        return tls.asks
+    return isinstance(tls, CertificateOptions) and bool(tls.verify)
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
-    """The server's side of each TLS connection, for L{twisted.protocols.tls.TLSMemoryBIOFactory}."""
+    """The server's side of each TLS connection, for L{twisted.protocols.tls.TLSMemoryBIOFactory}.
+
+    @ivar asks: whether clients are asked for certificates.
+    """
 
     _log = Logger()
 
@@ -57,6 +68,7 @@ class ServerTLS:
         @param clock: its C{seconds()} are counted from the epoch, as a reactor's are.
         @raise ConfigError: one line naming the option and the file that will not do.
         """
+        self.asks = config.verifyClient
         self._config = config
         self._clock = clock
         paths = (config.certificate, config.key, config.authorities if config.verifyClient else None)

@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from wsproxy.errors import Refusal
+from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
@@ -84,7 +85,7 @@ class FrontDoor:
     def render(self, request: WebRequest) -> Any:
         request.setHeader(b"server", SERVER.encode("ascii"))
         if self._pages is None:
-            request.channel.refuse(Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),)))
+            request.channel.dismiss(Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),)))
             return NOT_DONE_YET
         return getChildForRequest(self._pages, request).render(request)
 
@@ -96,7 +97,7 @@ class FrontDoor:
                 raise Refusal(400, "A WebSocket needs HTTP/1.1")
             handshake = self._handshakes.begin(request.requestHeaders)
         except Refusal as refusal:
-            channel.refuse(refusal)
+            channel.refuse(diagnosed(refusal, request.requestHeaders, request.clientproto))
             return
         upgrade = PendingUpgrade(channel.connection, handshake, _describe(request, handshake.offered))
         channel.connection.become(upgrade, channel.giveAway())

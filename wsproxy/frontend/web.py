@@ -18,8 +18,10 @@ from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from wsproxy.access.refusals import RefusalLog
 from wsproxy.errors import Refusal
 from wsproxy.frontend.deadline import Deadline
+from wsproxy.frontend.diagnosis import hostCause, isUpgrade, malformedCause, methodCause
 
 __all__ = ["KEEP_ALIVE", "SERVER", "Channel", "Connection", "WebRequest", "WebSite", "refusalBytes"]
 
@@ -98,7 +100,7 @@ class Channel(HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         if self._requestLine:
-            self.refuse(Refusal(431, "Header line too long"))
+            self.refuse(Refusal(431, "Header line too long", cause=_LONG))
         else:
             self.refuse(Refusal(414, "Request line too long"))
 
@@ -106,9 +108,9 @@ class Channel(HTTPChannel):
         if self.length == 0:
             super().allHeadersReceived()
         elif self._requestLine.startswith((b"GET ", b"HEAD ")):
-            self.refuse(Refusal(400, "A request body is not accepted"))
+            self.refuse(Refusal(400, "A request body is not accepted", cause=_BODY))
         else:
-            self.refuse(_methodNotAllowed)
+            self.refuse(_methodNotAllowed())
 
     def allContentReceived(self) -> None:
         self.connection.deadline.cancel()
@@ -146,6 +148,11 @@ class Channel(HTTPChannel):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request being read with this, and close."""
+        self.site.refusals.refused(self.getPeer(), refusal.status, refusal.reason, refusal.cause)
+        self.dismiss(refusal)
+
+    def dismiss(self, refusal: Refusal) -> None:
+        """The same, of a request that is nobody's mistake, without a line in the log."""
         body = not self._requestLine.startswith(b"HEAD ")
         self.giveAway()
         self.connection.transport.write(refusalBytes(refusal, body=body))
@@ -153,7 +160,7 @@ class Channel(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         # twisted.web's own answer to a malformed request says neither that the connection closes nor where it ends
-        self.refuse(Refusal(400, "Malformed request, or too many headers"))
+        self.refuse(Refusal(400, "Malformed request, or too many headers", cause=malformedCause(self._requestLine)))
 
     def giveAway(self) -> bytes:
         """
@@ -166,7 +173,13 @@ class Channel(HTTPChannel):
         return early
 
 
-_methodNotAllowed = Refusal(405, "Only GET and HEAD are served", (("Allow", "GET, HEAD"),))
+_BODY = "a proxy in front that adds one? nginx: no proxy_set_body"
+_LONG = "cookies of other applications on this host?"
+_NO_PATH = "a proxy in front that rewrites it? It begins with a slash"
+
+
+def _methodNotAllowed(cause: str = "") -> Refusal:
+    return Refusal(405, "Only GET and HEAD are served", (("Allow", "GET, HEAD"),), cause=cause)
 
 
 class WebRequest(ServerRequest):
@@ -187,21 +200,18 @@ class WebRequest(ServerRequest):
             super().process()
 
     def _asksForWebSocket(self) -> bool:
-        values = self.requestHeaders.getRawHeaders(b"upgrade", ())
-        return self.method == b"GET" and any(
-            token.strip().lower() == b"websocket" for value in values for token in value.split(b",")
-        )
+        return self.method == b"GET" and isUpgrade(self.requestHeaders)
 
     def _check(self) -> Refusal | None:
         if self.method not in (b"GET", b"HEAD"):
-            return _methodNotAllowed
+            return _methodNotAllowed(methodCause(self.method, self.requestHeaders))
         hosts = self.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):  # RFC 9112 section 3.2
-            return Refusal(400, "Exactly one Host header is needed")
+            return Refusal(400, "Exactly one Host header is needed", cause=hostCause(hosts))
         if not self.path.startswith(b"/"):
             scheme, _, rest = self.path.partition(b"://")
             if scheme.lower() not in (b"http", b"https"):
-                return Refusal(400, "The request target must be a path")
+                return Refusal(400, "The request target must be a path", cause=_NO_PATH)
             self.path = b"/" + rest.partition(b"/")[2]  # absolute-form, RFC 9112 section 3.2.2
         return None
 
@@ -212,6 +222,7 @@ class WebSite(Site):
 
     @param upgrade: answers requests to become a WebSocket, past the headers and paths of resources; without it they are
         requests like any other.
+    @param refusals: where it is told who was turned away.
     """
 
     displayTracebacks = False
@@ -222,9 +233,11 @@ class WebSite(Site):
         reactor: IReactorTime,
         requestTimeout: float,
         upgrade: Callable[[WebRequest], None] | None = None,
+        refusals: RefusalLog | None = None,
     ) -> None:
         super().__init__(root, WebRequest, reactor=reactor)
         self.upgrade = upgrade
+        self.refusals = refusals if refusals is not None else RefusalLog(reactor)
         self._requestTimeout = requestTimeout
 
     def channel(self, connection: Connection) -> Channel:

@@ -1,0 +1,138 @@
+"""What is wrong with a request that is refused, and what cures it: the cause of its L{Refusal}, for the log.
+
+Browsers and libraries make proper upgrade requests. What arrives here otherwise was mostly changed on its way, by a
+proxy in front that has to be told to leave it alone::
+
+    client ─ Upgrade, Connection, Sec-WebSocket-Key ─► nginx, HAProxy, … ─ Sec-WebSocket-Key alone ─► here
+
+So each cause names what is missing or odd, and the line that mends it in the proxies that are in front of most. It
+shows header values where they are harmless, never a path or a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from twisted.web.http_headers import Headers
+
+from wsproxy.errors import Refusal
+from wsproxy.escape import escape
+
+__all__ = ["diagnosed", "hostCause", "isUpgrade", "malformedCause", "methodCause", "speechCause"]
+
+_SHOWN = 60
+"""Characters of a header's value."""
+
+
+def isUpgrade(headers: Headers) -> bool:
+    """Whether a request asks for a WebSocket, or did so before a proxy in front took its C{Upgrade} away."""
+    return (
+        "websocket" in _tokens(headers, b"upgrade")
+        or headers.hasHeader(b"sec-websocket-key")
+        or headers.hasHeader(b"sec-websocket-version")
+    )
+
+
+def diagnosed(refusal: Refusal, headers: Headers, version: bytes) -> Refusal:
+    """
+    C{refusal}, which the upgrade with these headers met, with its cause.
+
+    @param version: as in the request line, C{HTTP/1.1}.
+    """
+    causes = [*_versionCause(version), *_lostCauses(headers), *_handshakeCauses(headers)]
+    if refusal.cause or not causes:
+        return refusal
+    status, reason, extra = refusal.status, refusal.reason, refusal.headers
+    if version == b"HTTP/1.1" and any(_lostCauses(headers)):
+        status, reason, extra = 400, "A WebSocket needs Upgrade: websocket and Connection: upgrade", ()
+    return Refusal(status, reason, extra, cause="; and ".join(causes))
+
+
+def _versionCause(version: bytes) -> Iterator[str]:
+    if version != b"HTTP/1.1":
+        shown = _shown([version])
+        yield f"{shown}: a proxy in front that speaks an old version? nginx: proxy_http_version 1.1"
+
+
+def _lostCauses(headers: Headers) -> Iterator[str]:
+    for name, token, value in ((b"Upgrade", "websocket", "$http_upgrade"), (b"Connection", "upgrade", "upgrade")):
+        if token not in _tokens(headers, name):
+            there = headers.getRawHeaders(name, ())
+            header = name.decode("ascii")
+            yield (
+                f"no {header}: {token}{f' ({_shown(there)})' if there else ''}: a proxy in front drops it? "
+                f"nginx: proxy_set_header {header} {value}; HAProxy: no del-header or set-header {header}"
+            )
+
+
+def _handshakeCauses(headers: Headers) -> Iterator[str]:
+    if headers.hasHeader(b"sec-websocket-key1"):
+        yield "Sec-WebSocket-Key1 is of a draft of 2010: a newer client is needed"
+        return
+    for name in (b"Sec-WebSocket-Version", b"Sec-WebSocket-Key"):
+        values = headers.getRawHeaders(name, ())
+        header = name.decode("ascii")
+        if not values:
+            yield f"no {header}: a proxy in front that passes no headers on? nginx: proxy_pass_request_headers on"
+        elif len(values) > 1:
+            yield f"{header} {len(values)} times: a proxy in front that adds one?"
+        elif name == b"Sec-WebSocket-Version" and values[0].strip() != b"13":
+            yield f"Sec-WebSocket-Version is {_shown(values)}, a draft's: a newer client is needed"
+
+
+def hostCause(hosts: Sequence[bytes]) -> str:
+    """@param hosts: the values of C{Host}, none or several."""
+    if not hosts:
+        cure = "nginx: proxy_set_header Host $http_host; HAProxy: no del-header Host"
+        return f"no Host: a proxy in front drops it? {cure}"
+    return (
+        f"Host {len(hosts)} times ({_shown(hosts)}): a proxy in front that adds one? "
+        "HAProxy: http-request set-header Host, not add-header"
+    )
+
+
+def methodCause(method: bytes, headers: Headers) -> str:
+    """Of a request that is neither GET nor HEAD."""
+    if not isUpgrade(headers):
+        return ""
+    shown = _shown([method])
+    return f"{shown} with an upgrade, which is a GET: a proxy in front that changes it? nginx: no proxy_method"
+
+
+def malformedCause(line: bytes) -> str:
+    """@param line: the request line, as far as it came."""
+    if line.startswith(b"PROXY "):
+        return speechCause(b"PROXY ")
+    if line.startswith(b"PRI * HTTP/2"):
+        return "HTTP/2 is not spoken here: HAProxy: no proto h2 on the server line; nginx: proxy_http_version 1.1"
+    if len(line.split()) > 3 and line.split()[-1].startswith(b"HTTP/1."):
+        return "a space in the path: a proxy in front that decodes it? nginx: no $uri in proxy_pass"
+    return ""
+
+
+_PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def speechCause(data: bytes) -> str:
+    """
+    Of a connection that speaks nothing that is served here; C{""} where nothing is known.
+
+    @param data: its first bytes.
+    """
+    if data.startswith((b"PROXY ", _PROXY_V2)):
+        cure = "HAProxy: no send-proxy on the server line; or --listen haproxy:tcp:PORT"
+        return f"the PROXY protocol is not awaited: {cure}"
+    if data.startswith(b"\x16"):
+        cure = "use http:// and ws://, also in a proxy in front, or give it a --cert"
+        return f"TLS to a port without a certificate: {cure}"
+    return ""
+
+
+def _tokens(headers: Headers, name: bytes) -> list[str]:
+    """The elements of a comma-separated list, in lower case."""
+    values = headers.getRawHeaders(name, ())
+    return [token.strip().lower().decode("latin-1") for value in values for token in value.split(b",")]
+
+
+def _shown(values: Sequence[bytes]) -> str:
+    return escape(", ".join(value.decode("latin-1") for value in values), _SHOWN)
