@@ -364,16 +364,25 @@ class Doorman:
         raise Refusal(401, "Who are you?")
 
 
+@implementer(IAuthenticator)
+class Host:
+    def authenticate(self, request: Request) -> None:
+        """Everybody is welcome."""
+
+
 class DefaultTests(WholeTestCase):
     """What an embedder gets without asking."""
 
-    async def head(self, factory: WebSockifyFactory, *headers: str) -> bytes:
+    async def head(self, factory: WebSockifyFactory, *headers: str, secure: bool = False) -> bytes:
         from twisted.internet import reactor
 
         port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(factory)
         self.addCleanup(port.stopListening)
         self.addCleanup(factory.closeAll)
-        peer = await openWebSocket(self, reactor, f"tcp:127.0.0.1:{port.getHost().port}", *headers)
+        address: Any = clientFromString(reactor, f"tcp:127.0.0.1:{port.getHost().port}")
+        if secure:
+            address = wrapClientTLS(optionsForClientTLS("localhost", trustRoot=CERTIFICATE), address)
+        peer = await openWebSocket(self, reactor, address, *headers)
         return peer.head.partition(b"\r\n")[0]
 
     async def test_origin(self) -> None:
@@ -383,6 +392,24 @@ class DefaultTests(WholeTestCase):
         self.assertIn(b" 403 ", await self.head(self.makeFactory("demo:"), "Origin: http://there"))
         named = self.makeFactory("demo:", origins=("http://there",))
         self.assertIn(b" 101 ", await self.head(named, "Origin: http://there"))
+
+    async def test_scheme(self) -> None:
+        """A plain page may connect over TLS, but not where browsers are let in by what they send by themselves."""
+        tls = CERTIFICATE.options()
+        asking = CERTIFICATE.options(CERTIFICATE)
+        asking.requireCertificate = False
+        for settings, status in (
+            ({"tls": tls}, b" 101 "),
+            ({"tls": tls, "authenticator": Host()}, b" 403 "),
+            ({"tls": asking}, b" 403 "),
+            ({"tls": tls, "strictScheme": True}, b" 403 "),
+            ({"tls": tls, "authenticator": Host(), "strictScheme": False}, b" 101 "),
+            ({"tls": tls, "authenticator": Host(), "origins": ("http://here",)}, b" 101 "),
+        ):
+            head = await self.head(self.makeFactory("demo:", **settings), "Origin: http://here", secure=True)
+            self.assertIn(status, head, settings)
+            head = await self.head(self.makeFactory("demo:", **settings), "Origin: https://here", secure=True)
+            self.assertIn(b" 403 " if "origins" in settings else b" 101 ", head, settings)
 
     async def test_plugins(self) -> None:
         """Those who decide are asked."""

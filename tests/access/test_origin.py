@@ -298,6 +298,21 @@ class CauseTests(SynchronousTestCase):
         self.assertCause(rf"Origin \x1b[2J\n{cure}", "\x1b[2J\n", "h")
         self.assertCause(f"Origin {'x' * 100}…{cure}", "x" * 5000, "h")
 
+    def test_secrets(self) -> None:
+        """What may be secret in an URL is left out, wherever it comes from."""
+        for origin in (
+            "https://h/?token=hunter2",
+            "https://alice:hunter2@h",
+            "https://alice:hunter2@h/#hunter2",
+            "https://h, https://h/hunter2",
+            "h/?x=http://hunter2",
+            "/hunter2",
+            "https://h/?hunter2, hunter2@h",
+        ):
+            for host in ("h", "h/?hunter2", "hunter2@h"):
+                self.assertNotIn("hunter2", OriginPolicy().cause(origin, host, False), origin)
+                self.assertNotIn("hunter2", OriginPolicy().cause("https://x", host, False), host)
+
     def test_short(self) -> None:
         """Nor can host and origin that are well-formed, which the remedy repeats: it stands in the line whole."""
         policy = OriginPolicy()

@@ -91,6 +91,7 @@ class UpgradeCauseTests(DiagnosisTestCase):
         """Versions before RFC 6455 are named as such."""
         begin = "refused: 426 WebSocket version 13 is spoken here: "
         self.assertSaid(request(b"/", *UPGRADE, b"Sec-WebSocket-Version: 8"), 426, begin, "-Version is 8, a draft's")
+        self.assertSaid(request(b"/", UPGRADING, b"Sec-WebSocket-Version: 8"), 426, begin, "no Connection", "a draft's")
         hixie = (b"Upgrade: WebSocket", CONNECTING, b"Sec-WebSocket-Key1: 3 1", b"Sec-WebSocket-Key2: 4 2")
         self.assertSaid(request(b"/", *hixie), 426, begin, "Sec-WebSocket-Key1 is of a draft of 2010")
 
@@ -149,6 +150,7 @@ class UpgradeCauseTests(DiagnosisTestCase):
                     good.replace(KEY, b"Sec-WebSocket-Key: x"),
                     good.replace(b"Connection", b"Content-Length: 5\r\nConnection"),
                     good.replace(VERSION, VERSION + b"\r\n" + VERSION),
+                    good.replace(b"Host: here", b"Host: here\r\nHost: h/hunter2"),
                     good.replace(b"Cookie", b"No colon\r\nCookie"),
                 ):
                     self.renew()

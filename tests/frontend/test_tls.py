@@ -14,6 +14,7 @@ from twisted.internet import defer, reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -25,7 +26,7 @@ from tests.frontend.servercase import AUTHORITY, ISSUED, ServerCase
 from tests.tls import Echo, refusal
 from wsproxy.backend.tls import describeTLSFailure
 from wsproxy.config import TLSConfig
-from wsproxy.frontend.tls import ServerTLS
+from wsproxy.frontend.tls import ServerTLS, asksForCertificates
 
 CLIENT = AUTHORITY.issue("client.example", client=True)
 
@@ -188,6 +189,14 @@ class ClientCertificateTests(ServerCase):
         for client in (CLIENT, below):
             peer = self.peer(self.server(), self.context(client=client))
             self.assertEqual(peer.exchange(b"hello"), b"hello")
+
+    def test_asks(self) -> None:
+        """It is known whether browsers may be let in by a certificate, whoever made the settings."""
+        twisted = PrivateCertificate.loadPEM(ISSUED.both)
+        for tls in (self.server(), twisted.options(twisted)):
+            self.assertTrue(asksForCertificates(tls))
+        for tls in (self.server(verifyClient=False), twisted.options(), None):
+            self.assertFalse(asksForCertificates(tls))
 
     def test_missing(self) -> None:
         """A client without a certificate is refused, in TLS 1.2 and 1.3."""

@@ -114,7 +114,7 @@ class OriginPolicy:
 
     def cause(self, origin: str | None, host: str | None, secure: bool) -> str:
         """Why L{allows} says no, and what cures it, for the log."""
-        shown = escape(origin or "", _SHOWN)
+        shown = _shown(origin or "")
         page = _page(origin or "")
         if page is None and origin not in _NAMED:
             return f"Origin {shown} is no origin: sent twice, or changed by a proxy in front?"
@@ -130,10 +130,24 @@ class OriginPolicy:
         return f"Origin {shown} is not listed{', but with another scheme or port' if alike else ''}: {allow}"
 
 
+def _shown(text: str) -> str:
+    """What a stranger sent as an origin or a host, for the log: without what may be secret in an URL."""
+    return escape(", ".join(_bare(part) for part in text[:1000].split(", ")), _SHOWN)
+
+
+def _bare(url: str) -> str:
+    """Without user and password, path and query, which no origin has."""
+    scheme = re.match("(?:[A-Za-z][A-Za-z0-9+.-]*://)?", url)
+    assert scheme is not None
+    rest = url[scheme.end() :]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return scheme[0] + authority + ("" if authority == rest else "…")
+
+
 def _objection(page: _Origin, host: str | None, secure: bool, strictScheme: bool) -> str | None:
     """What keeps this page from being one of the host that its request is for, and the cure; L{None} for nothing."""
     match = _AUTHORITY.fullmatch((host or "").lower())
-    shown = escape(host or "", _SHOWN)
+    shown = _shown(host or "")
     if match is None:
         other = f" but {shown}" if shown else ""
         return f"has no Host to agree with{other}: a proxy in front that drops it? Set Host there"

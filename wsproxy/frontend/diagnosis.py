@@ -11,6 +11,7 @@ shows header values where they are harmless, never a path or a query.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from twisted.web.http_headers import Headers
@@ -43,7 +44,8 @@ def diagnosed(refusal: Refusal, headers: Headers, version: bytes) -> Refusal:
     if refusal.cause or not causes:
         return refusal
     status, reason, extra = refusal.status, refusal.reason, refusal.headers
-    if version == b"HTTP/1.1" and any(_lostCauses(headers)):
+    spoken = {value.strip() for value in headers.getRawHeaders(b"sec-websocket-version", ())} <= {b"13"}
+    if version == b"HTTP/1.1" and any(_lostCauses(headers)) and spoken:
         status, reason, extra = 400, "A WebSocket needs Upgrade: websocket and Connection: upgrade", ()
     return Refusal(status, reason, extra, cause="; and ".join(causes))
 
@@ -85,8 +87,9 @@ def hostCause(hosts: Sequence[bytes]) -> str:
     if not hosts:
         cure = "nginx: proxy_set_header Host $http_host; HAProxy: no del-header Host"
         return f"no Host: a proxy in front drops it? {cure}"
+    bare = [re.split(rb"[/?#@]", host, maxsplit=1)[0] for host in hosts]
     return (
-        f"Host {len(hosts)} times ({_shown(hosts)}): a proxy in front that adds one? "
+        f"Host {len(hosts)} times ({_shown(bare)}): a proxy in front that adds one? "
         "HAProxy: http-request set-header Host, not add-header"
     )
 
