@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.certificates import LOCAL
+from tests.certificates import LOCAL, pem
 
-from .bridge import authority, connect
+from .bridge import authority, connect, trusting
 from .client import Client
 from .fronts import Front, HAProxy, Nginx
 from .proxy import Proxy
@@ -46,11 +47,16 @@ class Case:
 LOST = "refused: 400 A WebSocket needs Upgrade: websocket and Connection: upgrade: "
 NO_UPGRADE = (
     "a proxy in front drops it? nginx: proxy_set_header Upgrade $http_upgrade; "
-    "HAProxy: no del-header or set-header Upgrade"
+    "HAProxy: no del-header or set-header Upgrade; Apache: ProxyPass with upgrade=websocket"
 )
 NO_CONNECTION = (
     "a proxy in front drops it? nginx: proxy_set_header Connection upgrade; "
     "HAProxy: no del-header or set-header Connection"
+)
+LOST_BOTH = (
+    "no Upgrade: websocket and no Connection: upgrade (close): a proxy in front drops them? "
+    "nginx: proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection upgrade; "
+    "HAProxy: no del-header or set-header of them; Apache: ProxyPass with upgrade=websocket"
 )
 VERSION = "HTTP/1.0: a proxy in front that speaks an old version? nginx: proxy_http_version 1.1"
 HOST_TWICE = "HAProxy: http-request set-header Host, not add-header"
@@ -77,8 +83,7 @@ NO_SPACE = (
 
 NGINX = {
     "bare": Case(
-        f"refused: 400 A WebSocket needs HTTP/1.1: {VERSION}; and no Upgrade: websocket: {NO_UPGRADE}; "
-        f"and no Connection: upgrade (close): {NO_CONNECTION}",
+        f"refused: 400 A WebSocket needs HTTP/1.1: {VERSION}; and {LOST_BOTH}",
         "proxy_pass HERE;",
     ),
     "version": Case(
@@ -222,6 +227,14 @@ DIRECT = {
 
 SAID = r"\] 127\.0\.0\.1:\d+ ((?:refused|offers|speaks).*)"
 
+CERTIFIED = Case(
+    "refused: 403 Origin not allowed: "
+    "Origin http://console.example:PORT is not https, as is needed where browsers show who they are by themselves: "
+    "open the page with https://, or allow it with --origin http://console.example:PORT",
+    "Origin: http://console.example:6080",
+)
+"""The same to a proxy that asks clients for certificates."""
+
 WORDS = {
     "MODERN": "proxy_http_version 1.1;",
     "UPGRADE": "proxy_set_header Upgrade $http_upgrade;",
@@ -236,7 +249,13 @@ def portless(text: str) -> str:
 
 
 class RefusalTestCase(TestCase):
-    """A proxy with plain HTTP, and one with TLS alone."""
+    """
+    A proxy with plain HTTP, and one with TLS alone.
+
+    @cvar arguments: what the latter is told beyond that.
+    """
+
+    arguments: tuple[str, ...] = ()
 
     timeout = 30
 
@@ -246,7 +265,9 @@ class RefusalTestCase(TestCase):
         self.addCleanup(self.plain.stop)
         (folder / "secure").mkdir()
         (folder / "secure" / "cert.pem").write_bytes(authority().issue(*LOCAL).both)
-        self.secure = Proxy(folder / "secure", "--target", "demo:", "--cert", "cert.pem", "--ssl-only")
+        (folder / "secure" / "ca.pem").write_bytes(pem(authority().certificate))
+        arguments = ("--target", "demo:", "--cert", "cert.pem", "--ssl-only", *self.arguments)
+        self.secure = Proxy(folder / "secure", *arguments)
         self.addCleanup(self.secure.stop)
         self.ports = {"plain": await self.plain.port(), "secure": await self.secure.port()}
 
@@ -255,7 +276,9 @@ class RefusalTestCase(TestCase):
         self.addCleanup(deferToThread, front.stop)
         return front
 
-    async def upgrade(self, port: int, path: str, host: str, *lines: str) -> tuple[Client, Deferred[Any]]:
+    async def upgrade(
+        self, port: int, path: str, host: str, *lines: str, tls: Any = None
+    ) -> tuple[Client, Deferred[int | None]]:
         """Ask as a browser does. @return: the client, and the status it is answered, L{None} for no answer at all."""
 
         async def answer() -> int | None:
@@ -264,7 +287,7 @@ class RefusalTestCase(TestCase):
             except EOFError:
                 return None
 
-        stream = connect(port)
+        stream = connect(port, tls)
         self.addCleanup(self.leave, stream)
         client = Client(stream)
         request = [
@@ -376,11 +399,30 @@ class DirectTests(RefusalTestCase):
         self.assertEqual(self.plain.lines[since:], [])
 
 
+class CertifiedTests(RefusalTestCase):
+    """Where browsers are let in by their certificates."""
+
+    arguments = ("--verify-client", "--cafile", "ca.pem")
+
+    async def test_plainPage(self) -> None:
+        """A plain page, which may be anyone's on the visitor's network, is refused; a proper one is not."""
+        issued = authority().issue("client.example", client=True)
+        tls = trusting(clientCertificate=PrivateCertificate.loadPEM(issued.both))
+        port = self.ports["secure"]
+        proper = CERTIFIED.mistake.replace("http:", "https:")
+        _, answer = await self.upgrade(port, "/", f"{HOST}:6080", proper, tls=tls)
+        self.assertEqual(await answer, 101)
+        since = len(self.secure.lines)
+        _, answer = await self.upgrade(port, "/", f"{HOST}:6080", CERTIFIED.mistake, tls=tls)
+        self.assertEqual(await answer, 403)
+        self.assertEqual(portless((await self.secure.said(SAID, since=since))[0][1]), CERTIFIED.said)
+
+
 class DocumentationTests(TestCase):
     def test_troubleshooting(self) -> None:
         """Every line of the log that docs/troubleshooting.rst quotes is one that these tests have seen."""
         text = (ROOT / "docs" / "troubleshooting.rst").read_text()
         quoted = re.findall(r"^ +192\.0\.2\.1:\d+ ((?:refused|offers|speaks).*)$", text, re.MULTILINE)
         self.assertGreater(len(quoted), 10)
-        known = {case.said for cases in (NGINX, HAPROXY, DIRECT) for case in cases.values()}
+        known = {case.said for cases in (NGINX, HAPROXY, DIRECT) for case in cases.values()} | {CERTIFIED.said}
         self.assertEqual([line for line in quoted if portless(line) not in known], [])

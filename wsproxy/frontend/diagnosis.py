@@ -57,14 +57,30 @@ def _versionCause(version: bytes) -> Iterator[str]:
 
 
 def _lostCauses(headers: Headers) -> Iterator[str]:
-    for name, token, value in ((b"Upgrade", "websocket", "$http_upgrade"), (b"Connection", "upgrade", "upgrade")):
-        if token not in _tokens(headers, name):
-            there = headers.getRawHeaders(name, ())
-            header = name.decode("ascii")
-            yield (
-                f"no {header}: {token}{f' ({_shown(there)})' if there else ''}: a proxy in front drops it? "
-                f"nginx: proxy_set_header {header} {value}; HAProxy: no del-header or set-header {header}"
-            )
+    upgrade = _lost(headers, b"Upgrade", "websocket")
+    connection = _lost(headers, b"Connection", "upgrade")
+    if upgrade and connection:
+        lines = "proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection upgrade"
+        cure = f"nginx: {lines}; {_HAPROXY} of them; {_APACHE}"
+        yield f"{upgrade} and {connection}: a proxy in front drops them? {cure}"
+    elif upgrade:
+        cure = f"nginx: proxy_set_header Upgrade $http_upgrade; {_HAPROXY} Upgrade; {_APACHE}"
+        yield f"{upgrade}: a proxy in front drops it? {cure}"
+    elif connection:
+        cure = f"nginx: proxy_set_header Connection upgrade; {_HAPROXY} Connection"
+        yield f"{connection}: a proxy in front drops it? {cure}"
+
+
+_HAPROXY = "HAProxy: no del-header or set-header"
+_APACHE = "Apache: ProxyPass with upgrade=websocket"
+
+
+def _lost(headers: Headers, name: bytes, token: str) -> str:
+    """What is to be said of a header without this element; nothing of one that has it."""
+    if token in _tokens(headers, name):
+        return ""
+    values = headers.getRawHeaders(name, ())
+    return f"no {name.decode('ascii')}: {token}{f' ({_shown(values)})' if values else ''}"
 
 
 def _handshakeCauses(headers: Headers) -> Iterator[str]:
