@@ -152,7 +152,7 @@ class Options(usage.Options):
         self.setdefault("subprotocol", []).append(name)
 
     def opt_origin(self, origin: str) -> None:
-        """Accept pages of this origin: https://example.com, 'self' for this host, * for any. Repeatable. Default: 'self'."""
+        """Accept pages of this origin: https://example.com, * for any; default 'self': of the same host. Repeatable."""
         OriginPolicy((origin,))
         self.setdefault("origin", []).append(origin)
 
