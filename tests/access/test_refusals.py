@@ -22,11 +22,13 @@ class RefusalLogTests(SynchronousTestCase):
         self.clock = Clock()
         self.refusals = RefusalLog(self.clock)
         self.lines: list[str] = []
+        self.event: LogEvent = {}
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
 
     def observe(self, event: LogEvent) -> None:
         self.lines.append(formatEvent(event))
+        self.event = event
 
     def refuse(self, count: int, peer: IAddress = PEER, reason: str = "No") -> list[str]:
         """Refuse so often. @return: the lines that came of it."""
@@ -46,6 +48,12 @@ class RefusalLogTests(SynchronousTestCase):
                 "192.0.2.1:4321 refused: 503 Server going down",
             ],
         )
+
+    def test_fields(self) -> None:
+        """Observers get it in pieces, too."""
+        self.refusals.refused(PEER, 403, "No", "allow it")
+        fields = {"peer": "192.0.2.1:4321", "status": 403, "reason": "No", "cause": "allow it"}
+        self.assertEqual(self.event | fields, self.event)
 
     def test_oneLine(self) -> None:
         """Whatever a plugin makes its reason and cause of: it is one line of text, and not a long one."""

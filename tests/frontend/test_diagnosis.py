@@ -175,6 +175,12 @@ class QuietTests(DiagnosisTestCase):
             self.connect().send(data)
         self.assertEqual(self.lines, [])
 
+    def test_head(self) -> None:
+        """What twisted.web writes of a page that answers HEAD with a body is without the query."""
+        self.connect().send(request(b"/?token=hunter2", method=b"HEAD"))
+        self.assertNotIn("hunter2", "\n".join(self.lines))
+        self.assertEqual(len(self.lines), 1, self.lines)
+
     def test_accepted(self) -> None:
         """Nor of an upgrade that is handed to its session, which will write one."""
         self.sessions.answer = self.sessions.accept

@@ -399,6 +399,17 @@ class DirectTests(RefusalTestCase):
         self.assertEqual(self.plain.lines[since:], [])
 
 
+    async def test_counted(self) -> None:
+        """Of one that keeps trying a few lines are written, and at the end how many were not."""
+        for _ in range(8):
+            _, answer = await self.upgrade(self.ports["plain"], "/", HOST, "Origin: null")
+            self.assertEqual(await answer, 403)
+        self.assertEqual(await self.plain.stop(), 0)
+        said = [line.partition("] ")[2] for line in self.plain.lines if "refused: 403" in line]
+        self.assertEqual(len(said), 6)
+        self.assertEqual(said[-1], "127.0.0.1 refused: 403 Origin not allowed (3 times more)")
+
+
 class CertifiedTests(RefusalTestCase):
     """Where browsers are let in by their certificates."""
 

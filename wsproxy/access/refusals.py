@@ -74,7 +74,8 @@ class RefusalLog:
         @param cause: for the log alone: what was wrong, and what cures it.
         """
         what = f"refused: {status} {escape(reason)}"
-        self.note(peer, what, f"{what}: {escape(cause, _CAUSE_LENGTH)}" if cause else what)
+        text = f"{what}: {escape(cause, _CAUSE_LENGTH)}" if cause else what
+        self.note(peer, what, text, status=status, reason=reason, cause=cause)
 
     def unspoken(self, peer: IAddress, offered: Sequence[str]) -> None:
         """A client is let in without a subprotocol, though it offered these: browsers then drop the connection."""
@@ -82,12 +83,13 @@ class RefusalLog:
         cure = f"browsers drop a session without one; accept it with --subprotocol {escape(offered[0], _NAME_LENGTH)}"
         self.note(peer, _UNSPOKEN, f"{_UNSPOKEN}: {names}{', …' if len(offered) > _NAMES else ''}; {cure}")
 
-    def note(self, peer: IAddress, kind: str, text: str) -> None:
+    def note(self, peer: IAddress, kind: str, text: str, **fields: object) -> None:
         """
         Say something of a client, if not too much of this C{kind} was said already.
 
         @param kind: what is said instead of those that are left out.
         @param text: one line, fit for the log.
+        @param fields: for observers that want more than text.
         """
         self._forgetOver()
         name = _name(peer)
@@ -98,7 +100,7 @@ class RefusalLog:
             return
         window.lines += 1
         whole.lines += 1
-        self._log.info("{peer} {text}", peer=printable(peer), text=text)
+        self._log.info("{peer} {text}", peer=printable(peer), text=text, **fields)
 
     def _window(self, peer: str, kind: str) -> _Window:
         key = peer, kind

@@ -187,6 +187,10 @@ class WebRequest(ServerRequest):
 
     channel: Channel
 
+    def __repr__(self) -> str:
+        """For twisted.web's lines in the log; its own has the query."""
+        return f"<{type(self).__name__} {self.method!r}>"
+
     def process(self) -> None:
         refusal = self._check()
         if refusal is not None:
