@@ -535,7 +535,7 @@ class LogTests(SessionTestCase):
         self.open()
         self.assertEqual(self.lines(), ["192.0.2.1:4321 refused: 403 Not\\nthere"])
 
-    def test_cause(self) -> None:
+    def test_refusedCause(self) -> None:
         """For the log, and for it alone, a refusal may have a cause."""
         self.plugin.answers["authorise"] = raising(Refusal(403, "No", cause="not in the list"))
         self.open()

@@ -14,7 +14,6 @@ from tests.frontend.test_upgrade import UPGRADE, VERSION, UpgradeTestCase, reque
 from wsproxy.errors import Refusal
 from wsproxy.frontend.diagnosis import diagnosed, hostCause, speechCause
 from wsproxy.frontend.upgrade import FrontDoor
-from wsproxy.session import Sessions
 
 UPGRADING, CONNECTING, KEY = UPGRADE
 
@@ -34,7 +33,7 @@ class DiagnosisTestCase(UpgradeTestCase):
 
     def renew(self, **settings: Any) -> None:
         """Another port, which has refused nobody yet."""
-        door = FrontDoor(self.clock, cast(Sessions, self.sessions), self.pages if self.havePages else None)
+        door = FrontDoor(self.clock, cast(Any, self.sessions), self.pages if self.havePages else None)
         self.factory = makeFactory(self.clock, door, **settings)
         self.lines.clear()
 
