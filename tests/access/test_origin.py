@@ -154,6 +154,12 @@ class ConfiguredTests(SynchronousTestCase):
         self.assertFalse(policy.allows("http://h:6080", "h:6080", False))
         self.assertTrue(policy.allows(None, "h:6080", False))
 
+    def test_rebound(self) -> None:
+        """A name that was made to lead here is of the same host; a list of the names in use keeps it out."""
+        rebound = "http://rebound.example:6080", "rebound.example:6080", False
+        self.assertTrue(OriginPolicy().allows(*rebound))
+        self.assertFalse(OriginPolicy(("http://console.example:6080",)).allows(*rebound))
+
     def test_any(self) -> None:
         """An asterisk allows every origin, null and nonsense included."""
         policy = OriginPolicy(("*",))
