@@ -31,7 +31,7 @@ _ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<wildcard>\*\.)?{_HOS
 
 _ANY, _SELF = "*", "'self'"
 _NAMED = ("null", "file://")
-"""Origins without a host, as browsers send them for pages that have none, and for files (Chromium's kin)."""
+"""Origins without a host: what browsers send for files and sandboxed frames, and what some web views do."""
 
 _SHOWN = 100
 """Characters of a stranger's value in the log."""
