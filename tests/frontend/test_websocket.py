@@ -6,13 +6,16 @@ import base64
 import hashlib
 from typing import cast
 
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from hypothesis import given, settings
+from hypothesis.strategies import binary, characters, lists, one_of, sampled_from, text
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.http_headers import Headers
 
 from tests.frontend.connection import Response, responses
-from wsproxy.errors import Refusal
+from wsproxy.errors import ConfigError, Refusal
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 
 # of RFC 6455 section 1.3
@@ -25,6 +28,17 @@ GOOD = {
     b"Sec-WebSocket-Key": [KEY],
     b"Sec-WebSocket-Version": [b"13"],
 }
+
+
+_LATIN = characters(max_codepoint=255)
+_VALUES = one_of(
+    binary(max_size=60),
+    text(_LATIN, max_size=60).map(lambda value: value.encode("latin-1")),
+    sampled_from([b"websocket", b"Upgrade", b"13", b"binary, a b, (x)", KEY]).flatmap(
+        lambda good: text(_LATIN, max_size=3).map(lambda end: good + end.encode("latin-1"))
+    ),
+)
+"""Of a header: of any bytes, or a good one with something behind it."""
 
 
 class HandshakeTests(SynchronousTestCase):
@@ -55,7 +69,7 @@ class HandshakeTests(SynchronousTestCase):
         """A good request is accepted with the proof that it was understood."""
         headers = self.accept(self.begin()).headers
         self.assertEqual(headers["sec-websocket-accept"], ACCEPT)
-        self.assertEqual((headers["upgrade"].lower(), headers["connection"].lower()), ("websocket", "upgrade"))
+        self.assertEqual((headers["upgrade"], headers["connection"].lower()), ("websocket", "upgrade"))
         self.assertEqual(headers["server"], "wsproxy")
         self.assertNotIn("sec-websocket-protocol", headers)
 
@@ -91,6 +105,16 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(handshake.offered, ("base64", "mine", "binary"))
         self.assertEqual(self.accept(handshake, "mine").headers["sec-websocket-protocol"], "mine")
 
+    def test_untidySubprotocols(self) -> None:
+        """Items that are empty, there twice or oddly spaced do no harm."""
+        handshake = self.begin(Sec_WebSocket_Protocol=[b",binary,, base64 ,\tbinary,", b"", b"base64"])
+        self.assertEqual(handshake.offered, ("binary", "base64"))
+        self.assertEqual(self.accept(handshake, "base64").headers["sec-websocket-protocol"], "base64")
+        for nothing in (b"", b" , ,"):
+            handshake = self.begin(Sec_WebSocket_Protocol=[nothing])
+            self.assertEqual(handshake.offered, ())
+            self.assertNotIn("sec-websocket-protocol", self.accept(handshake).headers)
+
     def test_noSubprotocol(self) -> None:
         """None of those offered needs to be chosen."""
         handshake = self.begin(Sec_WebSocket_Protocol=[b"theirs"])
@@ -113,8 +137,51 @@ class HandshakeTests(SynchronousTestCase):
             self.assertRefused(400, Sec_WebSocket_Key=key)
         for connection in (None, [b"keep-alive"]):
             self.assertRefused(400, Connection=connection)
-        self.assertRefused(400, Sec_WebSocket_Protocol=[b"binary, binary"])
         self.assertRefused(400, Upgrade=[b"h2c"])
+
+
+    def test_lines(self) -> None:
+        """Whatever Python takes for the end of a line brings no header in."""
+        smuggled = b"zz%cSec-WebSocket-Extensions: permessage-deflate"
+        for end in b"\x0b\x0c\x1c\x1d\x1e\x85":
+            self.assertRefused(400, Sec_WebSocket_Protocol=[smuggled % end])
+            self.assertRefused(400, Upgrade=[b"websocket" + smuggled % end])
+            self.assertRefused(400, Connection=[b"Upgrade, " + smuggled % end])
+            for version in (b"13%c" % end, b"13" + smuggled % end):
+                self.assertRaises(Refusal, self.begin, Sec_WebSocket_Version=[version])
+
+    @given(
+        sampled_from(["Upgrade", "Connection", "Sec_WebSocket_Protocol", "Sec_WebSocket_Key", "Sec_WebSocket_Version"]),
+        lists(_VALUES, min_size=1, max_size=3),
+    )
+    @settings(deadline=None)
+    def test_anything(self, name: str, values: list[bytes]) -> None:
+        """Whatever a header holds, the request is refused, or is answered as any other and each offer can be chosen."""
+        try:
+            handshake = self.begin(**{name: values})
+        except Refusal as refusal:
+            self.assertIn(refusal.status, (400, 426))
+            return
+        for chosen in (None, *handshake.offered):
+            headers = self.accept(handshake, chosen).headers
+            self.assertEqual(headers.pop("sec-websocket-protocol", None), chosen)
+            self.assertEqual(set(headers), {"server", "upgrade", "connection", "sec-websocket-accept"})
+
+    def test_autobahnFails(self) -> None:
+        """What Autobahn makes of a request that it does not understand is a bad request, too."""
+
+        def fail(negotiation: object, data: bytes) -> None:
+            raise ValueError("too many values to unpack")
+
+        self.patch(WebSocketServerProtocol, "dataReceived", fail)
+        self.assertRefused(400, Connection=[b"Upgrade, not remembered"])
+        self.patch(WebSocketServerProtocol, "dataReceived", lambda negotiation, data: None)
+        self.assertRefused(400, Connection=[b"Upgrade, not remembered"])
+
+    def test_unknownAutobahn(self) -> None:
+        """An Autobahn that does not answer as the RFC has it is told of at once, in one line."""
+        self.patch(WebSocketServerProtocol, "dataReceived", lambda negotiation, data: None)
+        self.assertRaises(ConfigError, HandshakeFactory, self.clock, "wsproxy")
 
 
 class TimerTests(TestCase):
