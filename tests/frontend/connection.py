@@ -71,7 +71,7 @@ def responses(data: bytes, *methods: str) -> list[Response]:
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         assert len(headers) == len(lines), "a header twice"
         method = methods[len(found)] if len(found) < len(methods) else "GET"
-        length = 0 if method == "HEAD" or status in ("101", "304") else int(headers["content-length"])
+        length = 0 if method == "HEAD" or status in ("101", "204", "304") else int(headers["content-length"])
         assert len(rest) >= length, "cut off"
         found.append(Response(int(status), headers, rest[:length]))
         data = rest[length:]

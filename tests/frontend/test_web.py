@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.protocols.basic import LineReceiver
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.frontend.connection import Connection, Response, makeFactory, responses
 from wsproxy.errors import Refusal
-from wsproxy.frontend.web import KEEP_ALIVE, refusalBytes
+from wsproxy.frontend.web import (
+    HEAD_LIMIT,
+    HEADERS,
+    KEEP_ALIVE,
+    NAME_LIMIT,
+    READ_AHEAD,
+    Channel,
+    refusalBytes,
+)
 
 TIMEOUT = 10.0
 
@@ -130,6 +141,9 @@ class RefusalTests(WebTestCase):
             request(b"/", b"Content-Length: -1"),
             request(b"/", b"Content-Length: 0", b"Content-Length: 0"),
             request(b"/", b"Transfer-Encoding: gzip"),
+            request(b"/", b"Content-Length: " + b"9" * 5000),
+            request(b"/", b"Content-Length: " + b"0" * 5000, method=b"POST"),
+            request(b"/", b"Content-Length:", b" " + b"9" * 5000),
         ]
         for data in wrong:
             with self.subTest(data=data):
@@ -137,10 +151,30 @@ class RefusalTests(WebTestCase):
 
     def test_methods(self) -> None:
         """Only GET and HEAD are served; the answer names them."""
-        for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"):
+        for method in (b"POST", b"PUT", b"DELETE", b"PATCH", b"TRACE", b"CONNECT"):
             for target in (b"/", b"*", b"host:80"):
                 response = self.assertRefused(request(target, method=method), 405)
-                self.assertEqual(response.headers["allow"], "GET, HEAD")
+                self.assertEqual(response.headers["allow"], "GET, HEAD, OPTIONS")
+
+    def test_options(self) -> None:
+        """OPTIONS is answered what is served, and the connection stays."""
+        for target in (b"/", b"*", b"/later", b"http://there/"):
+            first, second = self.ask(request(target, method=b"OPTIONS") + request(b"/x"))
+            self.assertEqual((first.status, first.headers["allow"]), (204, "GET, HEAD, OPTIONS"))
+            self.assertNotIn("content-length", first.headers)
+            self.assertEqual(second.body, b"x")
+        (response,) = self.ask(b"OPTIONS / HTTP/1.0\r\n\r\n")  # as HAProxy's httpchk has it
+        self.assertEqual(response.status, 204)
+        self.assertRefused(request(b"/", b"Content-Length: 5", method=b"OPTIONS"), 400)
+        self.assertRefused(request(b"x", method=b"OPTIONS"), 400)
+
+    def test_bareLF(self) -> None:
+        """Lines that end with LF alone are refused as soon as there is one."""
+        for data in (b"GET / HTTP/1.1\nHost: here\n\n", b"GET / HTTP/1.1\r\nHost: here\n", b"HEAD / HTTP/1.1\n"):
+            response = self.assertRefused(data, 400)
+            self.assertIn(b"" if data.startswith(b"HEAD") else b"CR LF", response.body)
+        first, second = self.ask(request() + b"GET / HTTP/1.1\n")
+        self.assertEqual((first.status, second.status), (200, 400))
 
     def test_http2(self) -> None:
         """HTTP/2 without negotiation is refused."""
@@ -185,6 +219,10 @@ class RefusalTests(WebTestCase):
             (b"http://there?q", b""),
             (b"/a/b?q", b"a/b"),
             (b"//there/a", b"/there/a"),
+            (b"ws://there/a", b"a"),
+            (b"WSS://there/a?q", b"a"),
+            ("/zoë/日本".encode(), "zoë/日本".encode()),
+            (b"/\xe9?\xff", b"\xe9"),
         ):
             (response,) = self.ask(request(url))
             self.assertEqual((response.status, response.body), (200, path), url)
@@ -193,31 +231,93 @@ class RefusalTests(WebTestCase):
 
     def test_longRequestLine(self) -> None:
         """A request line over the cap is answered 414."""
-        self.assertRefused(request(b"/" + b"x" * 20000), 414)
-        self.assertRefused(b"GET /" + b"x" * 16400, 414)
+        self.assertRefused(request(b"/" + b"x" * HEAD_LIMIT), 414)
+        self.assertRefused(b"GET /" + b"x" * HEAD_LIMIT, 414)
 
     def test_longHeaderLine(self) -> None:
         """A header line over the cap is answered 431."""
-        self.assertRefused(request(b"/", b"X: " + b"x" * 20000), 431)
-        self.assertRefused(b"GET / HTTP/1.1\r\nX: " + b"x" * 16400, 431)
+        self.assertRefused(request(b"/", b"X: " + b"x" * HEAD_LIMIT), 431)
+        self.assertRefused(b"GET / HTTP/1.1\r\nX: " + b"x" * HEAD_LIMIT, 431)
 
     def test_longLinesLater(self) -> None:
         """The same for the next request on a connection."""
-        for data, status in ((b"GET /" + b"x" * 16400, 414), (b"GET / HTTP/1.1\r\nX: " + b"x" * 16400, 431)):
+        long = b"x" * HEAD_LIMIT
+        for data, status in ((b"GET /" + long, 414), (b"GET / HTTP/1.1\r\nX: " + long, 431)):
             first, second = self.ask(request() + data)
             self.assertEqual((first.status, second.status), (200, status))
 
     def test_manyHeaders(self) -> None:
-        """Headers over the cap in number or in total are answered 400."""
-        self.assertRefused(request(b"/", *[b"X: x"] * 501), 400)
-        self.assertRefused(request(b"/", *[b"X: " + b"x" * 1000] * 17), 400)
+        """Headers over the cap in number or in total are answered 431."""
+        self.assertRefused(request(b"/", *[b"X: x"] * HEADERS), 431)  # and Host
+        self.assertRefused(request(b"/", *[b"X: " + b"x" * 1000] * (HEAD_LIMIT // 1000 + 1)), 431)
+
+    def test_mostHeaders(self) -> None:
+        """Up to the cap requests are served, and one after the other: each has its own."""
+        long = request(b"/x", b"Cookie: " + b"x" * 32000, b"Cookie: " + b"y" * 32000)
+        many = request(b"/x", *[b"X: x"] * (HEADERS - 1))
+        path = request(b"/" + b"x" * (HEAD_LIMIT - 1000))
+        for size in (None, 1000):
+            found = self.ask((long + many + path) * 2, size)
+            self.assertEqual([response.status for response in found], [200] * 6)
+
+    def test_longHeaderName(self) -> None:
+        """A header's name has at most 256 bytes; a long value or the continuation of one is none."""
+        self.assertRefused(request(b"/", b"x" * (NAME_LIMIT + 1) + b": x"), 431)
+        self.assertRefused(request(b"/", b"x" * 16000 + b": x"), 431)
+        self.assertRefused(request(b"/", b"x" * 16000), 431)
+        for lines in ([b"x" * NAME_LIMIT + b": x"], [b"X: " + b"x" * 300], [b"X: x", b" " + b"x" * 300 + b": x"]):
+            self.assertEqual(self.ask(request(b"/", *lines))[0].status, 200, lines)
+
+    def test_namesForgotten(self) -> None:
+        """Of thousands of requests with long names, all of them different, nothing is remembered."""
+        self.ask(request(b"/", b"x" * 16000 + b": x"))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(2000):
+            connection = Connection(self.factory)
+            connection.send(request(b"/", b"%d" % number + b"x" * 16000 + b": x"))
+            self.assertTrue(connection.lingers)
+            connection.lose()
+        del connection
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        self.assertLess(after - before, 100_000)
+
+    def test_trickle(self) -> None:
+        """The beginning of a line is not looked at again for each byte that comes."""
+        pieces: list[bytes] = []
+        real = LineReceiver.dataReceived
+
+        def note(channel: LineReceiver, data: bytes) -> Any:
+            pieces.append(data)
+            return real(channel, data)
+
+        self.patch(LineReceiver, "dataReceived", note)
+        (response,) = self.ask(request(b"/x", b"Cookie: " + b"x" * 3000), 1)
+        self.assertEqual((response.body, len(pieces)), (b"x", 4))
+
+    def test_trickleAhead(self) -> None:
+        """Nor are requests that come while one is being answered; past L{READ_AHEAD} bytes they are not read."""
+        self.connection.send(request(b"/later"))
+        ahead = request(b"/2", b"X: " + b"x" * (READ_AHEAD - len(request(b"/2", b"X: "))))
+        self.connection.send(ahead, 1)
+        self.assertEqual(self.connection.transport.producerState, "producing")
+        self.connection.send(b"G")
+        self.assertEqual(self.connection.transport.producerState, "paused")
+        self.root.later.answer()
+        self.assertEqual(self.connection.transport.producerState, "producing")
+        self.connection.send(request(b"/3")[1:])
+        self.assertEqual([it.body for it in responses(self.connection.told)], [b"later", b"2", b"3"])
 
     def test_head(self) -> None:
         """A refusal of HEAD has no body, like any answer to it."""
         for data in (
             request(method=b"HEAD", host=None),
             request(b"/", b"Content-Length: 5", method=b"HEAD"),
-            request(b"/", b"X: " + b"x" * 20000, method=b"HEAD"),
+            request(b"/", b"X: " + b"x" * HEAD_LIMIT, method=b"HEAD"),
+            request(b"/" + b"x" * HEAD_LIMIT, method=b"HEAD"),
             request(b"/", b"No colon", method=b"HEAD"),
         ):
             connection = self.connect()
@@ -244,6 +344,22 @@ class RefusalTests(WebTestCase):
         self.assertEqual(response.headers["www-authenticate"], "Basic")
         (response,) = responses(refusalBytes(Refusal(499, "Gone")))
         self.assertEqual((response.status, response.body), (499, b"499 Gone\n"))
+
+    def test_refusalHeaders(self) -> None:
+        """What a plugin repeats of its client's words begins no header, and what cannot be said is left out."""
+        said = 'realm="a\r\nSet-Cookie: b\nc\0d"'
+        (response,) = responses(
+            refusalBytes(Refusal(401, "Who\ud800?", (("WWW-Authenticate", said), ("X\r\nY", "\udfff"))))
+        )
+        self.assertEqual(response.headers["www-authenticate"], 'realm="a  Set-Cookie: b c d"')
+        self.assertEqual((response.body, response.headers["x  y"]), (b"401 Who??\n", "?"))
+
+    def test_twistedsOwn(self) -> None:
+        """Where twisted.web has another name for its answer to a malformed request, it is that, and the end."""
+        self.patch(Channel, "_respondToBadRequestAndDisconnect", HTTPChannel._respondToBadRequestAndDisconnect)
+        self.connection.send(request(b"/", b"No colon"))
+        self.assertEqual(self.connection.told, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.assertTrue(self.connection.lingers)
 
 
 class KeepAliveTests(WebTestCase):

@@ -78,9 +78,9 @@ class FloodTests(BridgeTestCase):
         self.assertEqual((await self.flood(b"GET /")).status, 414)
 
     async def test_headers(self) -> None:
-        """Short header lines without end: 400."""
+        """Short header lines without end: 431."""
         lines = [b"X: y\r\n" * 10000] * 256
-        self.assertEqual((await self.flood(b"GET / HTTP/1.1\r\nHost: localhost\r\n", lines)).status, 400)
+        self.assertEqual((await self.flood(b"GET / HTTP/1.1\r\nHost: localhost\r\n", lines)).status, 431)
 
     async def test_body(self) -> None:
         """A body is refused before it comes, whatever size it is said to have, or none."""

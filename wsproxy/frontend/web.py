@@ -1,11 +1,12 @@
 """HTTP on a connection that may become something else: channel, request and refusal.
 
-twisted.web parses, with its caps on headers (16 KiB, 500 of them). L{Channel} adds what an open port needs: a total
-deadline for each request, no request bodies, and a way out for upgrades.
+twisted.web parses. L{Channel} adds what an open port needs: caps on what it parses, a total deadline for each request,
+no request bodies, and a way out for upgrades.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from http.client import responses
 from typing import Any, Protocol
@@ -23,7 +24,31 @@ from wsproxy.errors import Refusal
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import hostCause, isUpgrade, malformedCause, methodCause
 
-__all__ = ["KEEP_ALIVE", "SERVER", "Channel", "Connection", "WebRequest", "WebSite", "refusalBytes"]
+__all__ = [
+    "HEADERS",
+    "HEAD_LIMIT",
+    "KEEP_ALIVE",
+    "NAME_LIMIT",
+    "READ_AHEAD",
+    "SERVER",
+    "Channel",
+    "Connection",
+    "WebRequest",
+    "WebSite",
+    "refusalBytes",
+]
+
+HEAD_LIMIT = 65536
+"""Bytes that request line and headers may have in all. Cookies of 16 KiB are real."""
+
+HEADERS = 500
+"""How many lines of headers a request may have."""
+
+NAME_LIMIT = 256
+"""Bytes of the name of a header: twisted.web remembers ten thousand names for ever."""
+
+READ_AHEAD = 16384
+"""Bytes that a client may send ahead while a request of its is being answered; then it is not read."""
 
 KEEP_ALIVE = 60.0
 """Seconds a connection may idle between requests, or a client may take nothing of its response."""
@@ -52,7 +77,7 @@ def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
 
     @param body: C{False} to answer HEAD.
     """
-    text = f"{refusal.status} {refusal.reason}\n".encode()
+    text = f"{refusal.status} {refusal.reason}\n".encode(errors="replace")
     lines = [
         f"HTTP/1.1 {refusal.status} {responses.get(refusal.status, '')}",
         f"Server: {SERVER}",
@@ -60,9 +85,13 @@ def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
         "Content-Type: text/plain; charset=utf-8",
         f"Content-Length: {len(text)}",
         "X-Content-Type-Options: nosniff",
-        *(f"{name}: {value}" for name, value in refusal.headers),
+        *(f"{name}: {value}".translate(_ONE_LINE) for name, value in refusal.headers),
     ]
-    return "\r\n".join([*lines, "", ""]).encode() + (text if body else b"")
+    return "\r\n".join([*lines, "", ""]).encode(errors="replace") + (text if body else b"")
+
+
+_ONE_LINE = dict.fromkeys([*range(0x20), 0x7F], " ")
+"""Nothing that a plugin repeats of its client's words ends a header."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -76,38 +105,86 @@ class Channel(HTTPChannel):
     transport: ITransport
     site: WebSite
 
+    MAX_LENGTH = HEAD_LIMIT
+    # Out of reach, for the caps are ours: a raw path grows threefold when it is encoded.
+    totalHeadersSize = 4 * HEAD_LIMIT
+    maxHeaders = 2 * HEADERS
+
     def __init__(self, connection: Connection, requestTimeout: float) -> None:
         super().__init__()
         self.connection = connection
         self._requestTimeout = requestTimeout
         self._idle = False
+        self._held = bytearray()
+        self._startOver()
+
+    def _startOver(self) -> None:
         self._requestLine = b""
+        self._size = self._lines = 0
 
     def dataReceived(self, data: bytes) -> None:
+        """
+        The beginning of a line waits here for its end: L{LineReceiver<twisted.protocols.basic.LineReceiver>} would copy
+        and search all of it again for each byte that trickles in.
+        """
         if self._idle:
             self._nextRequest()
-        super().dataReceived(data)
+        if not self.line_mode:
+            return self.rawDataReceived(data)
+        self._held += data
+        if b"\n" in data:
+            data, self._held = bytes(self._held), bytearray()
+            super().dataReceived(data)
+            rest = self.clearLineBuffer()
+            if b"\n" in rest:
+                self._requestLine = self._requestLine or rest
+                return self.refuse(Refusal(400, "Lines must end with CR LF"))
+            self._held += rest
+        if self.line_mode and self._size + len(self._held) > HEAD_LIMIT:
+            self.lineLengthExceeded(bytes(self._held))
 
     def lineReceived(self, line: bytes) -> None:
         if self._idle:  # it came together with the last one
             self._nextRequest()
-        self._requestLine = self._requestLine or line
-        super().lineReceived(line)
+        self._size += len(line) + len(self.delimiter)
+        if not self._requestLine:
+            line = self._requestLine = line if line.isascii() else _RAW.sub(_encode, line)
+        elif (refusal := self._checkHeader(line)) is not None:
+            return self.refuse(refusal)
+        try:
+            super().lineReceived(line)
+        except ValueError:  # int() takes 4,300 digits and no more
+            self.refuse(self._malformed())
+
+    def _checkHeader(self, line: bytes) -> Refusal | None:
+        self._lines += 1
+        if self._size > HEAD_LIMIT:
+            return _tooLarge
+        if self._lines > HEADERS + 1:  # the line that ends them
+            return Refusal(431, "Too many headers")
+        if len(line) > NAME_LIMIT and b":" not in line[: NAME_LIMIT + 1] and line[:1] not in b" \t":
+            return Refusal(431, "Header name too long")
+        return None
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Further requests wait until this one has been answered."""
+        self._held += data
+        if len(self._held) > READ_AHEAD:
+            self.connection.transport.pauseProducing()
 
     def _nextRequest(self) -> None:
         self._idle = False
         self.connection.deadline.start(self._requestTimeout)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        if self._requestLine:
-            self.refuse(Refusal(431, "Header line too long", cause=_LONG))
-        else:
-            self.refuse(Refusal(414, "Request line too long"))
+        refusal = _tooLarge if self._requestLine else Refusal(414, "Request line too long")
+        self._requestLine = self._requestLine or line
+        self.refuse(refusal)
 
     def allHeadersReceived(self) -> None:
         if self.length == 0:
             super().allHeadersReceived()
-        elif self._requestLine.startswith((b"GET ", b"HEAD ")):
+        elif self._requestLine.startswith(_SERVED):
             self.refuse(Refusal(400, "A request body is not accepted", cause=_BODY))
         else:
             self.refuse(_methodNotAllowed())
@@ -118,9 +195,12 @@ class Channel(HTTPChannel):
 
     def requestDone(self, request: ServerRequest) -> None:
         self._idle = True
-        self._requestLine = b""
+        self._startOver()
         self.connection.deadline.start(KEEP_ALIVE)
         super().requestDone(request)
+        if self._held:
+            waiting, self._held = bytes(self._held), bytearray()
+            self.dataReceived(waiting)
 
     def pauseProducing(self) -> None:
         self.connection.deadline.start(KEEP_ALIVE)
@@ -159,8 +239,12 @@ class Channel(HTTPChannel):
         self.connection.linger()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        # twisted.web's own answer to a malformed request says neither that the connection closes nor where it ends
-        self.refuse(Refusal(400, "Malformed request, or too many headers", cause=malformedCause(self._requestLine)))
+        # Not public. Without it the answer is twisted.web's own, which says neither that the connection closes nor
+        # where it ends, and then closes by loseConnection.
+        self.refuse(self._malformed())
+
+    def _malformed(self) -> Refusal:
+        return Refusal(400, "Malformed request", cause=malformedCause(self._requestLine))
 
     def giveAway(self) -> bytes:
         """
@@ -169,17 +253,31 @@ class Channel(HTTPChannel):
         @return: what arrived behind the request.
         """
         early: bytes = self.clearLineBuffer()
+        self._held.clear()
+        self.setRawMode()  # there are no more lines to come
         self.requests.clear()  # lest request and channel keep each other in memory
         return early
 
+
+ALLOWED = "GET, HEAD, OPTIONS"
 
 _BODY = "a proxy in front that adds one? nginx: no proxy_set_body"
 _LONG = "cookies of other applications on this host?"
 _NO_PATH = "a proxy in front that rewrites it? It begins with a slash"
 
+_SERVED = (b"GET ", b"HEAD ", b"OPTIONS ")
+_RAW = re.compile(rb"[\x80-\xff]")
+
+_tooLarge = Refusal(431, "Headers too large", cause=_LONG)
+
 
 def _methodNotAllowed(cause: str = "") -> Refusal:
-    return Refusal(405, "Only GET and HEAD are served", (("Allow", "GET, HEAD"),), cause=cause)
+    return Refusal(405, "Only GET and HEAD are served", (("Allow", ALLOWED),), cause=cause)
+
+
+def _encode(raw: re.Match[bytes]) -> bytes:
+    """A byte that a path should not have, as RFC 3986 section 2.1 has it."""
+    return b"%%%02X" % raw[0][0]
 
 
 class WebRequest(ServerRequest):
@@ -195,6 +293,8 @@ class WebRequest(ServerRequest):
         refusal = self._check()
         if refusal is not None:
             self.channel.refuse(refusal)
+        elif self.method == b"OPTIONS":
+            self._tellOptions()
         elif self.channel.site.upgrade is not None and self._asksForWebSocket():
             try:
                 self.channel.site.upgrade(self)
@@ -203,18 +303,25 @@ class WebRequest(ServerRequest):
         else:
             super().process()
 
+    def _tellOptions(self) -> None:
+        """Most often it is a front proxy that asks whether there is anybody."""
+        self.setResponseCode(204)
+        self.setHeader(b"server", SERVER.encode("ascii"))
+        self.setHeader(b"allow", ALLOWED.encode("ascii"))
+        self.finish()
+
     def _asksForWebSocket(self) -> bool:
         return self.method == b"GET" and isUpgrade(self.requestHeaders)
 
     def _check(self) -> Refusal | None:
-        if self.method not in (b"GET", b"HEAD"):
+        if self.method not in (b"GET", b"HEAD", b"OPTIONS"):
             return _methodNotAllowed(methodCause(self.method, self.requestHeaders))
         hosts = self.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):  # RFC 9112 section 3.2
             return Refusal(400, "Exactly one Host header is needed", cause=hostCause(hosts))
-        if not self.path.startswith(b"/"):
+        if not self.path.startswith(b"/") and not (self.method == b"OPTIONS" and self.path == b"*"):
             scheme, _, rest = self.path.partition(b"://")
-            if scheme.lower() not in (b"http", b"https"):
+            if scheme.lower() not in (b"http", b"https", b"ws", b"wss"):
                 return Refusal(400, "The request target must be a path", cause=_NO_PATH)
             self.path = b"/" + rest.partition(b"/")[2]  # absolute-form, RFC 9112 section 3.2.2
         return None
