@@ -12,6 +12,7 @@ from http.client import responses
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IReactorTime, ITransport
+from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
@@ -116,9 +117,6 @@ class Channel(HTTPChannel):
         self._requestTimeout = requestTimeout
         self._idle = False
         self._held = bytearray()
-        self._startOver()
-
-    def _startOver(self) -> None:
         self._requestLine = b""
         self._size = self._lines = 0
 
@@ -134,35 +132,39 @@ class Channel(HTTPChannel):
         self._held += data
         if b"\n" in data:
             data, self._held = bytes(self._held), bytearray()
-            super().dataReceived(data)
+            LineReceiver.dataReceived(self, data)  # not HTTPChannel's, which only sees to timeouts that are not in use
+            if not self.line_mode:
+                return
             rest = self.clearLineBuffer()
             if b"\n" in rest:
                 self._requestLine = self._requestLine or rest
                 return self.refuse(Refusal(400, "Lines must end with CR LF"))
             self._held += rest
-        if self.line_mode and self._size + len(self._held) > HEAD_LIMIT:
+        if self._size + len(self._held) > HEAD_LIMIT:
             self.lineLengthExceeded(bytes(self._held))
 
     def lineReceived(self, line: bytes) -> None:
         if self._idle:  # it came together with the last one
             self._nextRequest()
-        self._size += len(line) + len(self.delimiter)
+        self._size += len(line) + 2
+        self._lines += 1
         if not self._requestLine:
             line = self._requestLine = line if line.isascii() else _RAW.sub(_encode, line)
-        elif (refusal := self._checkHeader(line)) is not None:
-            return self.refuse(refusal)
+        elif len(line) > NAME_LIMIT or self._size > HEAD_LIMIT or self._lines > HEADERS:
+            refusal = self._check(line)
+            if refusal is not None:
+                return self.refuse(refusal)
         try:
             super().lineReceived(line)
         except ValueError:  # int() takes 4,300 digits and no more
             self.refuse(self._malformed())
 
-    def _checkHeader(self, line: bytes) -> Refusal | None:
-        self._lines += 1
+    def _check(self, line: bytes) -> Refusal | None:
         if self._size > HEAD_LIMIT:
             return _tooLarge
-        if self._lines > HEADERS + 1:  # the line that ends them
+        if self._lines > HEADERS + 2:  # with the request line, and the line that ends them
             return Refusal(431, "Too many headers")
-        if len(line) > NAME_LIMIT and b":" not in line[: NAME_LIMIT + 1] and line[:1] not in b" \t":
+        if b":" not in line[: NAME_LIMIT + 1] and line[:1] not in b" \t" and len(line) > NAME_LIMIT:
             return Refusal(431, "Header name too long")
         return None
 
@@ -195,7 +197,8 @@ class Channel(HTTPChannel):
 
     def requestDone(self, request: ServerRequest) -> None:
         self._idle = True
-        self._startOver()
+        self._requestLine = b""
+        self._size = self._lines = 0
         self.connection.deadline.start(KEEP_ALIVE)
         super().requestDone(request)
         if self._held:
@@ -235,6 +238,7 @@ class Channel(HTTPChannel):
         """The same, of a request that is nobody's mistake, without a line in the log."""
         body = not self._requestLine.startswith(b"HEAD ")
         self.giveAway()
+        self.setRawMode()  # no line of it is looked at any more
         self.connection.transport.write(refusalBytes(refusal, body=body))
         self.connection.linger()
 
@@ -254,7 +258,6 @@ class Channel(HTTPChannel):
         """
         early: bytes = self.clearLineBuffer()
         self._held.clear()
-        self.setRawMode()  # there are no more lines to come
         self.requests.clear()  # lest request and channel keep each other in memory
         return early
 

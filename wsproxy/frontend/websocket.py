@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha1
 from typing import Any
@@ -33,7 +33,8 @@ _HEADERS = (b"Upgrade", b"Connection", b"Sec-WebSocket-Version")
 """What the handshake depends on beside key and subprotocols. Host and Origin are decided elsewhere; no extension is
 offered."""
 
-_VISIBLE = re.compile(rb"[\t\x20-\x7e]*")
+_VISIBLE = re.compile(rb"[\t\r\n\x20-\x7e]*")
+"""Visible ASCII, space and tab, and what is between the lines. In a value, Twisted leaves neither CR nor LF."""
 
 _PROPER_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 """Sixteen bytes in base64: RFC 6455 section 4.1, 7."""
@@ -142,10 +143,10 @@ class HandshakeFactory:
         offered = _offered(headers.getRawHeaders(b"Sec-WebSocket-Protocol", ()))
         keys = headers.getRawHeaders(b"Sec-WebSocket-Key", ())
         if len(keys) == 1 and _PROPER_KEY.fullmatch(keys[0]):
-            request = b"\r\n".join(_request(headers, (_EXAMPLE,)))
+            request = _request(headers, (_EXAMPLE,))
             negotiate = self._remembered if len(request) <= _REMEMBERED_SIZE else self._negotiate
             return Handshake(negotiate, request, _proof(keys[0]), offered)
-        return Handshake(self._negotiate, b"\r\n".join(_request(headers, keys)), _EXAMPLE_PROOF, offered)
+        return Handshake(self._negotiate, _request(headers, keys), _EXAMPLE_PROOF, offered)
 
     def _negotiate(self, request: bytes, chosen: str | None) -> bytes:
         """
@@ -172,23 +173,24 @@ class HandshakeFactory:
 _UNANSWERED = "Malformed WebSocket handshake"
 
 
-def _offered(values: Iterable[bytes]) -> tuple[str, ...]:
+def _offered(values: Sequence[bytes]) -> tuple[str, ...]:
     """The names in a list, of which one may be empty or there twice: RFC 9110 section 5.6.1.2."""
-    names = (name.strip(b" \t") for value in values for name in _visible(value).split(b","))
-    return tuple(dict.fromkeys(name.decode("ascii") for name in names if name))
+    if not values:
+        return ()
+    text = _visible(b",".join(values)).decode("ascii")
+    names = [name.strip() for name in text.split(",")]
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
-def _request(headers: Headers, keys: Iterable[bytes]) -> Iterator[bytes]:
-    yield b"GET / HTTP/1.1"
-    yield b"Host: localhost"
-    for key in keys:
-        yield b"Sec-WebSocket-Key: " + _visible(key)
+def _request(headers: Headers, keys: Sequence[bytes]) -> bytes:
+    lines = [b"GET / HTTP/1.1", b"Host: localhost"]
+    lines += [b"Sec-WebSocket-Key: " + key for key in keys]
     for name in _HEADERS:
-        for value in headers.getRawHeaders(name, ()):
-            yield name + b": " + _visible(value)
+        lines += [name + b": " + value for value in headers.getRawHeaders(name, ())]
+    return _visible(b"\r\n".join(lines))
 
 
-def _visible(value: bytes) -> bytes:
-    if _VISIBLE.fullmatch(value) is None:
+def _visible(text: bytes) -> bytes:
+    if _VISIBLE.fullmatch(text) is None:
         raise Refusal(400, "A header of the WebSocket handshake is not in ASCII")
-    return value
+    return text
