@@ -32,11 +32,11 @@ class Request:
     """An upgrade request as plugins see it.
 
     @ivar path: the request path as sent, percent-encoded, without the query.
-    @ivar query: query parameters, decoded; the last value of each name wins.
-    @ivar headers: header values by lower-case name; repeated headers are joined with C{", "}.
-    @ivar peer: the client's address.
-    @ivar host: the address it connected to.
-    @ivar secure: whether it came over TLS.
+    @ivar query: query parameters, decoded; the first value of each name counts.
+    @ivar headers: header values by lower-case name; repeated headers are joined with C{", "}, cookies with C{"; "}.
+    @ivar peer: the client's address; one of IPv4 on a socket for both families is an IPv4 address all the same.
+    @ivar host: the address it connected to, likewise.
+    @ivar secure: whether it came over TLS, to us or to the endpoint that listens.
     @ivar subprotocols: what it offered, in its order.
     """
 

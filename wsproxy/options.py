@@ -211,7 +211,7 @@ class Options(usage.Options):
             raw=bool(self["raw"]),
             rawAfter=self._seconds("raw-after") if self["raw-after"] is not None else 1.0,
             tls=self._tls(),
-            tlsOnly=bool(self["ssl-only"]),
+            tlsOnly=bool(self["ssl-only"] or self["verify-client"]),
             targetTLS=bool(self["ssl-target"]),
             targetAuthorities=self._file("target-cafile"),
             targetInsecure=bool(self["target-insecure"]),

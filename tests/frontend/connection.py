@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.resource import IResource
 
 from tests.transport import FakeTransport
@@ -23,7 +25,8 @@ def makeFactory(clock: Clock, root: IResource, **settings: Any) -> SwitchFactory
 class Connection:
     """An accepted connection and its client."""
 
-    def __init__(self, factory: SwitchFactory) -> None:
+    def __init__(self, factory: SwitchFactory | TLSMemoryBIOFactory) -> None:
+        """@param factory: a switch's, or that of an endpoint that speaks TLS before one."""
         self.transport = FakeTransport()
         self.switch: Switch = factory.buildProtocol(None)
         self.transport.connect(self.switch)
@@ -85,10 +88,24 @@ class TLSClient:
 
     closed = False
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        offer: Sequence[str] = (),
+        certificate: str | None = None,
+    ) -> None:
+        """
+        @param offer: protocols, for ALPN.
+        @param certificate: the path of one to show, and its key.
+        """
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        if offer:
+            context.set_alpn_protocols(offer)
+        if certificate is not None:
+            context.load_cert_chain(certificate)
         self._connection = connection
         self._clock = clock
         self._taken = 0

@@ -7,22 +7,32 @@ import socket
 import ssl
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolNegotiationFactory
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import formatEvent, globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
-from tests.certificates import selfSigned
+from tests.certificates import Authority, pem, selfSigned
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
+from wsproxy.config import TLSConfig
+from wsproxy.errors import Refusal
 from wsproxy.frontend.switch import LINGER, SwitchFactory
+from wsproxy.frontend.tls import ServerTLS
 from wsproxy.tunnel.transport import TransportEnd
 
+AUTHORITY = Authority()
 CERTIFICATE: Any = PrivateCertificate.loadPEM(selfSigned("localhost").both).options()
+VERIFYING: Any = PrivateCertificate.loadPEM(selfSigned("localhost").both).options(
+    Certificate.loadPEM(pem(AUTHORITY.certificate))
+)
+"""It demands a certificate of each client."""
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 FLASH = b"<policy-file-request/>\0"
@@ -170,6 +180,138 @@ class TLSOnlyTests(SwitchTestCase):
         """Over TLS it is served."""
         _, client = self.connectTLS()
         self.assertEqual(responses(client.exchange(GET))[0].body, b"secure")
+
+
+class ALPNTests(SwitchTestCase):
+    """With what Twisted makes of a certificate, for the factory or for an endpoint that listens."""
+
+    def connectOffering(self, *offer: str) -> list[tuple[Connection, TLSClient]]:
+        """Clients of the one and of the other."""
+        endpoint = TLSMemoryBIOFactory(CERTIFICATE, False, self.makeFactory(), self.clock)
+        connections = [Connection(self.factory), Connection(endpoint)]
+        self.connections += connections
+        return [(each, TLSClient(each, self.clock, offer)) for each in connections]
+
+    def test_agreed(self) -> None:
+        """http/1.1 is agreed to wherever it is offered."""
+        for offer in (("http/1.1",), ("h2", "http/1.1"), ("http/1.1", "spdy/1")):
+            for _, client in self.connectOffering(*offer):
+                client.handshake()
+                self.assertEqual(client.tls.selected_alpn_protocol(), "http/1.1")
+                self.assertEqual(responses(client.exchange(GET))[0].body, b"secure")
+
+    def test_nothingInCommon(self) -> None:
+        """A client that speaks none of it is refused by its handshake."""
+        for connection, client in self.connectOffering("h2"):
+            self.assertRaises(ssl.SSLError, client.handshake)
+            connection.lose()
+
+    def test_interface(self) -> None:
+        """It is by the factories that Twisted knows."""
+        assert self.factory.tls is not None
+        for factory in (self.factory, self.factory.tls.wrappedFactory):
+            verifyObject(IProtocolNegotiationFactory, factory)
+
+
+class EndpointTLSTests(SwitchTestCase):
+    """Where it is the endpoint that speaks TLS."""
+
+    settings: dict[str, Any] = {"tlsOnly": True}
+
+    def connect(self, data: bytes = b"", size: int | None = None) -> Connection:
+        connection = Connection(TLSMemoryBIOFactory(CERTIFICATE, False, self.factory, self.clock))
+        self.connections.append(connection)
+        return connection
+
+    def test_secure(self) -> None:
+        """The connection is secure: it is served on a port that speaks TLS only."""
+        connection, client = self.connectTLS()
+        self.assertEqual(connection.transport.options, {"keep alive": True})
+        self.assertEqual(responses(client.exchange(GET))[0].body, b"secure")
+        self.assertEqual(connection.transport.options, {"no delay": True, "keep alive": True})
+
+    def test_once(self) -> None:
+        """Our own TLS inside of it would be a second one, and is not spoken."""
+        self.factory = self.makeFactory(tls=CERTIFICATE)
+        _, client = self.connectTLS()
+        self.assertEqual(client.exchange(b"\x16\x03\x01\x02\x00\x01"), b"")
+        self.assertTrue(client.closed)
+
+    def test_verified(self) -> None:
+        """Where each client needs a certificate, which nobody asks for here, nobody is served."""
+        self.factory = self.makeFactory(tls=VERIFYING, raw=lambda client: self.fail("passed through"))
+        _, client = self.connectTLS()
+        (response,) = responses(client.exchange(GET))
+        self.assertEqual((response.status, response.headers["connection"]), (403, "close"))
+        _, client = self.connectTLS()
+        self.assertEqual(client.exchange(FLASH), b"")
+        self.assertTrue(client.closed)
+        self.connectTLS()
+        self.clock.advance(1)  # of silence
+
+
+class VerifyingTests(SwitchTestCase):
+    """Each client needs a certificate, which is asked for inside of TLS and nowhere else."""
+
+    def setUp(self) -> None:
+        self.passed: list[Any] = []
+        super().setUp()
+
+    def makeFactory(self, **settings: Any) -> SwitchFactory:
+        return super().makeFactory(**settings | {"tls": VERIFYING, "raw": self.passed.append})
+
+    def test_http(self) -> None:
+        """Plaintext HTTP is told so in one sentence."""
+        for data in (GET, GET.replace(b"\r\n\r\n", b"\r\nUpgrade: websocket\r\n\r\n")):
+            connection = self.connect(data)
+            (response,) = responses(connection.told)
+            self.assertEqual((response.status, connection.lingers), (400, True))
+            self.assertIn(b"https:// or wss://", response.body)
+
+    def test_others(self) -> None:
+        """Whatever else is in plaintext is closed: silence, half a connection, Flash's request, anything."""
+        for data in (b"SSH-2.0-OpenSSH_9.6\r\n", b"\0" * 50, FLASH, SSLV2):
+            connection = self.connect(data)
+            self.assertTrue(connection.lingers)
+            self.assertIn(connection.told[:12], (b"", b"HTTP/1.1 400"))
+        connection = self.connect()
+        connection.transport.halfClose()
+        self.assertTrue(connection.transport.disconnecting)
+        self.connect()
+        self.clock.advance(TIMEOUT)
+        self.assertEqual(self.passed, [])
+
+    def test_certificate(self) -> None:
+        """A client with a certificate is served, or passed through; one without is no client."""
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(AUTHORITY.issue("client", client=True).both)
+        for data in (GET, b"SSH-2.0-OpenSSH_9.6\r\n"):
+            connection = self.connect()
+            client = TLSClient(connection, self.clock, certificate=path)
+            client.handshake()
+            told = client.exchange(data)
+        self.assertEqual(len(self.passed), 1)
+        self.passed.pop().refuse(Refusal(503, "Not now"))
+        connection, client = self.connectTLS()
+        self.assertRaises(ssl.SSLError, client.exchange, GET)
+        self.assertEqual((told, self.passed), (b"", []))
+
+    def test_ours(self) -> None:
+        """What says so is Twisted's options or ours alike."""
+        certificate, authority = self.mktemp(), self.mktemp()
+        for path, content in ((certificate, selfSigned("x").both), (authority, pem(AUTHORITY.certificate))):
+            with open(path, "wb") as file:
+                file.write(content)
+        config = TLSConfig(certificate, verifyClient=True, authorities=authority)
+        for tls, verifies in (
+            (ServerTLS(config, self.clock), True),
+            (ServerTLS(TLSConfig(certificate), self.clock), False),
+            (VERIFYING, True),
+            (CERTIFICATE, False),
+            (None, False),
+        ):
+            self.assertIs(makeFactory(self.clock, Page(), tls=tls).verifiesClients, verifies)
 
 
 class DeadlineTests(SwitchTestCase):

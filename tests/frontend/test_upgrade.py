@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 import weakref
 from typing import Any, cast
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
@@ -215,19 +217,49 @@ class RequestTests(UpgradeTestCase):
         self.assertEqual((seen.headers["origin"], seen.headers["host"]), ("http://here", "here"))
 
     def test_query(self) -> None:
-        """Parameters are decoded; the last of each name counts, and an empty one is there."""
+        """Parameters are decoded; the first of each name counts, and an empty one is there."""
         seen = self.described(upgrade(b"/?a=1&b=%C3%A9+x&a=2&empty=&name"))
-        self.assertEqual(seen.query, {"a": "2", "b": "é x", "empty": "", "name": ""})
+        self.assertEqual(seen.query, {"a": "1", "b": "é x", "empty": "", "name": ""})
 
     def test_headers(self) -> None:
         """Names are in lower case; repeated headers are joined."""
         seen = self.described(upgrade(b"/", b"X-One: 1", b"x-one: 2", b"X-Bytes: \xff"))
         self.assertEqual((seen.headers["x-one"], seen.headers["x-bytes"]), ("1, 2", "\xff"))
 
+    def test_cookies(self) -> None:
+        """Cookies that come in several headers are joined as in one."""
+        seen = self.described(upgrade(b"/", b"Cookie: a=1; b=2", b"cookie: token=3"))
+        self.assertEqual(seen.headers["cookie"], "a=1; b=2; token=3")
+
     def test_absolute(self) -> None:
         """Of a whole URL the path and the query are seen."""
-        seen = self.described(upgrade(b"http://here/a?x=1"))
-        self.assertEqual((seen.path, seen.query), ("/a", {"x": "1"}))
+        for scheme in (b"http", b"https", b"ws", b"wss", b"WS"):
+            seen = self.described(upgrade(scheme + b"://here/a?x=1"))
+            self.assertEqual((seen.path, seen.query), ("/a", {"x": "1"}))
+
+    def test_raw(self) -> None:
+        """A path or a query in raw UTF-8 is seen as if it were encoded."""
+        seen = self.described(upgrade("/zoë?token=日本".encode()))
+        self.assertEqual((seen.path, seen.query), ("/zo%C3%AB", {"token": "日本"}))
+
+    def test_mapped(self) -> None:
+        """Of a client of IPv4 on a socket for both families the addresses are of IPv4."""
+        connection = self.connect()
+        connection.transport.peerAddr = IPv6Address("TCP", "::ffff:192.0.2.1", 50000)
+        connection.transport.hostAddr = IPv6Address("TCP", "::ffff:192.0.2.2", 6080)
+        connection.send(upgrade())
+        seen = self.sessions.upgrades[-1].request
+        self.assertEqual(seen.peer, IPv4Address("TCP", "192.0.2.1", 50000))
+        self.assertEqual(seen.host, IPv4Address("TCP", "192.0.2.2", 6080))
+
+    def test_endpointTLS(self) -> None:
+        """It is secure, too, where it is the endpoint that listens which speaks TLS."""
+        connection = Connection(TLSMemoryBIOFactory(CERTIFICATE, False, self.factory, self.clock))
+        self.addCleanup(connection.lose)
+        client = TLSClient(connection, self.clock)
+        client.handshake()
+        client.exchange(upgrade())
+        self.assertTrue(self.sessions.upgrades[0].request.secure)
 
 
 class DecisionTests(UpgradeTestCase):
@@ -256,6 +288,17 @@ class DecisionTests(UpgradeTestCase):
         self.sessions.accept(self.pending)
         self.assertEqual(self.connection.transport.producerState, "producing")
         self.assertEqual(len(self.sessions.received), EARLY_LIMIT + 1)
+
+    def test_trickle(self) -> None:
+        """However small the pieces are that it sends ahead, no more than the bytes is kept."""
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(EARLY_LIMIT - len(b"early ")):
+            self.connection.switch.dataReceived(bytearray(b"xy")[:1])
+        kept, _ = tracemalloc.get_traced_memory()
+        self.assertLess(kept, 2 * EARLY_LIMIT)
+        self.sessions.accept(self.pending)
+        self.assertEqual(len(self.sessions.received), EARLY_LIMIT)
 
     def test_refuse(self) -> None:
         """A refusal is an HTTP response; the connection lingers, reads on, and is closed."""

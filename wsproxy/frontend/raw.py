@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wsproxy.access.peer import unmapped
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import Request
 from wsproxy.tunnel.transport import TransportEnd
@@ -18,10 +19,8 @@ class RawClient:
     """
 
     def __init__(self, end: TransportEnd, secure: bool) -> None:
-        transport = end.transport
-        self.request = Request(
-            path="", query={}, headers={}, peer=transport.getPeer(), host=transport.getHost(), secure=secure
-        )
+        peer, host = unmapped(end.transport.getPeer()), unmapped(end.transport.getHost())
+        self.request = Request(path="", query={}, headers={}, peer=peer, host=host, secure=secure)
         self._end = end
 
     def accept(self, subprotocol: str | None) -> TransportEnd:

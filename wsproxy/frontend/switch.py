@@ -22,7 +22,9 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
     IProtocol,
+    IProtocolNegotiationFactory,
     IReactorTime,
+    ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
@@ -38,6 +40,7 @@ from wsproxy.frontend.diagnosis import speechCause
 from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
+from wsproxy.frontend.tls import demandsCertificates
 from wsproxy.frontend.web import WebSite, refusalBytes
 from wsproxy.tunnel.end import Receiver, ignore
 from wsproxy.tunnel.securetransport import SecureTransport
@@ -51,14 +54,18 @@ LINGER = 5.0
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
 class Switch(Protocol):
-    """One connection. Provides L{Connection<wsproxy.frontend.web.Connection>} to what it hands it to."""
+    """One connection. Provides L{Connection<wsproxy.frontend.web.Connection>} to what it hands it to.
+
+    @param inner: whether it is inside of TLS that another switch has begun.
+    @ivar secure: whether it is inside of TLS, of ours or of the endpoint that listens.
+    """
 
     transport: Any
     factory: SwitchFactory
 
-    def __init__(self, factory: SwitchFactory, secure: bool) -> None:
+    def __init__(self, factory: SwitchFactory, inner: bool) -> None:
         self.factory = factory
-        self.secure = secure
+        self.secure = self._inner = inner
         self.deadline = Deadline(factory.clock, self._expired)
         self._silence: Deadline | None = None
         self._protocol: Any = None
@@ -68,8 +75,10 @@ class Switch(Protocol):
 
     def connectionMade(self) -> None:
         self.factory.connections.add(self)
-        if not self.secure and ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpKeepAlive(True)
+        if not self._inner:
+            self.secure = ISSLTransport.providedBy(self.transport)
+            if ITCPTransport.providedBy(self.transport):
+                self.transport.setTcpKeepAlive(True)
         self.deadline.start(self.factory.handshakeTimeout)
         if not self.secure:
             self._awaitFirstByte()
@@ -109,14 +118,14 @@ class Switch(Protocol):
             self._sendAtOnce()
             factory.connections.discard(self)
             self.become(factory.tls.buildProtocol(self.transport.getPeer()), peeked)
-        elif kind is Kind.FLASH_POLICY and factory.flashPolicy:
+        elif kind is Kind.FLASH_POLICY and factory.flashPolicy and self._known:
             self.transport.write(policyFile(getattr(self.transport.getHost(), "port", 0)))
             self.linger()
         elif kind is Kind.HTTP or (kind is Kind.OTHER and peeked[:1].isalpha() and not self._passable):
-            if factory.tlsOnly and not self.secure:
-                factory.refused(_plaintext, self.transport)
-                self.transport.write(refusalBytes(_plaintext))
-                self.linger()
+            if (factory.tlsOnly or not self._known) and not self.secure:
+                self._refuse(_plaintext)
+            elif not self._known:
+                self._refuse(_unknown)
             else:
                 self.deadline.start(factory.handshakeTimeout)
                 self.become(factory.site.channel(self), peeked)
@@ -126,15 +135,25 @@ class Switch(Protocol):
             factory.unserved(b"" if self.secure else peeked, self.transport)
             self.linger()
 
+    def _refuse(self, refusal: Refusal) -> None:
+        self.factory.refused(refusal, self.transport)
+        self.transport.write(refusalBytes(refusal))
+        self.linger()
+
     def _sendAtOnce(self) -> None:
         """Without Nagle's delay. Of plaintext HTTP, twisted.web sees to that."""
-        if not self.secure and ITCPTransport.providedBy(self.transport):
+        if not self._inner and ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
+
+    @property
+    def _known(self) -> bool:
+        """Whether the client has shown the certificate that it needs, if it needs one."""
+        return self._inner or not self.factory.verifiesClients
 
     @property
     def _passable(self) -> bool:
         """Whether the client may have the target as it is."""
-        return self.factory.raw is not None and (self.secure or not self.factory.tlsOnly)
+        return self.factory.raw is not None and (self.secure or not self.factory.tlsOnly) and self._known
 
     def _passThrough(self, early: bytes = b"", ended: bool = False) -> None:
         assert self.factory.raw is not None
@@ -203,19 +222,30 @@ _plaintext = Refusal(
     "This port speaks TLS only: use https:// or wss://",
     cause="a proxy in front? nginx: proxy_pass https://…; HAProxy: ssl on the server line",
 )
+_unknown = Refusal(
+    403,
+    "A client certificate is needed",
+    cause="--verify-client cannot ask for one where an ssl: endpoint speaks TLS: --listen without ssl:",
+)
 
 _UNSERVED = "speaks nothing that is served here"
 
+ALPN = [b"http/1.1"]
+"""What the port speaks inside of TLS, by its registered name (RFC 7301 section 6)."""
 
+
+@implementer(IProtocolNegotiationFactory)
 class SwitchFactory(ServerFactory[Switch]):
     """Makes switches for a listening port.
 
-    @param tls: makes the server side of TLS connections; L{None} to close them.
+    @param tls: makes the server side of TLS connections; L{None} to close them. If it demands a certificate of each
+        client, those that come in any other way are refused.
     @param tlsOnly: answer plaintext HTTP with 400.
     @param handshakeTimeout: seconds for each of the stages TLS, first bytes and request headers.
     @param verbose: log what becomes of connections that never open a session.
     @param raw: takes clients that speak nothing of this; L{None} to close them.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
+    @ivar verifiesClients: whether C{tls} demands a certificate of each client.
     """
 
     noisy = False
@@ -239,6 +269,7 @@ class SwitchFactory(ServerFactory[Switch]):
         self.tls = TLSMemoryBIOFactory(tls, False, _SecureFactory(self), clock) if tls is not None else None
         if self.tls is not None:
             self.tls.protocol = SecureTransport
+        self.verifiesClients = demandsCertificates(tls)
         self.tlsOnly = tlsOnly
         self.flashPolicy = flashPolicy
         self.handshakeTimeout = handshakeTimeout
@@ -248,7 +279,11 @@ class SwitchFactory(ServerFactory[Switch]):
         self._verbose = verbose
 
     def buildProtocol(self, addr: IAddress | None) -> Switch:
-        return Switch(self, secure=False)
+        return Switch(self, inner=False)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What Twisted agrees to with TLS clients: with others than it knows of, it fails their handshake."""
+        return ALPN
 
     def note(self, text: str, transport: Any) -> None:
         """Log C{text} about a peer, when someone wants to know."""
@@ -274,6 +309,7 @@ class SwitchFactory(ServerFactory[Switch]):
                 switch.transport.abortConnection()
 
 
+@implementer(IProtocolNegotiationFactory)
 class _SecureFactory(ServerFactory[Switch]):
     """Makes the switches inside TLS."""
 
@@ -283,4 +319,7 @@ class _SecureFactory(ServerFactory[Switch]):
         self._outer = outer
 
     def buildProtocol(self, addr: IAddress | None) -> Switch:
-        return Switch(self._outer, secure=True)
+        return Switch(self._outer, inner=True)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return ALPN

@@ -39,7 +39,7 @@ from wsproxy.config import TLSConfig
 from wsproxy.errors import ConfigError
 from wsproxy.frontend.certificates import Credentials
 
-__all__ = ["ServerTLS", "asksForCertificates"]
+__all__ = ["ServerTLS", "asksForCertificates", "demandsCertificates"]
 
 _MINIMUM = {"tlsv1_2": SSL.TLS1_2_VERSION, "tlsv1_3": SSL.TLS1_3_VERSION}
 
@@ -54,11 +54,16 @@ def asksForCertificates(tls: IOpenSSLServerConnectionCreator | None) -> bool:
     return isinstance(tls, CertificateOptions) and bool(tls.verify)
 
 
+def demandsCertificates(tls: IOpenSSLServerConnectionCreator | None) -> bool:
+    """Whether nobody is let in without one, inside of this TLS."""
+    return asksForCertificates(tls) and bool(getattr(tls, "requireCertificate", True))
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
     """The server's side of each TLS connection, for L{twisted.protocols.tls.TLSMemoryBIOFactory}.
 
-    @ivar asks: whether clients are asked for certificates.
+    @ivar asks: whether clients are asked for certificates, and refused without.
     """
 
     _log = Logger()

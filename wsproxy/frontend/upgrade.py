@@ -13,6 +13,7 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from wsproxy.access.peer import unmapped
 from wsproxy.errors import Refusal
 from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
@@ -36,13 +37,13 @@ class PendingUpgrade(Protocol):
         self.request = request
         self._connection = connection
         self._handshake = handshake
-        self._early = b""
+        self._early = bytearray()
         self._lost: Callable[[], None] | None = None
 
     def accept(self, subprotocol: str | None) -> TransportEnd:
         self.transport.write(self._handshake.accept(subprotocol))
         end = TransportEnd()
-        self._connection.become(end, self._early)
+        self._connection.become(end, bytes(self._early))
         return end
 
     def refuse(self, refusal: Refusal) -> None:
@@ -108,13 +109,17 @@ def _describe(request: WebRequest, offered: tuple[str, ...]) -> Request:
     query = request.uri.partition(b"?")[2].decode("latin-1")
     return Request(
         path=request.path.decode("latin-1"),
-        query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
+        query=dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {},
         headers={
-            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
+            name.decode("latin-1").lower(): _SEPARATORS.get(name, b", ").join(values).decode("latin-1")
             for name, values in request.requestHeaders.getAllRawHeaders()
         },
-        peer=request.client,
-        host=request.host,
+        peer=unmapped(request.client),
+        host=unmapped(request.host),
         secure=request.channel.connection.secure,
         subprotocols=offered,
     )
+
+
+_SEPARATORS = {b"Cookie": b"; "}
+"""What joins the values of a header that came twice: RFC 6265 section 5.4, for RFC 9110 section 5.3's comma."""
