@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
 import tracemalloc
 import weakref
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,6 +50,12 @@ class FakeSessions:
         self.received = b""
         self.ends: list[TransportEnd] = []
         self.lost = 0
+        self.explained: list[tuple[Request, Deferred[Refusal | None]]] = []
+
+    def explain(self, request: Request) -> Deferred[Refusal | None]:
+        explaining: Deferred[Refusal | None] = Deferred()
+        self.explained.append((request, explaining))
+        return explaining
 
     def open(self, upgrade: Upgrade) -> None:
         self.upgrades.append(upgrade)
@@ -378,8 +386,87 @@ class DoorTests(UpgradeTestCase):
         self.assertEqual(len(self.sessions.upgrades), 1)
 
 
+ASKING = b"Accept: application/wsproxy-refusal+json"
+
+
+class ExplanationTests(UpgradeTestCase):
+    """A page asks why it could not open a WebSocket."""
+
+    def ask(self, *headers: bytes) -> tuple[Request, Deferred[Refusal | None]]:
+        """What the sessions are asked, and their answer."""
+        self.connection.send(request(b"/a?token=x", ASKING, *headers))
+        return self.sessions.explained[-1]
+
+    def test_refused(self) -> None:
+        """It is told what an upgrade would be answered, and nobody keeps that."""
+        asked, answer = self.ask()
+        self.assertEqual((asked.path, asked.query), ("/a", {"token": "x"}))
+        self.assertEqual(self.connection.told, b"")
+        answer.callback(Refusal(403, "Origin not \u2026 allowed", (("X-Secret", "x"),)))
+        (response,) = responses(self.connection.told)
+        self.assertEqual(json.loads(response.body), {"status": 403, "reason": "Origin not \u2026 allowed"})
+        self.assertEqual(response.status, 200)
+        self.assertEqual(response.headers["content-type"], "application/wsproxy-refusal+json")
+        self.assertEqual(response.headers["cache-control"], "no-store")
+        self.assertEqual(self.sessions.upgrades, [])
+
+    def test_accepted(self) -> None:
+        """It is told so as well if there is nothing in the way."""
+        _, answer = self.ask()
+        answer.callback(None)
+        (response,) = responses(self.connection.told)
+        self.assertEqual(json.loads(response.body), {"status": 101, "reason": ""})
+
+    def test_origin(self) -> None:
+        """Where browsers send no Origin, the Referer stands for it."""
+        for referer, origin in (
+            (b"http://here:6080/", "http://here:6080"),
+            (b"https://here/a/b?c#d", "https://here"),
+            (b"http://here?x", "http://here"),
+            (b"nonsense", "nonsense"),
+        ):
+            asked, answer = self.ask(b"Referer: " + referer)
+            answer.callback(None)
+            self.assertEqual(asked.headers["origin"], origin)
+        asked, answer = self.ask(b"Referer: http://here/", b"Origin: http://there")
+        answer.callback(None)
+        self.assertEqual(asked.headers["origin"], "http://there")
+        asked, answer = self.ask()
+        self.assertNotIn("origin", asked.headers)
+
+    def test_failed(self) -> None:
+        """If those who decide fail, so would the upgrade."""
+        _, answer = self.ask()
+        answer.errback(ZeroDivisionError("hunter2"))
+        (response,) = responses(self.connection.told)
+        self.assertEqual(json.loads(response.body), {"status": 503, "reason": "Service unavailable"})
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_vanished(self) -> None:
+        """Who asks and leaves has the question taken back."""
+        cancelled: list[bool] = []
+        explaining: Deferred[Refusal | None] = Deferred(lambda _: cancelled.append(True))
+        self.sessions.explain = lambda request: explaining  # type: ignore[method-assign]
+        self.connection.send(request(b"/", ASKING))
+        self.connection.lose()
+        self.assertEqual(cancelled, [True])
+
+    def test_others(self) -> None:
+        """Nothing else asks for it: other types, other methods, upgrades."""
+        for data in (request(b"/", b"Accept: */*"), request(b"/", ASKING, method=b"HEAD"), upgrade(b"/", ASKING)):
+            connection = self.connect()
+            connection.send(data)
+        self.assertEqual((self.sessions.explained, len(self.sessions.upgrades)), ([], 1))
+
+
 class NoPagesTests(UpgradeTestCase):
     havePages = False
+
+    def test_explanation(self) -> None:
+        """Who has a page elsewhere may ask why, all the same."""
+        self.connection.send(request(b"/", b"Accept: text/html, Application/WSProxy-Refusal+JSON;q=1"))
+        self.sessions.explained[0][1].callback(None)
+        self.assertEqual(responses(self.connection.told)[0].status, 200)
 
     def test_plain(self) -> None:
         """Without pages only upgrades are served; HEAD gets no body."""

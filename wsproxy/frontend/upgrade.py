@@ -1,4 +1,4 @@
-"""The request that becomes a WebSocket: found on any path, answered by its session."""
+"""The request that becomes a WebSocket, or asks why it would not: found on any path, answered by its session."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
@@ -16,6 +18,7 @@ from zope.interface import implementer
 from wsproxy.access.peer import unmapped
 from wsproxy.errors import Refusal
 from wsproxy.frontend.diagnosis import diagnosed
+from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation, explanation
 from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
@@ -71,6 +74,7 @@ class FrontDoor:
     """
 
     isLeaf = True
+    _log = Logger()
 
     def __init__(self, reactor: IReactorTime, sessions: Sessions, pages: IResource | None) -> None:
         self._handshakes = HandshakeFactory(reactor, SERVER)
@@ -85,10 +89,35 @@ class FrontDoor:
 
     def render(self, request: WebRequest) -> Any:
         request.setHeader(b"server", SERVER.encode("ascii"))
+        if request.method == b"GET" and asksForExplanation(request.requestHeaders):
+            self._explain(request)
+            return NOT_DONE_YET
         if self._pages is None:
             request.channel.dismiss(Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),)))
             return NOT_DONE_YET
         return getChildForRequest(self._pages, request).render(request)
+
+    def _explain(self, request: WebRequest) -> None:
+        """Say what an upgrade would be answered. The same questions are asked, within the same time."""
+        asking = self._sessions.explain(asIfUpgraded(_describe(request, ())))
+        gone: Deferred[None] = request.notifyFinish()
+        gone.addErrback(lambda _: asking.cancel())
+
+        def answer(result: Refusal | Failure | None) -> None:
+            if gone.called:
+                return
+            if isinstance(result, Failure):
+                self._log.failure("explaining to a page", result)
+                result = Refusal(503, "Service unavailable")
+            body = explanation(result)
+            request.setHeader(b"content-type", TYPE.encode("ascii"))
+            request.setHeader(b"content-length", b"%d" % len(body))
+            request.setHeader(b"cache-control", b"no-store")
+            request.setHeader(b"x-content-type-options", b"nosniff")
+            request.write(body)
+            request.finish()
+
+        asking.addBoth(answer)
 
     def upgrade(self, request: WebRequest) -> None:
         """Answer a request to become a WebSocket, or have its session do so."""
