@@ -130,7 +130,7 @@ class UpgradeCauseTests(DiagnosisTestCase):
 
     def test_tooLong(self) -> None:
         """Headers that are too long are most often cookies."""
-        self.assertSaid(upgrade(b"/", b"Cookie: " + b"x" * 100_000), 431, "Header line too long: cookies")
+        self.assertSaid(upgrade(b"/", b"Cookie: " + b"x" * 100_000), 431, "Headers too large: cookies")
         self.assertSaid(upgrade(b"/" + b"x" * 100_000), 414, "refused: 414 Request line too long")
 
     def test_path(self) -> None:

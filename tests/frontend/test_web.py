@@ -491,10 +491,12 @@ class HalfCloseTests(WebTestCase):
         self.assertTrue(self.connection.lingers)
 
     def test_unasked(self) -> None:
-        """With half a request line it is closed as well."""
-        self.connection.send(b"GET /half")
-        self.connection.transport.halfClose()
-        self.assertTrue(self.connection.lingers)
+        """With half a request it is closed as well."""
+        for data in (b"GET /half", request()[:-2], request() + request()[:-2]):
+            connection = self.connect()
+            connection.send(data)
+            connection.transport.halfClose()
+            self.assertTrue(connection.lingers, data)
 
     def test_gone(self) -> None:
         """A client that vanishes while it is being answered is nobody's business any more."""

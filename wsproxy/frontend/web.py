@@ -217,9 +217,9 @@ class Channel(HTTPChannel):
         super().resumeProducing()
 
     def readConnectionLost(self) -> None:
-        """The client has asked its last request; it may still read the answer."""
+        """The client has asked its last request; it may still read the answer, unless there will be none."""
         self.persistent = False
-        if self._idle or not self.requests:
+        if self.line_mode:
             self.loseConnection()
 
     def writeConnectionLost(self) -> None:
