@@ -77,7 +77,7 @@ PROXY_PROTOCOL = (
     "the PROXY protocol is not awaited: HAProxy: no send-proxy on the server line; or --listen haproxy:tcp:PORT"
 )
 NO_SPACE = (
-    "refused: 400 Malformed request, or too many headers: "
+    "refused: 400 Malformed request: "
     "a space in the path: a proxy in front that decodes it? nginx: no $uri in proxy_pass"
 )
 
@@ -186,12 +186,12 @@ HAPROXY = {
         "http-request set-header Sec-WebSocket-Version 8",
     ),
     "proxied": Case(
-        f"refused: 400 Malformed request, or too many headers: {PROXY_PROTOCOL}",
+        f"refused: 400 Malformed request: {PROXY_PROTOCOL}",
         "server here HERE send-proxy",
     ),
     "proxied2": Case(f"speaks nothing that is served here: {PROXY_PROTOCOL}", "server here HERE send-proxy-v2"),
     "http2": Case(
-        "refused: 400 Malformed request, or too many headers: HTTP/2 is not spoken here: "
+        "refused: 400 Malformed request: HTTP/2 is not spoken here: "
         "HAProxy: no proto h2 on the server line; nginx: proxy_http_version 1.1",
         "server here HERE proto h2",
     ),
@@ -219,7 +219,7 @@ DIRECT = {
         "Origin: https://portal.example",
     ),
     "cookies": Case(
-        "refused: 431 Header line too long: cookies of other applications on this host?",
+        "refused: 431 Headers too large: cookies of other applications on this host?",
         f"Cookie: {'x' * 100_000}",
     ),
 }
