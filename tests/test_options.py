@@ -307,6 +307,13 @@ class ComplaintTests(OptionsTestCase):
         self.assertIn("needs --cafile", self.complaint("-t", "demo:", "--verify-client"))
         self.assertIn("needs --verify-client", self.complaint("-t", "demo:", "--cafile", "self.pem"))
 
+    def test_verifiedOnly(self) -> None:
+        """A port that demands certificates speaks TLS only."""
+        self.file("self.pem")
+        self.file("ca.pem")
+        self.assertTrue(self.parse("-t", "demo:", "--verify-client", "--cafile", "ca.pem").tlsOnly)
+        self.assertFalse(self.parse("-t", "demo:").tlsOnly)
+
     def test_insecureAuthorities(self) -> None:
         """Authorities for a target that is not verified contradict themselves."""
         line = self.complaint("-t", "tls:h:1", "--target-cafile", "c", "--target-insecure")
