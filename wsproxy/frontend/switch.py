@@ -66,6 +66,8 @@ class Switch(Protocol):
     def __init__(self, factory: SwitchFactory, inner: bool) -> None:
         self.factory = factory
         self.secure = self._inner = inner
+        # has the client shown the certificate that it needs, if it needs one?
+        self._known = inner or not factory.verifiesClients
         self.deadline = Deadline(factory.clock, self._expired)
         self._silence: Deadline | None = None
         self._protocol: Any = None
@@ -144,11 +146,6 @@ class Switch(Protocol):
         """Without Nagle's delay. Of plaintext HTTP, twisted.web sees to that."""
         if not self._inner and ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
-
-    @property
-    def _known(self) -> bool:
-        """Whether the client has shown the certificate that it needs, if it needs one."""
-        return self._inner or not self.factory.verifiesClients
 
     @property
     def _passable(self) -> bool:

@@ -178,15 +178,16 @@ def _offered(values: Sequence[bytes]) -> tuple[str, ...]:
     if not values:
         return ()
     text = _visible(b",".join(values)).decode("ascii")
-    names = [name.strip() for name in text.split(",")]
-    return tuple(dict.fromkeys(filter(None, names)))
+    return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
 
 
 def _request(headers: Headers, keys: Sequence[bytes]) -> bytes:
     lines = [b"GET / HTTP/1.1", b"Host: localhost"]
-    lines += [b"Sec-WebSocket-Key: " + key for key in keys]
+    for key in keys:
+        lines.append(b"Sec-WebSocket-Key: " + key)
     for name in _HEADERS:
-        lines += [name + b": " + value for value in headers.getRawHeaders(name, ())]
+        for value in headers.getRawHeaders(name, ()):
+            lines.append(name + b": " + value)
     return _visible(b"\r\n".join(lines))
 
 
