@@ -450,6 +450,18 @@ class KeepAliveTests(WebTestCase):
         self.clock.advance(2 * KEEP_ALIVE)
         self.assertFalse(self.connection.transport.aborted)
 
+    def test_slowAfterStall(self) -> None:
+        """A request that began while the answer before it was not taken has its time from when it can be read on."""
+        self.connection.send(request(b"/later") + b"GET /half")
+        self.connection.transport.congest()
+        self.root.later.answer()
+        self.clock.advance(TIMEOUT - 1)
+        self.connection.transport.drain()
+        self.clock.advance(TIMEOUT - 0.1)
+        self.assertFalse(self.connection.transport.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(self.connection.transport.aborted)
+
     def test_close(self) -> None:
         """Who asks for it is closed after the answer, and may send no more."""
         self.connection.send(request(b"/1", b"Connection: close") + request(b"/2"))

@@ -212,8 +212,10 @@ class Channel(HTTPChannel):
         self.connection.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        if not self._idle:
+        if not self.line_mode:
             self.connection.deadline.cancel()
+        elif not self._idle:
+            self._nextRequest()
         super().resumeProducing()
 
     def readConnectionLost(self) -> None:
