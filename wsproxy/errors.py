@@ -57,10 +57,14 @@ class Refusal(Exception):
     """A request ends with this HTTP status instead of an upgrade.
 
     @param reason: shown to the client: it names no secret and does not tell a known token from an unknown one.
+    @param cause: for the log alone: what was wrong, and what cures it, in one line.
     """
 
-    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = (), *, cause: str = ""
+    ) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.headers = headers
+        self.cause = cause
