@@ -17,7 +17,7 @@ from wsproxy.errors import Refusal
 from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
-from wsproxy.session import Sessions
+from wsproxy.sessions import Sessions
 from wsproxy.tunnel.transport import TransportEnd
 
 __all__ = ["FrontDoor", "PendingUpgrade"]
@@ -27,7 +27,7 @@ EARLY_LIMIT = 65536
 
 
 class PendingUpgrade(Protocol):
-    """An L{Upgrade<wsproxy.session.Upgrade>}, and its connection's protocol until the session has decided."""
+    """An L{Upgrade<wsproxy.sessions.Upgrade>}, and its connection's protocol until the session has decided."""
 
     transport: Any
 
@@ -47,6 +47,9 @@ class PendingUpgrade(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         self.transport.write(refusalBytes(refusal))
         self._connection.linger()
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
 
     def notifyLost(self, lost: Callable[[], None]) -> None:
         self._lost = lost
