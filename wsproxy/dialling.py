@@ -128,7 +128,7 @@ class Dialling(Factory[TargetEnd]):
         end = self._built[-1] if self._built else None
         if end is not protocol or end is None:
             end = self._find(protocol)
-        if end is None:
+        if end is None or end.transport is None:
             self._fail(Failure(TypeError(f"a dialer answered {type(protocol).__name__}, and connected nothing")))
         elif end.connected:
             self._succeed(end)

@@ -127,16 +127,18 @@ class Session:
         """Relay between this client and the target, once that is connected. Raises nothing."""
         if not self._registry.opened(self):
             self._closing = _BROKEN
+        end: End = client
         try:
             self._announce(wire)
             if self._registry.taps:
                 self._tap = self._makeTap()
-            self._relay(self._adopt(client), wire)
+            end = self._adopt(client)
         except Exception:
             self._fault("opening")
-            if self._tunnel is None:  # without a wire there are no words
-                self._abort(client)
-                self._ended(Ending("proxy", _BROKEN))
+        try:
+            self._relay(end, wire)
+        except Exception:
+            self._fault("relaying")
         if self._state is _State.OPENING:
             self._state = _State.OPEN
             self._proceed()
@@ -195,7 +197,7 @@ class Session:
 
     def _adopt(self, end: TransportEnd) -> End:
         pump = self._registry.pump
-        return end if pump is None or end.gone else pump.adopt(end)
+        return end if pump is None else pump.adopt(end)
 
     # Its target
 

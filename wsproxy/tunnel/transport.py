@@ -27,14 +27,10 @@ __all__ = ["TransportEnd", "closeEmpty", "unsent"]
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class TransportEnd(Protocol):
-    """An L{End<wsproxy.tunnel.end.End>} that is the protocol of its transport.
-
-    @ivar gone: the connection is over.
-    """
+    """An L{End<wsproxy.tunnel.end.End>} that is the protocol of its transport."""
 
     transport: Any
     congested = False
-    gone = False
 
     def __init__(self) -> None:
         self._receiver: Receiver | None = None
@@ -139,7 +135,7 @@ class TransportEnd(Protocol):
         """The end-of-file we asked for has been sent."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._closing = self.gone = True
+        self._closing = True
         self._lost = reason
         receiver, self._receiver = self._receiver, None  # it may lead back to this end
         if receiver is not None:
