@@ -13,7 +13,7 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"interfaces", "errors", "config", "control", "escape"},
+    {"interfaces", "errors", "config", "control", "escape", "threads"},
     {"access", "backend", "tunnel", "listen", "share"},
     {"session"},
     {"frontend", "process", "lifetime", "replay"},
