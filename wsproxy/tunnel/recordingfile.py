@@ -42,6 +42,7 @@ class RecordingFile:
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self.size = 0
+        self._lastLine = 0  # where it begins
         self._descriptor = descriptor
         with suppress(OSError):  # not every file system can
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,21 +62,36 @@ class RecordingFile:
             while written < len(lines):
                 written += os.write(self._descriptor, memoryview(lines)[written:])
         except OSError:
-            self.size += lines.rfind(b"\n", 0, max(0, written - len(END))) + 1
+            self._keep(lines[: lines.rfind(b"\n", 0, max(0, written - len(END))) + 1])
             with suppress(OSError):
-                os.ftruncate(self._descriptor, self.size)
-                os.lseek(self._descriptor, self.size, os.SEEK_SET)
+                self._cut()
             raise
+        self._keep(lines)
+
+    def _keep(self, lines: bytes) -> None:
+        """So much has been written."""
+        if lines:
+            self._lastLine = self.size + lines.rfind(b"\n", 0, -1) + 1
         self.size += len(lines)
+
+    def _cut(self) -> None:
+        os.ftruncate(self._descriptor, self.size)
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
 
     def close(self) -> None:
         """
-        End the recording.
+        End the recording; in place of its last line, if there is no other room.
 
-        @raise OSError: the end cannot be written; the file is closed all the same.
+        @raise OSError: the line is lost, or the end cannot be written; the file is closed all the same.
         """
         try:
             self.append(END)
+        except OSError:
+            if self._lastLine:
+                self.size = self._lastLine
+                self._cut()
+                self.append(END)
+            raise
         finally:
             os.close(self._descriptor)
 
