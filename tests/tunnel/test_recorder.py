@@ -6,7 +6,10 @@ import errno
 import os
 import resource
 import stat
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.errors import Close, ConfigError
+from wsproxy.tunnel import recordingfile
 from wsproxy.tunnel import spool as spoolModule
 from wsproxy.tunnel.backlog import MEMORY, Backlog
 from wsproxy.tunnel.recorder import LAG, REST, Recorder, Recordings
@@ -43,7 +47,7 @@ class RecordingTestCase(SynchronousTestCase):
         self.closes: list[Close] = []
 
     def files(self, name: str = "rec", keep: int = 0) -> RecordingFiles:
-        return RecordingFiles(str(self.directory / name), keep)
+        return RecordingFiles(str(self.directory / name), keep, lambda: 1000)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.directory.iterdir())
@@ -513,6 +517,59 @@ class KeepTests(RecordingTestCase):
         (self.directory / "record.3").write_bytes(HEAD + END)
         self.sessions("rec", 1, 3)
         self.assertEqual(self.names(), ["rec.1", "rec.2", "rec.5", "record.3"])
+
+
+    def removedElsewhere(self, removed: list[str]) -> None:
+        """From now on another process removes these whenever a directory has been read."""
+        scandir = os.scandir
+
+        @contextmanager
+        def slow(directory: str) -> Iterator[list[Any]]:
+            with scandir(directory) as entries:
+                found = list(entries)
+            for name in removed:
+                (self.directory / name).unlink(missing_ok=True)
+            yield found
+
+        self.patch(os, "scandir", slow)
+
+    def test_removedMeanwhile(self) -> None:
+        """What another process has removed already is no trouble; nor does one that cannot be removed keep others."""
+        self.sessions("rec", 0, 5)
+        self.removedElsewhere(["rec.1", "rec.3"])
+        self.files(keep=1).prune()
+        self.assertEqual(self.names(), ["rec.5"])
+
+        self.sessions("rec", 0, 3)
+        remove = recordingfile._removeIfRecording
+
+        def stubborn(path: str) -> None:
+            if path.endswith(".5"):
+                raise PermissionError(13, "Permission denied")
+            os.unlink(path)
+            remove(path)
+
+        self.patch(recordingfile, "_removeIfRecording", stubborn)
+        self.assertRaises(PermissionError, self.files(keep=1).prune)
+        self.assertEqual(self.names(), ["rec.5", "rec.8"])
+
+    def test_processes(self) -> None:
+        """Several processes record into one directory and keep the newest, without a word of trouble."""
+        words = [sys.executable, "-c", _PROCESS, str(self.directory / "rec")]
+        processes = [subprocess.Popen(words, stderr=subprocess.PIPE) for _ in range(3)]
+        self.assertEqual([process.communicate(timeout=60)[1] for process in processes], [b""] * 3)
+        self.assertTrue(0 < len(self.names()) <= 5, self.names())
+
+
+_PROCESS = """
+import sys
+from wsproxy.tunnel.recordingfile import RecordingFiles
+from wsproxy.tunnel.tap import Watched
+files = RecordingFiles(sys.argv[1], 3)
+for number in range(200):
+    files.create(Watched(str(number), "peer", "target", 0.0, lambda close: None)).close()
+    files.prune()
+"""
 
 
 class BacklogTests(SynchronousTestCase):
