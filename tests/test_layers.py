@@ -13,7 +13,7 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"interfaces", "errors", "config", "control", "escape", "outcome"},
+    {"interfaces", "errors", "config", "control", "escape", "outcome", "threads"},
     {"access", "backend", "tunnel", "listen", "share"},
     {"dialling"},
     {"session"},

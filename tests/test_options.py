@@ -123,6 +123,16 @@ class ConfigTests(OptionsTestCase):
         other = self.file("other.pem")
         self.assertEqual(self.parse("-t", "demo:", "--cert", "other.pem").tls, TLSConfig(other))
 
+    def test_waiting(self) -> None:
+        """A FIFO, C{self.pem} or another, is refused at once: nobody may ever write to it. So is a device."""
+        os.mkfifo(self.directory / "self.pem")
+        self.assertEqual(self.complaint("-t", "demo:"), "--cert self.pem: not a regular file")
+        self.file("cert")
+        for words in (["--key"], ["--verify-client", "--cafile"]):
+            line = self.complaint("-t", "demo:", "--cert", "cert", *words, "self.pem")
+            self.assertEqual(line, f"{words[-1]} self.pem: not a regular file")
+        self.assertEqual(self.complaint("-t", "demo:", "--cert", "/dev/zero"), "--cert /dev/zero: not a regular file")
+
     def test_relativeSockets(self) -> None:
         """The path of a unix socket becomes absolute, with its colons escaped as endpoint strings want it."""
         odd = self.directory / "a:b"

@@ -300,6 +300,8 @@ class Options(usage.Options):
         path: str | None = self[name]
         if path is None:
             return None
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise ConfigError(f"--{name} {path}: not a regular file")  # to read a FIFO is to wait for its other end
         _read(name, path)
         return os.path.abspath(path)
 

@@ -27,6 +27,7 @@ from wsproxy.process.listeners import Listeners
 from wsproxy.process.report import Report
 from wsproxy.process.supervisor import TOLD, Rebinding, Supervisor, WrapMode
 from wsproxy.proxy import Proxy
+from wsproxy.threads import Threads
 from wsproxy.tunnel.recorder import Recordings
 from wsproxy.tunnel.recordingfile import RecordingFiles
 from wsproxy.tunnel.tap import TapFactory
@@ -34,6 +35,9 @@ from wsproxy.tunnel.traffic import TrafficMarks
 from wsproxy.workers import Workers
 
 __all__ = ["FixedResolver", "WrappedProgram", "assemble", "makeProxy", "makeRoot"]
+
+_LISTINGS = 4
+"""Directories read at a time for C{--web-listing}."""
 
 
 @implementer(IResolver)
@@ -163,7 +167,7 @@ def assemble(
         pages=makePages(
             config.web,
             index=config.index,
-            listing=config.webListing,
+            listing=Threads(reactor, _LISTINGS, "listing") if config.webListing else None,
             own=config.pages,
             target=kindOf(config.target),
         ),

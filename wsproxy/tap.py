@@ -13,6 +13,7 @@ from typing import Any, cast
 from twisted.application.service import IService, MultiService
 from twisted.python.failure import Failure
 
+from .backend.names import installResolver
 from .errors import ConfigError
 from .exit import Exit, complaint, tellInOneLine
 from .options import Options
@@ -34,6 +35,7 @@ def makeService(options: Options) -> IService:
     pidfile = twistd.get("pidfile")
     elsewhere = twistd.get("syslog") or twistd.get("logger") or twistd.get("logfile") not in (None, "", "-")
     logsToStdout = bool(twistd.get("nodaemon")) and not elsewhere
+    installResolver(reactor)
     stopper = Exit(cast(Any, reactor), pidfile)
     sys.excepthook = tellInOneLine
     try:

@@ -39,6 +39,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.backend.names import installResolver
 from wsproxy.config import fromPlain
 from wsproxy.control import REPORTS, SHARE, SOCKETS, Messages, encode
 from wsproxy.errors import ConfigError
@@ -224,6 +225,7 @@ def main() -> None:
     from twisted.internet import reactor as _reactor  # late: it is the parent's kind
 
     reactor: Any = _reactor
+    installResolver(reactor)
     reports = Reports(reactor, int(number), log == "stdout")
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, reports.log)], redirectStandardIO=False)
     Worker(reactor, int(number) - 1, reports.say)

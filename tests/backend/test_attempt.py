@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from wsproxy.backend.attempt import connectAddress, isLiteral
+from wsproxy.backend.attempt import connectAddress, isLiteral, watchesSockets
 
 reactor: Any = _reactor
 
@@ -158,14 +158,24 @@ class AttemptTests(TestCase):
 
     def test_hangsUp(self) -> None:
         """An attempt that the reactor reports lost has failed, once."""
-        clock = MemoryReactorClock()
         listener = self.listen(backlog=0)
         with socket.create_connection(listener.getsockname()):
-            attempt = connectAddress(clock, *listener.getsockname(), Factory.forProtocol(Client), 30)
-            (waiting,) = clock.getWriters()
+            before = set(reactor.getWriters())
+            attempt = connectAddress(reactor, *listener.getsockname(), Factory.forProtocol(Client), 30)
+            (waiting,) = set(reactor.getWriters()) - before
             waiting.connectionLost(Failure(ConnectError("down")))
             self.failureResultOf(attempt, ConnectError)
-            self.assertEqual(clock.getWriters(), [])
+            self.assertEqual(set(reactor.getWriters()), before)
+
+    def test_pretended(self) -> None:
+        """A reactor that only pretends to watch descriptors makes no connections: it is asked for them."""
+        clock = MemoryReactorClock()
+        listener = self.listen()
+        self.assertNoResult(connectAddress(clock, *listener.getsockname(), Factory.forProtocol(Client), 30))
+        self.assertEqual([each[:2] for each in clock.tcpClients], [listener.getsockname()])
+        listener.setblocking(False)
+        self.assertRaises(BlockingIOError, listener.accept)
+        self.assertTrue(watchesSockets(reactor))
 
     def test_unwanted(self) -> None:
         """A factory that has no protocol for it fails the attempt."""

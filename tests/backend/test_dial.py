@@ -15,16 +15,20 @@ from OpenSSL import crypto as opensslCrypto
 from service_identity import VerificationError
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.backend.test_eyeballs import EndpointReactor, Resolver
+from wsproxy.backend import dial
+from wsproxy.backend.attempt import Outgoing
 from wsproxy.backend.dial import Dialer, DialError
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IDialer, Target
@@ -186,8 +190,15 @@ class TCPTests(DialTestCase):
         await self.assertConversation(client)
 
     async def test_localhost(self) -> None:
-        """The reactor's own resolver is asked unless another is given."""
+        """Unless another resolver is given or installed, the machine's is asked."""
         await self.assertConversation(await self.dial(f"localhost:{self.listen()}"))
+
+    async def test_installedResolver(self) -> None:
+        """One that an embedder has installed in the reactor is."""
+        resolver = Resolver("127.0.0.1")
+        self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(resolver))
+        await self.assertConversation(await self.dial(f"name.example:{self.listen()}"))
+        self.assertEqual(resolver.asked, ["name.example"])
 
     async def test_refused(self) -> None:
         """A closed port is told as such."""
@@ -220,6 +231,77 @@ class TCPTests(DialTestCase):
         await self.assertConversation(client)
         self.client.built.clear()
         await self.assertFails("Target refused the connection", f"tcp:127.0.0.1:{freePort()}")
+
+
+class UnexpectedTests(DialTestCase):
+    """What should not have happened: the client learns that there is no connection, and the log the rest."""
+
+    async def assertUntold(self, text: str, **settings: Any) -> None:
+        """Dialling fails for no particular reason, with one traceback."""
+        error = await self.assertFailure(self.dial(text, **settings), DialError)
+        self.assertEqual(str(error), "Target unreachable")
+        self.assertIsInstance(error.__cause__, KeyError)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    async def test_resolver(self) -> None:
+        """A resolver that raises."""
+
+        class Broken(Resolver):
+            def resolveHostName(self, *_: Any) -> None:  # type: ignore[override]
+                raise KeyError("postgres://user:secret@db")
+
+        await self.assertUntold("name.example:80", nameResolver=Broken())
+
+    async def test_endpoint(self) -> None:
+        """An endpoint that does."""
+
+        class Broken:
+            def connect(self, factory: Any) -> None:
+                raise KeyError("postgres://user:secret@db")
+
+        self.patch(dial, "_clientFromString", lambda reactor, description: Broken())
+        await self.assertUntold("tcp:host=127.0.0.1:port=80")
+
+    async def test_factory(self) -> None:
+        """A factory that does, over TCP, unix socket and TLS; the connection does not stay behind."""
+        certificates = Certificates("localhost")
+
+        def broken(addr: Any) -> None:
+            raise KeyError("postgres://user:secret@db")
+
+        def tls(hostname: str) -> Any:
+            return optionsForClientTLS(hostname, trustRoot=certificates.authority)
+
+        self.patch(self.client, "buildProtocol", broken)
+        secure = self.listen(TLSMemoryBIOFactory(certificates.options, False, self.server, reactor))
+        await self.assertUntold(f"tls:localhost:{secure}", tls=tls)
+        await (await self.server.accepted).lost
+        self.server.accepted = Deferred()
+        await self.assertUntold(f"127.0.0.1:{self.listen()}")
+        await (await self.server.accepted).lost
+        self.server.accepted = Deferred()
+        with tempfile.TemporaryDirectory() as folder:
+            port = reactor.listenUNIX(os.path.join(folder, "socket"), self.server)
+            await self.assertUntold(f"unix:{folder}/socket")
+            await (await self.server.accepted).lost
+            await port.stopListening()
+
+    async def test_gone(self) -> None:
+        """A connection that is gone as soon as it was there is no mistake of anybody's: its protocol knows."""
+
+        class Gone:
+            async def connect(self, factory: Any) -> Any:
+                protocol = factory.buildProtocol(None)
+                server = socket.create_server(("127.0.0.1", 0))
+                transport = Outgoing(socket.create_connection(server.getsockname()), protocol, None, reactor)
+                server.close()
+                transport.begin()
+                transport.connectionLost(Failure(ConnectionDone()))
+                return protocol
+
+        self.patch(dial, "_clientFromString", lambda reactor, description: Gone())
+        client = await self.dial("tcp:host=127.0.0.1:port=80")
+        self.assertTrue(client.lost.called)
 
 
 class UNIXTests(DialTestCase):
@@ -301,6 +383,24 @@ class TimeTests(SynchronousTestCase):
     def test_endpointString(self) -> None:
         """The deadline holds for an endpoint string, whatever its own is."""
         self.assertTimesOut(self.dial("tcp:192.0.2.1:80:timeout=99", Resolver()))
+
+    def test_nothingReal(self) -> None:
+        """A reactor for tests is asked for each connection, none is made behind its back."""
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as neighbour:
+            path = os.path.join(folder, "socket")
+            neighbour.bind(path)
+            neighbour.listen()
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                memory = MemoryReactorClock()
+                dialer = Dialer(memory, connectTimeout=10)
+                port = listener.getsockname()[1]
+                for text in (f"127.0.0.1:{port}", f"name.example:{port}", f"tls:127.0.0.1:{port}", f"unix:{path}"):
+                    self.assertNoResult(dialer.dial(Target(text), ClientFactory()))
+                self.assertEqual([each[:2] for each in memory.tcpClients], [("127.0.0.1", port)] * 3)
+                self.assertEqual([each[0] for each in memory.unixClients], [path])
+                for each in (neighbour, listener):
+                    each.setblocking(False)
+                    self.assertRaises(BlockingIOError, each.accept)
 
     def test_cancel(self) -> None:
         """Whoever gives up is told so, and nothing goes on."""

@@ -3,13 +3,12 @@
 import socket
 from typing import Any
 
+from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import (
     IHostnameResolver,
-    IReactorTCP,
-    IReactorTime,
     IResolutionReceiver,
     IStreamClientEndpoint,
 )
@@ -17,10 +16,12 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer, implementer_only
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from wsproxy.backend.eyeballs import ATTEMPT_DELAY, HappyEyeballsEndpoint
+
+realReactor: Any = _reactor
 
 
 @implementer(IHostnameResolver)
@@ -50,9 +51,8 @@ class Resolver:
         return None
 
 
-@implementer_only(IReactorTCP, IReactorTime)
 class EndpointReactor(MemoryReactorClock):
-    """Has no use for sockets: addresses are reached by C{connectTCP}, where a test decides what becomes of them."""
+    """Addresses are reached by C{connectTCP}, where a test decides what becomes of them."""
 
 
 class HappyEyeballsTests(SynchronousTestCase):
@@ -137,27 +137,25 @@ class HappyEyeballsTests(SynchronousTestCase):
         self.assertEqual(len(self.tried()), 2)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def connectAtOnce(self, *hosts: str) -> str:
+        """Connect to the first of these addresses that listens, by the real reactor. @return: which that was."""
+        before = set(realReactor.getDelayedCalls())
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            endpoint = HappyEyeballsEndpoint(realReactor, Resolver(*hosts), "name.example", port, 30)
+            protocol: Any = self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
+            self.addCleanup(protocol.transport.connectionLost, Failure(ConnectionDone()))
+        self.assertEqual(set(realReactor.getDelayedCalls()), before)
+        host: str = protocol.transport.getPeer().host
+        return host
+
     def test_wonAtOnce(self) -> None:
         """Where the first address is connected at once nothing is left to start."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            clock = MemoryReactorClock()
-            resolver = Resolver("127.0.0.1", "127.0.0.2")
-            endpoint = HappyEyeballsEndpoint(clock, resolver, "name.example", listener.getsockname()[1], 30)
-            protocol: Any = self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
-            self.addCleanup(protocol.transport.getHandle().close)
-            self.assertEqual(protocol.transport.getPeer().host, "127.0.0.1")
-        self.assertEqual(clock.getDelayedCalls(), [])
+        self.assertEqual(self.connectAtOnce("127.0.0.1", "127.0.0.2"), "127.0.0.1")
 
     def test_lostAtOnce(self) -> None:
         """Where the first address refuses at once the next is tried at once, and so on."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            clock = MemoryReactorClock()
-            resolver = Resolver("127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.0.4")
-            endpoint = HappyEyeballsEndpoint(clock, resolver, "name.example", listener.getsockname()[1], 30)
-            protocol: Any = self.successResultOf(endpoint.connect(Factory.forProtocol(Protocol)))
-            self.addCleanup(protocol.transport.getHandle().close)
-            self.assertEqual(protocol.transport.getPeer().host, "127.0.0.1")
-        self.assertEqual(clock.getDelayedCalls(), [])
+        self.assertEqual(self.connectAtOnce("127.0.0.2", "127.0.0.3", "127.0.0.1", "127.0.0.4"), "127.0.0.1")
 
     def test_slowFirst(self) -> None:
         """An attempt that was overtaken is still in the race."""
@@ -189,3 +187,28 @@ class HappyEyeballsTests(SynchronousTestCase):
         resolving = self.connect(Resolver(None))
         resolving.cancel()
         self.failureResultOf(resolving, CancelledError)
+
+    def test_cancelledLookup(self) -> None:
+        """A lookup is told that nobody waits for it any more; one that cannot be cancelled may answer all the same."""
+        cancelled: list[bool] = []
+
+        class Resolution:
+            name = "name.example"
+
+            def cancel(self) -> None:
+                cancelled.append(True)
+                raise NotImplementedError
+
+        class Slow(Resolver):
+            receiver: IResolutionReceiver
+
+            def resolveHostName(self, receiver: IResolutionReceiver, *_: Any) -> None:  # type: ignore[override]
+                receiver.resolutionBegan(Resolution())
+                self.receiver = receiver
+
+        resolver = Slow()
+        connected = self.connect(resolver)
+        connected.cancel()
+        self.failureResultOf(connected, CancelledError)
+        resolver.receiver.resolutionComplete()
+        self.assertEqual((cancelled, self.tried()), ([True], []))

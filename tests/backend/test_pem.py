@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import ssl
+import subprocess
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Authority, pem
-from wsproxy.backend.pem import readCertificates, readPEM
+from wsproxy.backend.pem import CLIENTS, SERVERS, readCertificates, readPEM
 from wsproxy.errors import ConfigError
 
 AUTHORITY = Authority()
@@ -55,6 +57,62 @@ class PEMTests(SynchronousTestCase):
         ):
             complaint = self.complaint(pem(AUTHORITY.certificate) + bad)
             self.assertEqual(complaint, "a certificate in this file is malformed")
+
+    def openssl(self, *words: str) -> bytes:
+        """The authority's certificate, as C{openssl x509} writes it."""
+        command = ["openssl", "x509", "-trustout", *words]
+        return subprocess.run(command, input=pem(AUTHORITY.certificate), stdout=subprocess.PIPE, check=True).stdout
+
+    def test_trusted(self) -> None:
+        """OpenSSL's own kind of certificate is one as well, whatever it says beside, where nobody is to be trusted."""
+        for words in ([], ["-addtrust", "clientAuth"], ["-addreject", "emailProtection"], ["-setalias", "ours"]):
+            trusted = self.openssl(*words)
+            self.assertIn(b"BEGIN TRUSTED CERTIFICATE", trusted)
+            self.path.write_bytes(ISSUED.chain + trusted)
+            found = readCertificates("--file", str(self.path))
+            self.assertEqual(found, (ISSUED.certificate, AUTHORITY.certificate))
+
+    def test_purpose(self) -> None:
+        """What it says of an authority is heeded."""
+        for words, clients, servers in (
+            ([], True, True),
+            (["-setalias", "ours"], True, True),
+            (["-addtrust", "clientAuth"], True, False),
+            (["-addtrust", "serverAuth", "-addtrust", "clientAuth"], True, True),
+            (["-addtrust", "anyExtendedKeyUsage"], True, True),
+            (["-addtrust", "emailProtection"], False, False),
+            (["-addreject", "clientAuth"], False, True),
+            (["-addreject", "anyExtendedKeyUsage"], False, False),
+        ):
+            self.path.write_bytes(self.openssl(*words))
+            for purpose, expected in ((CLIENTS, clients), (SERVERS, servers)):
+                try:
+                    readCertificates("--file", str(self.path), purpose)
+                except ConfigError as error:
+                    self.assertFalse(expected, (words, purpose))
+                    self.assertIn("marked as not trusted for that", str(error))
+                else:
+                    self.assertTrue(expected, (words, purpose))
+
+    def test_malformedTrust(self) -> None:
+        """Such a certificate may be malformed as well, at any place."""
+        whole = b64decode(b"".join(self.openssl("-addtrust", "clientAuth").split(b"\n")[1:-2]))
+        for size in range(len(whole)):
+            cut = b64encode(whole[:size])
+            self.path.write_bytes(
+                b"-----BEGIN TRUSTED CERTIFICATE-----\n%b\n-----END TRUSTED CERTIFICATE-----\n" % cut
+            )
+            try:
+                readCertificates("--file", str(self.path), CLIENTS)
+            except ConfigError as error:
+                self.assertIn("malformed", str(error))
+            else:
+                self.assertEqual(whole[:size], AUTHORITY.certificate.public_bytes(Encoding.DER))
+
+    def test_oldName(self) -> None:
+        """So is one under its old name."""
+        self.path.write_bytes(pem(AUTHORITY.certificate).replace(b" CERTIFICATE", b" X509 CERTIFICATE"))
+        self.assertEqual(readCertificates("--file", str(self.path)), (AUTHORITY.certificate,))
 
     def test_cutShort(self) -> None:
         """A file that ends within a block is not taken for the blocks before it."""

@@ -6,11 +6,13 @@ import errno
 import os
 import select
 import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 from twisted.internet import reactor
@@ -25,6 +27,8 @@ from twisted.web.server import Site
 
 from wsproxy.frontend.files import StaticFiles
 from wsproxy.frontend.webroot import WebRoot
+from wsproxy.threads import Threads
+from wsproxy.tunnel.recording import END, HEAD
 
 SPARSE_SIZE = 64 * 1024 * 1024
 SMALL_BUFFER = 64 * 1024
@@ -172,6 +176,46 @@ class ResponseTests(FilesTestCase):
             response = await self.ask("/" + quote(name))
             self.assertEqual((200, contentType), (response.status, response.headers["content-type"]), name)
 
+    async def test_recordings(self) -> None:
+        """A recording is a script by what is in it, unless its name says what else it is."""
+        (self.top / "vnc.1").write_bytes(HEAD + END)
+        (self.top / "whole").write_bytes(HEAD)
+        (self.top / "a.txt").write_bytes(HEAD + END)
+        (self.top / "cut.2").write_bytes(HEAD[:-1])
+        for name, contentType in (
+            ("vnc.1", "text/javascript; charset=utf-8"),
+            ("whole", "text/javascript; charset=utf-8"),
+            ("a.txt", "text/plain; charset=utf-8"),
+            ("cut.2", "application/octet-stream"),
+        ):
+            for method in ("GET", "HEAD"):
+                self.assertEqual((await self.ask(f"/{name}", method)).headers["content-type"], contentType)
+
+    async def test_anyTime(self) -> None:
+        """A file whose time no HTTP date can tell is served without one."""
+        fstat = os.fstat
+
+        class Status:
+            def __init__(self, status: os.stat_result, mtime: float) -> None:
+                self._status = status
+                self.st_mtime = mtime
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._status, name)
+
+        for mtime in (2.0**40, 2.0**62, -(2.0**40), -(2.0**62), 253402300800.0):
+            with patch.object(os, "fstat", lambda file, mtime=mtime: Status(fstat(file), mtime)):
+                response = await self.ask("/file.txt")
+                self.assertEqual((200, b"0123456789"), (response.status, response.body), mtime)
+                self.assertNotIn("last-modified", response.headers)
+                etag = response.headers["etag"]
+                for headers in (
+                    {"If_None_Match": etag},
+                    {"If_Modified_Since": "Sun, 06 Nov 1994 08:49:37 GMT"},
+                    {"If_Range": "Sun, 06 Nov 1994 08:49:37 GMT", "Range": "bytes=1-"},
+                ):
+                    self.assertIn((await self.ask("/file.txt", **headers)).status, (200, 304))
+
     async def test_head(self) -> None:
         """HEAD has the headers of GET and no body, for files, indexes, redirects and errors."""
         for target in ("/file.txt", "/", "/dir", "/missing", "/empty/"):
@@ -308,6 +352,21 @@ class DirectoryTests(FilesTestCase):
             response = await self.ask(target)
             self.assertEqual((404, b"404 Not Found\n"), (response.status, response.body))
 
+    async def test_doubledSlash(self) -> None:
+        """Slashes in front are one: the file or directory is served, though never redirected to."""
+        for target, body in (
+            ("//file.txt", b"0123456789"),
+            ("///dir/index.html", b"<p>dir</p>"),
+            ("//", b"<p>index</p>"),
+            ("//dir/", b"<p>dir</p>"),
+        ):
+            response = await self.ask(target)
+            self.assertEqual((200, body), (response.status, response.body), target)
+        for target in ("//dir", "/dir//index.html", "/dir//", "//..//secret", "//.git"):
+            response = await self.ask(target)
+            self.assertEqual(404, response.status, target)
+            self.assertNotIn("location", response.headers)
+
     async def test_redirect(self) -> None:
         """A directory without its slash is redirected to with one, relative, with its query."""
         (self.top / "a b:c#?").mkdir()
@@ -349,7 +408,7 @@ class DirectoryTests(FilesTestCase):
 
     async def test_listing(self) -> None:
         """Where listings are on, a directory without an index is listed: escaped, quoted, without scripts."""
-        await self.serve(StaticFiles(str(self.top), listing=True))
+        await self.serve(StaticFiles(str(self.top), listing=Threads(reactor, 2, "listing")))
         odd = self.top / "empty" / "<a> & b:?"
         odd.mkdir()
         (odd / '"%2f.txt').write_bytes(b"found")
@@ -367,10 +426,80 @@ class DirectoryTests(FilesTestCase):
 
     async def test_listingOnlyWithoutIndex(self) -> None:
         """An index hides the listing, and what does not exist is not listed."""
-        await self.serve(StaticFiles(str(self.top), listing=True))
+        await self.serve(StaticFiles(str(self.top), listing=Threads(reactor, 2, "listing")))
         self.assertEqual(b"<p>dir</p>", (await self.ask("/dir/")).body)
-        for target in ("/missing/", "/file.txt/", "/%2e%2e/", "/.git/", "//"):
+        for target in ("/missing/", "/file.txt/", "/%2e%2e/", "/.git/", "/empty//"):
             self.assertEqual(404, (await self.ask(target)).status, target)
+
+
+class ListingTests(FilesTestCase):
+    """Directories are read in threads: however large one is, everybody else is served."""
+
+    async def setUp(self) -> None:
+        await super().setUp()
+        self.gate = threading.Event()
+        self.addCleanup(self.gate.set)
+        self.started: list[str] = []
+        list_ = WebRoot.list
+
+        def slow(root: WebRoot, segments: Sequence[bytes]) -> list[str]:
+            self.started.append(threading.current_thread().name)
+            assert self.gate.wait(30)
+            return list_(root, segments)
+
+        self.patch(WebRoot, "list", slow)
+        await self.serve(StaticFiles(str(self.top), listing=Threads(reactor, 2, "listing")))
+
+    async def test_others(self) -> None:
+        """While one is read others are answered."""
+        listing = Deferred.fromCoroutine(self.ask("/empty/"))
+        await self.until(lambda: self.started)
+        self.assertEqual((await self.ask("/file.txt")).body, b"0123456789")
+        self.assertNoResult(listing)
+        self.gate.set()
+        self.assertIn(b"<title>/empty/</title>", (await listing).body)
+        self.assertEqual(self.started, ["listing"])
+
+    async def test_oneAtATime(self) -> None:
+        """Whoever asks for many on one connection gets them one after the other."""
+        requests = b"GET /empty/ HTTP/1.1\r\nHost: here\r\n\r\n" * 60
+        client = await self.connect(Client(requests + b"GET /file.txt HTTP/1.0\r\nHost: here\r\n\r\n"))
+        await self.until(lambda: self.started)
+        self.assertEqual(((await self.ask("/file.txt")).status, len(self.started)), (200, 1))
+        self.gate.set()
+        await client.closed
+        self.assertEqual((len(self.started), client.received.count(b"<title>/empty/</title>")), (60, 60))
+        self.assertTrue(client.received.endswith(b"0123456789"))
+
+    async def test_clientLeaves(self) -> None:
+        """Of clients that have left meanwhile nothing is left, and what none of them waits for is not read."""
+        clients = [await self.connect(Client(b"GET /empty/ HTTP/1.1\r\nHost: here\r\n\r\n")) for _ in range(4)]
+        await self.until(lambda: len(self.started) == 2 and len(self.site.transports) == 4)
+        for client in clients:
+            client.transport.abortConnection()
+            await client.closed
+        await self.until(lambda: not any(transport.connected for transport in self.site.transports))
+        self.gate.set()
+        self.assertEqual((await self.ask("/empty/")).status, 200)
+        self.assertEqual(len(self.started), 3)
+
+    async def test_fails(self) -> None:
+        """A directory that goes meanwhile is not found; a mistake of ours is told as one, and logged."""
+        for error, status in ((FileNotFoundError(2, "gone"), 404), (OSError(5, "broken"), 503), (KeyError("x"), 500)):
+
+            def fail(root: WebRoot, segments: Sequence[bytes], error: Exception = error) -> list[str]:
+                raise error
+
+            self.patch(WebRoot, "list", fail)
+            for method in ("GET", "HEAD"):
+                self.assertEqual((await self.ask("/empty/", method)).status, status)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
+    async def test_head(self) -> None:
+        """HEAD is answered with the headers of GET."""
+        self.gate.set()
+        get, head = await self.ask("/empty/"), await self.ask("/empty/", "HEAD")
+        self.assertEqual((get.status, len(get.body), b""), (200, int(head.headers["content-length"]), head.body))
 
 
 class RefusalTests(FilesTestCase):
@@ -438,6 +567,34 @@ class RefusalTests(FilesTestCase):
             raise OSError(number, os.strerror(number), "/secret/path")
 
         self.patch(WebRoot, "open", fail)
+
+    async def test_wellKnown(self) -> None:
+        """What authorities and phones look for is served, at the top only, and nothing dotted beneath it."""
+        for folder in (self.top, self.top / "dir"):
+            (folder / ".well-known" / "acme-challenge").mkdir(parents=True)
+            (folder / ".well-known" / "acme-challenge" / "token").write_bytes(b"proof")
+            (folder / ".well-known" / ".secret").write_bytes(b"secret")
+        response = await self.ask("/.well-known/acme-challenge/token")
+        self.assertEqual((200, b"proof"), (response.status, response.body))
+        hidden = ("/dir/.well-known/acme-challenge/token", "/.well-known/.secret", "/.well-known/", "/.well-known2")
+        for target in hidden:
+            self.assertEqual(404, (await self.ask(target)).status, target)
+
+    async def test_swapped(self) -> None:
+        """A link that becomes a directory while it is looked at is not found, rather than our fault."""
+        (self.top / "current").symlink_to("dir")
+        readlink = os.readlink
+
+        def slow(path: Any, **more: Any) -> Any:
+            if os.fsencode(path).endswith(b"/current"):
+                os.unlink(path)
+                os.mkdir(path)
+            return readlink(path, **more)
+
+        self.patch(os, "readlink", slow)
+        with capturedLogs() as events:
+            self.assertEqual(404, (await self.ask("/current/index.html")).status)
+        self.assertEqual([], [event for event in events if event["log_level"] is LogLevel.error])
 
     async def test_unreadable(self) -> None:
         """A file without permission to read is forbidden; where it lies is not told."""

@@ -36,7 +36,7 @@ class KindTests(SynchronousTestCase):
 
 class PagesTests(FilesTestCase):
     async def serveOwn(self, web: str | None = None, target: str = "vnc", own: bool = True) -> None:
-        pages = makePages(web, index="index.html", listing=False, own=own, target=target)
+        pages = makePages(web, index="index.html", listing=None, own=own, target=target)
         assert isinstance(pages, Resource)
         await self.serve(pages)
 
@@ -63,7 +63,7 @@ class PagesTests(FilesTestCase):
         """Where they are not wanted they are not there."""
         await self.serveOwn(str(self.top), own=False)
         self.assertEqual((await self.ask("/wsproxy/")).status, 404)
-        self.assertIsNone(makePages(None, index="index.html", listing=False, own=False, target="vnc"))
+        self.assertIsNone(makePages(None, index="index.html", listing=None, own=False, target="vnc"))
 
     async def test_about(self) -> None:
         """The pages are told what kind of server the port leads to, and nothing else."""

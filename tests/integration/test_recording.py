@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
+from twisted.internet import reactor as _reactor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed
@@ -15,6 +21,8 @@ from websockets.sync.client import connect
 
 from tests.integration.twistd import TWISTD, Running, start, startTwistd
 from wsproxy.replay.file import readEntries, repair, summarise
+
+reactor: Any = _reactor
 
 LINE = b"x" * 1000 + b"\n"
 
@@ -134,9 +142,9 @@ class RecordTests(TestCase):
         """With C{--record-required}, it ends the session with 1011."""
         words = [TWISTD, "-n", "websockify", *self.words, "--record-required"]
         proxy = start(self, ["/bin/sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *words])
-        heard, code = await self.converse(proxy, lines=100)
+        heard, code = await self.converse(proxy, lines=10_000)
         self.assertEqual(code, 1011)
-        self.assertLess(heard.count(b"\n"), 101)
+        self.assertLess(heard.count(b"\n"), 10_001)
 
     async def test_lostDirectory(self) -> None:
         """Without its directory, sessions are not recorded, or not served with C{--record-required}."""
@@ -170,11 +178,70 @@ class RecordTests(TestCase):
         self.assertEqual(await deferToThread(_listen, await self.port(again)), (heard, 1000))
 
 
+class SmallDiskTests(TestCase):
+    """A disk of 8 MiB, which is a file system of its own: the one kind of full disk that takes room for the backlog."""
+
+    size = 8 * 1024 * 1024
+
+    async def test_full(self) -> None:
+        """
+        A session that fills it is recorded as far as there is room, also where it is too fast to be recorded at once:
+        the newest of the backlog makes room for the oldest.
+        """
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        said = b"".join(b"%014d\n" % number for number in range(4_000_000))
+        port = reactor.listenTCP(0, _sayer(said), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        script = f'mount -t tmpfs -o size={self.size} tmpfs "$0" && exec "$@"'
+        words = ["--listen", "127.0.0.1:0", "--target", f"127.0.0.1:{port.getHost().port}"]
+        words += ["--record", str(directory / "rec")]
+        command = [_unshare(), *_NAMESPACES, "sh", "-c", script, str(directory), TWISTD, "-n", "websockify", *words]
+        proxy = start(self, command)
+        listening = int((await proxy.line(r"Listening on 127\.0\.0\.1:(\d+)"))[1])
+        heard, code = await deferToThread(_listen, listening)
+        self.assertEqual((len(heard), code), (len(said), 1000))
+        await proxy.line("is not recorded any further: No space left on device")
+        seen = Path(f"/proc/{proxy.pid}/root{directory}/rec.1")
+        while not summarise(str(seen)).complete:
+            await deferLater(reactor, 0.05)
+        recorded = played(seen)
+        self.assertTrue(said.startswith(recorded))
+        self.assertGreater(len(recorded), self.size // 3)
+        self.assertEqual((await proxy.stop()).status, 0)
+
+
+_NAMESPACES = ["--mount"] if os.getuid() == 0 else ["--user", "--map-root-user", "--mount"]
+
+
+def _unshare() -> str:
+    """The program. @raise SkipTest: it cannot mount anything here."""
+    program = shutil.which("unshare")
+    if program is None:
+        raise SkipTest("no unshare here")
+    if subprocess.run(
+        [program, *_NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], stderr=subprocess.DEVNULL, check=False
+    ).returncode:
+        raise SkipTest("nothing can be mounted here")
+    return program
+
+
+def _sayer(said: bytes) -> Factory[Protocol]:
+    """Of targets that say this and close."""
+
+    class Sayer(Protocol):
+        def connectionMade(self) -> None:
+            self.transport.write(said)  # type: ignore[union-attr]
+            self.transport.loseConnection()  # type: ignore[union-attr]
+
+    return Factory.forProtocol(Sayer)
+
+
 def _listen(port: int) -> tuple[bytes, int | None]:
-    heard = b""
+    heard = bytearray()
     with connect(f"ws://127.0.0.1:{port}", compression=None) as client:
         try:
             while True:
                 heard += client.recv(10)
         except ConnectionClosed:
-            return heard, client.close_code
+            return bytes(heard), client.close_code

@@ -75,3 +75,33 @@ class TelnetFilterTests(SynchronousTestCase):
     def test_plain(self) -> None:
         """What has no byte 255 comes through as it is."""
         self.assertEqual(TelnetFilter().feed(bytes(range(255))), bytes(range(255)))
+
+    def test_unended(self) -> None:
+        """A subnegotiation without an end is never looked at twice, nor kept, whatever it consists of."""
+        telnet = TelnetFilter()
+        self.assertEqual(telnet.feed(b"text\xff\xfa\x18"), b"text")
+        for about in (b"x", b"\xff\xff", b"\xff\xf1", b"\xff\xfa", b"\xffx\xff"):
+            for _ in range(20):
+                self.assertEqual(telnet.feed(about * (65536 // len(about))), b"")
+                self.assertLess(len(telnet._rest) + len(telnet._about or b""), 100)
+        self.assertEqual(telnet.feed(b"\xff\xf0\xff\xf0behind"), b"behind")
+
+    @reproducible
+    @given(st.lists(st.sampled_from([b"\xff", b"\xfa", b"\xf0", b"\x1f", b"a", b"\xfb"])), st.integers(1, 9))
+    def test_anyPieces(self, tokens: list[bytes], size: int) -> None:
+        """Whatever is fed, in pieces of any size, gives the same text, and little waits for more."""
+        stream = b"".join(tokens)
+        whole, pieces = TelnetFilter(), TelnetFilter()
+        text = b"".join(pieces.feed(stream[at : at + size]) for at in range(0, len(stream), size))
+        self.assertEqual(text, whole.feed(stream))
+        self.assertLessEqual(len(pieces._rest), 2)
+        self.assertEqual(pieces.window, whole.window)
+
+    def test_tooLong(self) -> None:
+        """What is longer than a window's is none."""
+        telnet = TelnetFilter()
+        telnet.feed(SB_NAWS + b"\0\x50\0\x18" + b"x" * 1000 + SE)
+        telnet.feed(b"\xff\xfa" + SE)
+        self.assertIsNone(telnet.window)
+        telnet.feed(SB_NAWS + b"\xff\xff" * 4 + SE)
+        self.assertEqual(telnet.window, Window(65535, 65535))

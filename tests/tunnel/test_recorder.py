@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.errors import Close, ConfigError
+from wsproxy.tunnel import recordingfile
+from wsproxy.tunnel import spool as spoolModule
 from wsproxy.tunnel.backlog import MEMORY, Backlog
 from wsproxy.tunnel.recorder import LAG, REST, Recorder, Recordings
 from wsproxy.tunnel.recording import END, ENTRY_LIMIT, HEAD, Entry, RecordingReader
@@ -39,7 +47,7 @@ class RecordingTestCase(SynchronousTestCase):
         self.closes: list[Close] = []
 
     def files(self, name: str = "rec", keep: int = 0) -> RecordingFiles:
-        return RecordingFiles(str(self.directory / name), keep)
+        return RecordingFiles(str(self.directory / name), keep, lambda: 1000)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.directory.iterdir())
@@ -288,20 +296,108 @@ class TroubleTests(RecordingTestCase):
         self.assertEqual([close.code for close in self.closes], [1011])
 
     def test_spoolFull(self) -> None:
-        """When the backlog finds no room, the recording ends, complete; one line in the log; the session goes on."""
+        """
+        When the backlog finds no room, the recording has all that came before, and its end; one line in the log; the
+        session goes on.
+        """
         recordings = Recordings(self.clock, _FullDisk(str(self.directory / "rec")))
         recorder = self.record(recordings)
         recorder.fromTarget(b"before")
         self.clock.advance(LAG)
         with capturedLogs() as events:
-            for _ in range(10):
-                recorder.fromTarget(bytes(ENTRY_LIMIT))
+            for number in range(10):
+                recorder.fromTarget(bytes([number]) * ENTRY_LIMIT)
+            recorder.fromTarget(b"too late")
             recorder.close()
             self.settle()
         self.assertEqual([event["problem"] for event in events], ["No space left on device"])
         self.assertEqual(self.closes, [])
-        self.assertEqual(read(self.directory / "rec.1"), [Entry(False, 0, b"before")])
+        self.assertEqual(
+            [entry.data for entry in read(self.directory / "rec.1")],
+            [b"before", *(bytes([number]) * ENTRY_LIMIT for number in range(MEMORY // (ENTRY_LIMIT + 150)))],
+        )
         self.successResultOf(recordings.whenIdle())
+
+    def test_spoolFullAndRequired(self) -> None:
+        """With C{--record-required} the session is closed then, not when the backlog is written."""
+        recordings = Recordings(self.clock, _FullDisk(str(self.directory / "rec")), required=True)
+        recorder = self.record(recordings)
+        for _ in range(10):
+            recorder.fromTarget(bytes(ENTRY_LIMIT))
+        self.clock.advance(0)
+        self.assertEqual([close.code for close in self.closes], [1011])
+        self.assertEqual((self.directory / "rec.1").read_bytes(), HEAD)
+        recorder.close()
+        self.settle()
+        self.assertEqual(len(read(self.directory / "rec.1")), 3)
+
+    def recorded(self, spools: Callable[[Blocks], Spool], count: int) -> list[Entry]:
+        """What is recorded of so many entries of 64 KiB, each of one byte value, over such spools."""
+        files = self.files()
+        recordings = Recordings(self.clock, files)
+        blocks = Blocks()
+        self.patch(recordings, "spool", lambda: spools(blocks))
+        recorder = self.record(recordings)
+        for number in range(count):
+            recorder.fromTarget(bytes([number]) * ENTRY_LIMIT)
+        recorder.close()
+        self.settle()
+        self.successResultOf(recordings.whenIdle())
+        return read(self.directory / "rec.1")
+
+    def test_spoolFails(self) -> None:
+        """A disk that fails in the midst, on any way to it, leaves the recording complete up to there."""
+        pwrite, pwritev = os.pwrite, os.pwritev
+
+        def failing(write: Callable[..., int]) -> Callable[..., int]:
+            def fail(descriptor: int, data: Any, offset: int) -> int:
+                if offset > 2_000_000:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                return write(descriptor, data, offset)
+
+            return fail
+
+        self.patch(os, "pwrite", failing(pwrite))
+        self.patch(os, "pwritev", failing(pwritev))
+        for direct in (True, False):
+            if not direct:
+                self.patch(spoolModule, "_openDirect", lambda descriptor: None)
+            with capturedLogs() as events:
+                entries = self.recorded(lambda blocks: Spool(self.files().spool(), blocks), 200)
+            problems = [event["problem"] for event in events if "problem" in event]
+            # a thread may be told too late of the failure for anybody to notice: then all is recorded
+            self.assertIn(problems, ([], ["Input/output error"]) if direct else (["Input/output error"],))
+            self.assertEqual([entry.data[0] for entry in entries], list(range(len(entries))))
+            self.assertGreater(len(entries), 2_000_000 // ENTRY_LIMIT)
+            (self.directory / "rec.1").unlink()
+
+    def test_spoolUnreadable(self) -> None:
+        """So does one that does not give back what it took."""
+
+        class Unreadable(Spool):
+            def read(self, size: int) -> bytes:
+                if self.left < 3 * ENTRY_LIMIT:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                return super().read(size)
+
+        with capturedLogs() as events:
+            entries = self.recorded(lambda blocks: Unreadable(self.files().spool(), blocks), 20)
+        self.assertEqual([event["problem"] for event in events if "problem" in event], ["Input/output error"])
+        self.assertEqual([entry.data[0] for entry in entries], list(range(18)))
+
+    def test_lastLine(self) -> None:
+        """Where not even the end fits it takes the place of the last line."""
+        path = self.directory / "rec.1"
+        file = RecordingFile(str(path), os.open(path, os.O_WRONLY | os.O_CREAT))
+        file.append(b"'{0{a',\n'{0{b',\n")
+        file.append(b"'{0{last one',\n")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file.size + len(END) - 1, limits[1]))
+        try:
+            self.assertRaises(OSError, file.close)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual([entry.data for entry in read(path)], [b"a", b"b"])
 
     def test_fileFull(self) -> None:
         """On a disk that is full, the file has the lines that fit, and its end."""
@@ -421,6 +517,59 @@ class KeepTests(RecordingTestCase):
         (self.directory / "record.3").write_bytes(HEAD + END)
         self.sessions("rec", 1, 3)
         self.assertEqual(self.names(), ["rec.1", "rec.2", "rec.5", "record.3"])
+
+
+    def removedElsewhere(self, removed: list[str]) -> None:
+        """From now on another process removes these whenever a directory has been read."""
+        scandir = os.scandir
+
+        @contextmanager
+        def slow(directory: str) -> Iterator[list[Any]]:
+            with scandir(directory) as entries:
+                found = list(entries)
+            for name in removed:
+                (self.directory / name).unlink(missing_ok=True)
+            yield found
+
+        self.patch(os, "scandir", slow)
+
+    def test_removedMeanwhile(self) -> None:
+        """What another process has removed already is no trouble; nor does one that cannot be removed keep others."""
+        self.sessions("rec", 0, 5)
+        self.removedElsewhere(["rec.1", "rec.3"])
+        self.files(keep=1).prune()
+        self.assertEqual(self.names(), ["rec.5"])
+
+        self.sessions("rec", 0, 3)
+        remove = recordingfile._removeIfRecording
+
+        def stubborn(path: str) -> None:
+            if path.endswith(".5"):
+                raise PermissionError(13, "Permission denied")
+            os.unlink(path)
+            remove(path)
+
+        self.patch(recordingfile, "_removeIfRecording", stubborn)
+        self.assertRaises(PermissionError, self.files(keep=1).prune)
+        self.assertEqual(self.names(), ["rec.5", "rec.8"])
+
+    def test_processes(self) -> None:
+        """Several processes record into one directory and keep the newest, without a word of trouble."""
+        words = [sys.executable, "-c", _PROCESS, str(self.directory / "rec")]
+        processes = [subprocess.Popen(words, stderr=subprocess.PIPE) for _ in range(3)]
+        self.assertEqual([process.communicate(timeout=60)[1] for process in processes], [b""] * 3)
+        self.assertTrue(0 < len(self.names()) <= 5, self.names())
+
+
+_PROCESS = """
+import sys
+from wsproxy.tunnel.recordingfile import RecordingFiles
+from wsproxy.tunnel.tap import Watched
+files = RecordingFiles(sys.argv[1], 3)
+for number in range(200):
+    files.create(Watched(str(number), "peer", "target", 0.0, lambda close: None)).close()
+    files.prune()
+"""
 
 
 class BacklogTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Callable
 from io import FileIO
+from threading import Thread
 from threading import enumerate as threads
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -164,19 +165,103 @@ class FullTests(SpoolTestCase):
         resource.setrlimit(resource.RLIMIT_FSIZE, (BLOCK // 2, limits[1]))
 
     def test_thread(self) -> None:
-        """What the thread could not write fails the next write, and the next read; blocks are not lost by it."""
+        """What the thread could not write is read from memory, and nothing more is taken; blocks are not lost by it."""
         spool = self.spool()
-        spool.write([bytes(BLOCK)])
+        data = random.Random(1).randbytes(2 * BLOCK + 5)
+        spool.write([data])
         self.blocks.work()
+        for _ in range(2):
+            with self.assertRaises(OSError):
+                spool.write([b"more"])
+        self.assertEqual((spool.left, spool.read(BLOCK + 1)), (len(data), data[: BLOCK + 1]))
+        self.assertEqual(spool.read(BLOCK + 4), data[BLOCK + 1 :])
+        self.assertFalse(spool)
+        self.assertEqual(self.free(), BLOCKS)
         with self.assertRaises(OSError):
             spool.write([b"more"])
-        with self.assertRaises(OSError):
-            spool.read(1)
         spool.close()
-        self.assertEqual([self.blocks.take() for _ in range(BLOCKS)].count(None), 0)
+
+    def test_closed(self) -> None:
+        """Closed with blocks that could not be written, it gives them back as well, whatever is still to be tried."""
+        spool = self.spool()
+        spool.write([bytes(3 * BLOCK)])
+        self.blocks.jobs.pop(0)()
+        spool.close()
+        self.assertEqual((bool(spool), self.file.closed), (False, False))
+        self.blocks.work()
+        self.assertEqual((self.free(), self.file.closed), (BLOCKS, True))
 
     def test_ordinary(self) -> None:
-        """Without the thread it fails at once."""
+        """Without the thread it fails at once, and what was written before can be read."""
         self.patch(module, "_openDirect", lambda descriptor: None)
+        spool = self.spool()
+        spool.write([bytes(BLOCK // 4), b"last"])
         with self.assertRaises(OSError):
-            self.spool().write([bytes(BLOCK)])
+            spool.write([b"all or nothing", bytes(BLOCK)])
+        self.assertEqual(spool.left, BLOCK // 4 + 4)
+        self.assertEqual(spool.read(BLOCK // 4 + 4)[-4:], b"last")
+        self.assertFalse(spool)
+        spool.close()
+
+    def test_torn(self) -> None:
+        """So it is when the disk fills in the midst of what is written, with no block left for it."""
+        spool = self.spool()
+        spool.write([b"before"])
+        others = [self.blocks.take() for _ in range(BLOCKS - 1)]
+        self.assertNotIn(None, others)
+        with self.assertRaises(OSError):
+            spool.write([bytes(BLOCK - 10), b"more than there is room for"])
+        self.assertEqual((spool.left, spool.read(6), bool(spool)), (6, b"before", False))
+        spool.close()
+
+    def test_noThread(self) -> None:
+        """A thread that cannot be had is a disk that takes no more."""
+
+        def refuse(thread: Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(Thread, "start", refuse)
+        blocks = Blocks()
+        spool = self.spool(blocks)
+        spool.write([b"before"])
+        with self.assertRaises(OSError):
+            spool.write([bytes(BLOCK)])
+        self.assertEqual(spool.read(6), b"before")
+        spool.close()
+        self.assertNotIn(None, [blocks.take() for _ in range(BLOCKS)])
+
+    def free(self) -> int:
+        """Blocks that can be had."""
+        taken = list(iter(self.blocks.take, None))
+        for block in taken:
+            self.blocks.give(block)
+        return len(taken)
+
+
+class ShorterTests(SpoolTestCase):
+    """The newest makes room for the oldest."""
+
+    def test_shorter(self) -> None:
+        """What is in the file goes, the newest first, a block at least or a part at a time; the rest is still there."""
+        data = random.Random(2).randbytes(5 * BLOCK + 17)
+        spool = self.spool()
+        spool.write([data])
+        self.blocks.work()
+        self.assertEqual((spool.left, self.size()), (len(data), 5 * BLOCK))
+        self.assertEqual(spool.read(10), data[:10])
+        self.assertTrue(spool.shorten())
+        self.assertEqual((spool.left, self.size()), (4 * BLOCK - 10, 4 * BLOCK))
+        self.assertEqual(spool.read(4 * BLOCK - 10), data[10 : 4 * BLOCK])
+        self.assertFalse(spool.shorten())
+        with self.assertRaises(OSError):
+            spool.write([b"more"])
+        spool.close()
+        self.assertTrue(self.file.closed)
+
+    def test_nothing(self) -> None:
+        """What is in memory alone makes no room, and stays."""
+        spool = self.spool()
+        spool.write([b"here"])
+        self.assertFalse(spool.shorten())
+        self.assertEqual(spool.read(4), b"here")
+        spool.close()

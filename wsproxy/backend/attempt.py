@@ -24,12 +24,13 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectingCancelledError, NoProtocol, getConnectError
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorFDSet, IWriteDescriptor
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IWriteDescriptor
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["connectAddress", "isLiteral"]
+__all__ = ["connectAddress", "isLiteral", "watchesSockets"]
 
 _PENDING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
@@ -40,20 +41,30 @@ def isLiteral(host: str) -> bool:
     return isIPAddress(host) or isIPv6Address(host)
 
 
+def watchesSockets(reactor: Any) -> bool:
+    """
+    Whether C{reactor} waits for descriptors, as all of Twisted's do but that of Windows.
+
+    To provide C{IReactorFDSet} is no sign of it: L{MemoryReactor<twisted.internet.testing.MemoryReactor>} does, and
+    whoever tests with one wants no connections made.
+    """
+    return isinstance(reactor, PosixReactorBase)
+
+
 def connectAddress(
     reactor: Any, host: str, port: int, factory: IProtocolFactory, timeout: float
 ) -> Deferred[IProtocol]:
     """
     Connect to an address, with TCP_NODELAY and keepalive set.
 
-    @param reactor: provides C{IReactorFDSet}; by C{IReactorTCP}, and more slowly, where it does not.
+    @param reactor: connects by C{IReactorTCP}, and more slowly, where it is none that L{watchesSockets}.
     @param host: an IP address, with its scope where it needs one.
     @param timeout: seconds after which to give up where it is C{IReactorTCP} that connects; otherwise that is for the
         caller to do.
     @return: fires with the protocol that C{factory} built, at once if that can be; fails with
         L{ConnectError<twisted.internet.error.ConnectError>}. To cancel it is to give up.
     """
-    if IReactorFDSet.providedBy(reactor):
+    if watchesSockets(reactor):
         return _Attempt(reactor, factory).start(host, port)
     # connectTCP, which this endpoint stands for, takes literal addresses of either family
     connected: Deferred[IProtocol] = TCP4ClientEndpoint(reactor, host, port, timeout).connect(factory)

@@ -9,18 +9,23 @@ from __future__ import annotations
 import builtins
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from OpenSSL.SSL import Error as TLSError
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import clientFromString, wrapClientTLS
+from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.error import (
+    ConnectError,
     ConnectionClosed,
     ConnectionRefusedError,
     DNSLookupError,
     NoProtocol,
     TCPTimedOutError,
     TimeoutError,
+    VerifyError,
 )
 from twisted.internet.interfaces import (
     IAddress,
@@ -35,11 +40,14 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.backend.attempt import watchesSockets
 from wsproxy.backend.demo import demoSocket
 from wsproxy.backend.eyeballs import HappyEyeballsEndpoint
+from wsproxy.backend.names import NameResolver, chooseResolver
 from wsproxy.backend.target import (
     DemoTarget,
     ParsedTarget,
@@ -50,6 +58,7 @@ from wsproxy.backend.target import (
     targetError,
 )
 from wsproxy.errors import ConfigError, DialError
+from wsproxy.escape import escape
 from wsproxy.interfaces import IDialer, Target
 
 __all__ = ["DialError", "Dialer"]
@@ -66,6 +75,12 @@ _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
 )
 """What is told of each failure, the most telling first: of several addresses, one that refused was there."""
 
+_EXPECTED = (OSError, ConnectError, ConnectionClosed, NoProtocol)
+"""The other ways in which a network fails. Whatever else is raised is a mistake, somebody's or ours."""
+
+_EXPECTED_TLS = (TLSError, VerifyError, VerificationError, CertificateError)
+"""So it is with a handshake."""
+
 # Twisted's function has no types
 _clientFromString: Callable[[Any, str], IStreamClientEndpoint] = clientFromString
 
@@ -79,15 +94,21 @@ class Dialer:
     """
     Dials every kind of L{wsproxy.backend.target}.
 
-    @param reactor: provides C{IReactorFDSet} or C{IReactorTCP}, C{IReactorSocket}, C{IReactorTime} and
+    Of what goes wrong the client is told the kind. What an exception says is told to nobody but the log, and with a
+    traceback where it is none of a network's.
+
+    @param reactor: provides C{IReactorTCP}, C{IReactorUNIX}, C{IReactorSocket}, C{IReactorTime} and
         C{IReactorPluggableNameResolver}.
     @param connectTimeout: seconds for everything from name resolution to the end of the TLS handshake.
     @param tls: a host name or IP address to the settings of TLS connections to it, verification included;
         asked once for each host.
     @param describeTLS: what to tell a client about an exception of a TLS handshake, without naming the host.
     @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}.
-    @param nameResolver: the reactor's, unless given.
+    @param nameResolver: by default the one that was installed in the reactor, or instead of Twisted's
+        L{NameResolver}.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -106,6 +127,7 @@ class Dialer:
         self._describeTLS = describeTLS
         self._forceTLS = forceTLS
         self._nameResolver = nameResolver
+        self._ownResolver = NameResolver(reactor)
         self._parse = lru_cache(maxsize=256)(parseTarget)
 
     def check(self, target: Target) -> None:
@@ -136,7 +158,7 @@ class Dialer:
         connecting = maybeDeferred(self._connect, target, factory)
         if not connecting.called:
             connecting.addTimeout(self._timeout, self._reactor, timedOut)
-        return connecting.addErrback(self._explain)
+        return connecting.addErrback(self._explain, target)
 
     def _connect(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
         parsed = self._parse(target.text)
@@ -149,19 +171,20 @@ class Dialer:
             case TCPTarget(host, port):
                 protocol = await self._connectTLS(host, port, factory)
             case UNIXTarget(path):
-                protocol = self._adopt(await self._connectUNIX(path), factory)
+                protocol = await self._connectUNIX(path, factory)
             case DemoTarget():
                 protocol = self._adopt(demoSocket(self._reactor), factory)
             case StringTarget(description):
                 protocol = await _clientFromString(self._reactor, description).connect(factory)
         transport = getattr(protocol, "transport", None)
         if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-            transport.setTcpKeepAlive(True)
+            with suppress(AttributeError, OSError):  # it is gone already, as its protocol knows
+                transport.setTcpNoDelay(True)
+                transport.setTcpKeepAlive(True)
         return protocol
 
     def _endpoint(self, host: str, port: int) -> HappyEyeballsEndpoint:
-        resolver = self._nameResolver or self._reactor.nameResolver
+        resolver = self._nameResolver or chooseResolver(self._reactor, self._ownResolver)
         return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
 
     async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory) -> IProtocol:
@@ -170,7 +193,12 @@ class Dialer:
         assert isinstance(handshake, _Handshake)
         return await handshake.completed
 
-    async def _connectUNIX(self, path: str) -> socket.socket:
+    async def _connectUNIX(self, path: str, factory: IProtocolFactory) -> Any:
+        if watchesSockets(self._reactor):
+            return self._adopt(await self._connectSocket(path), factory)
+        return await UNIXClientEndpoint(self._reactor, path, self._timeout).connect(factory)
+
+    async def _connectSocket(self, path: str) -> socket.socket:
         # Twisted's own connector fails at once when the backlog is full, where TCP would wait.
         while True:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -188,25 +216,37 @@ class Dialer:
     def _adopt(self, connection: socket.socket, factory: IProtocolFactory) -> Any:
         with connection:
             # the transport takes a duplicate of the descriptor
-            transport = self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, factory)
+            try:
+                transport = self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, factory)
+            except Exception:
+                connection.shutdown(socket.SHUT_RDWR)  # the traceback may hold on to the duplicate
+                raise
         if transport is None:
             raise NoProtocol()
         return transport.protocol
 
-    def _explain(self, failure: Failure) -> Failure:
+    def _explain(self, failure: Failure, target: Target) -> Failure:
         error = failure.value
-        if isinstance(error, CancelledError):
+        if isinstance(error, (CancelledError, DialError)):
             return failure
-        raise DialError(self._reason(error)) from error
+        reason = self._reason(error)
+        if reason is None:
+            self._log.failure("dialling {target}", failure, target=escape(str(target)))
+        raise DialError(reason or "Target unreachable") from error
 
-    def _reason(self, error: BaseException | None) -> str:
+    def _reason(self, error: BaseException | None) -> str | None:
+        """@return: what a person can read; L{None} for what should not have happened."""
         if isinstance(error, _HandshakeFailed):
-            if error.__cause__ is None or isinstance(error.__cause__, ConnectionClosed):
-                return "Target closed the connection during the TLS handshake"
-            return f"Target TLS: {self._describeTLS(error.__cause__)}"
+            return self._handshakeReason(error.__cause__)
         causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
         told = (reason for types, reason in _REASONS for cause in causes if isinstance(cause, types))
-        return next(told, "Target unreachable")
+        expected = all(isinstance(cause, _EXPECTED) for cause in causes)
+        return next(told, "Target unreachable" if expected else None)
+
+    def _handshakeReason(self, cause: BaseException | None) -> str | None:
+        if cause is None or isinstance(cause, ConnectionClosed):
+            return "Target closed the connection during the TLS handshake"
+        return f"Target TLS: {self._describeTLS(cause)}" if isinstance(cause, _EXPECTED_TLS) else None
 
 
 class _HandshakeFactory(Factory[Protocol]):
@@ -236,13 +276,17 @@ class _Handshake(Protocol):
         self.completed: Deferred[IProtocol] = Deferred(lambda _: self.transport.abortConnection())
 
     def handshakeCompleted(self) -> None:
-        protocol = self._factory.buildProtocol(self._address)
-        if protocol is None:
+        try:
+            protocol = self._factory.buildProtocol(self._address)
+            if protocol is None:
+                raise NoProtocol()
+            self.transport.wrappedProtocol = protocol
+            protocol.makeConnection(self.transport)
+        except Exception:
+            self.completed.errback()
             self.transport.abortConnection()
-            return
-        self.transport.wrappedProtocol = protocol
-        protocol.makeConnection(self.transport)
-        self.completed.callback(protocol)
+        else:
+            self.completed.callback(protocol)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.completed.called:

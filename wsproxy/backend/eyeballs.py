@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain, zip_longest
 from typing import Any
@@ -86,16 +87,23 @@ class HappyEyeballsEndpoint:
 class _Addresses:
     def __init__(self) -> None:
         self._found: list[IAddress] = []
-        self.complete: Deferred[list[IAddress]] = Deferred()
+        self._resolution: IHostResolution | None = None
+        self.complete: Deferred[list[IAddress]] = Deferred(self._cancelled)
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """It cannot be cancelled: Twisted's own raises L{NotImplementedError}."""
+        self._resolution = resolutionInProgress
+
+    def _cancelled(self, complete: Deferred[list[IAddress]]) -> None:
+        if self._resolution is not None:
+            with suppress(Exception):  # Twisted's own cannot be cancelled, and raises
+                self._resolution.cancel()
 
     def addressResolved(self, address: IAddress) -> None:
         self._found.append(address)
 
     def resolutionComplete(self) -> None:
-        self.complete.callback(self._found)
+        if not self.complete.called:
+            self.complete.callback(self._found)
 
 
 def _takingTurns(addresses: Sequence[IAddress]) -> list[str]:

@@ -19,7 +19,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsproxy.backend.pem import readCertificates
+from wsproxy.backend.pem import SERVERS, readCertificates
 from wsproxy.errors import ConfigError
 
 __all__ = ["clientTLS", "describeTLSFailure"]
@@ -102,7 +102,7 @@ def clientTLS(hostname: str, *, authorities: str | None, insecure: bool) -> IOpe
         trust = trustRootFromCertificates(
             [
                 Certificate(X509.from_cryptography(certificate))
-                for certificate in readCertificates("--target-cafile", authorities)
+                for certificate in readCertificates("--target-cafile", authorities, SERVERS)
             ]
         )
     try:

@@ -11,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from wsproxy.backend.pem import readCertificates, readPEM
+from wsproxy.backend.pem import CLIENTS, readCertificates, readPEM
 from wsproxy.config import TLSConfig
 from wsproxy.errors import ConfigError
 
@@ -53,7 +53,7 @@ class Credentials:
         if config.verifyClient:
             if config.authorities is None:
                 raise ConfigError("--verify-client: needs --cafile, the authorities of the clients")
-            authorities = readCertificates("--cafile", config.authorities)
+            authorities = readCertificates("--cafile", config.authorities, CLIENTS)
         return cls(chain, key, authorities)
 
     def problems(self, now: datetime) -> Iterator[str]:

@@ -32,9 +32,12 @@ class Validators:
     modified: int
 
     @property
-    def lastModified(self) -> str:
-        """C{modified} as an HTTP date."""
-        return formatdate(self.modified, usegmt=True)
+    def lastModified(self) -> str | None:
+        """C{modified} as an HTTP date; L{None} where that has none, before the year 1 or after 9999."""
+        try:
+            return formatdate(self.modified, usegmt=True)
+        except (ValueError, OverflowError, OSError):
+            return None
 
 
 def parseDate(value: str | None) -> int | None:

@@ -20,14 +20,18 @@ from http import HTTPStatus
 from io import FileIO
 from urllib.parse import quote
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from wsproxy.frontend.conditional import Validators, failedPrecondition, requestedRange
 from wsproxy.frontend.webroot import WebRoot
+from wsproxy.threads import Threads
+from wsproxy.tunnel.recording import HEAD
 
 __all__ = ["StaticFiles"]
 
@@ -76,6 +80,7 @@ _UNKNOWN_TYPE = "application/octet-stream"
 
 _STATUSES = {
     errno.EACCES: HTTPStatus.FORBIDDEN,
+    errno.EINVAL: HTTPStatus.NOT_FOUND,  # what was a link just now
     errno.EISDIR: HTTPStatus.NOT_FOUND,
     errno.ELOOP: HTTPStatus.NOT_FOUND,
     errno.ENAMETOOLONG: HTTPStatus.NOT_FOUND,
@@ -83,6 +88,7 @@ _STATUSES = {
     errno.ENOTDIR: HTTPStatus.NOT_FOUND,
     errno.ENXIO: HTTPStatus.NOT_FOUND,  # a unix socket
     errno.EPERM: HTTPStatus.FORBIDDEN,
+    errno.ESTALE: HTTPStatus.NOT_FOUND,  # gone, on another machine
 }
 
 _CHUNK = 64 * 1024
@@ -97,11 +103,11 @@ class StaticFiles(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, root: str, *, index: str = "index.html", listing: bool = False) -> None:
+    def __init__(self, root: str, *, index: str = "index.html", listing: Threads | None = None) -> None:
         """
         @param root: the directory's path.
         @param index: the file that stands for a directory.
-        @param listing: whether a directory without it is listed; otherwise it is not found.
+        @param listing: where a directory without it is read, to be listed; without, it is not found.
         """
         super().__init__()
         self._root = WebRoot(root)
@@ -120,13 +126,16 @@ class StaticFiles(Resource):
             # Twisted cuts off the first byte unseen: "xa" and "http://host/a" would be paths like "/a".
             return _page(request, HTTPStatus.BAD_REQUEST)
         try:
-            return self._serve(request, request.postpath or [])
+            return self._serve(request, _segments(request))
         except OSError as error:
-            status = _STATUSES.get(error.errno or 0)
-            if status is None:
-                self._log.error("cannot serve {path!r}: {error}", path=request.path, error=error)
-                status = HTTPStatus.SERVICE_UNAVAILABLE
-            return _page(request, status)
+            return self._fail(request, error)
+
+    def _fail(self, request: Request, error: OSError) -> bytes:
+        status = _STATUSES.get(error.errno or 0)
+        if status is None:
+            self._log.error("cannot serve {path!r}: {error}", path=request.path, error=error)
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        return _page(request, status)
 
     def _serve(self, request: Request, segments: Sequence[bytes]) -> bytes | int:
         if segments and not segments[-1]:
@@ -134,6 +143,8 @@ class StaticFiles(Resource):
         try:
             file = self._root.open(segments)
         except IsADirectoryError:
+            if segments != request.postpath:
+                raise  # to redirect from //name would be to answer with what may be read as another host
             return _redirectInto(request)
         return _send(request, file, segments[-1])
 
@@ -141,15 +152,55 @@ class StaticFiles(Resource):
         try:
             file = self._root.open([*segments, self._index])
         except (FileNotFoundError, IsADirectoryError):
-            if not self._listing:
+            if self._listing is None:
                 raise
-            return _list(request, segments, self._root.list(segments))
+            return self._list(request, segments, self._listing)
         return _send(request, file, self._index)
+
+    def _list(self, request: Request, segments: Sequence[bytes], threads: Threads) -> int:
+        """Answer with a listing, made in a thread; to the next request of a connection not before that is done."""
+        listing = threads.call(lambda: _listing(segments, self._root.list(segments)))
+        request.notifyFinish().addErrback(lambda left: listing.cancel())
+
+        def answer(page: str) -> bytes:
+            request.setHeader("Content-Security-Policy", "default-src 'none'")
+            return _text(request, "text/html; charset=utf-8", page)
+
+        def refuse(failure: Failure) -> bytes:
+            error = failure.value
+            if not isinstance(error, OSError):
+                failure.raiseException()
+            return self._fail(request, error)
+
+        def finish(body: bytes) -> None:
+            request.write(body)
+            request.finish()
+
+        listing.addCallbacks(answer, refuse).addCallback(finish)
+        listing.addErrback(self._unlisted, request)
+        return NOT_DONE_YET
+
+    def _unlisted(self, failure: Failure, request: Request) -> None:
+        if not failure.check(CancelledError):  # its client has left
+            request.processingFailed(failure)
+
+
+def _segments(request: Request) -> Sequence[bytes]:
+    """Those of the path, but the empty ones in front: C{//vnc.html} is what joining a base and a path often gives."""
+    segments: Sequence[bytes] = request.postpath or []
+    empty = 0
+    while empty < len(segments) - 1 and not segments[empty]:
+        empty += 1
+    return segments[empty:]
 
 
 def _send(request: Request, file: FileIO, name: bytes) -> bytes | int:
     """Answer with as much of C{file} as is wanted, and close it in the end."""
-    answer = _answer(request, os.fstat(file.fileno()), name)
+    try:
+        answer = _answer(request, file.fileno(), name)
+    except OSError:
+        file.close()
+        raise
     if isinstance(answer, range):
         _FileProducer(request, file, answer).start()
         return NOT_DONE_YET
@@ -157,17 +208,19 @@ def _send(request: Request, file: FileIO, name: bytes) -> bytes | int:
     return answer
 
 
-def _answer(request: Request, status: os.stat_result, name: bytes) -> bytes | int | range:
+def _answer(request: Request, file: int, name: bytes) -> bytes | int | range:
     """
     Put the status and the headers for a file into the response.
 
     @return: the bytes of the file that make its body; where none are wanted, what C{render} is to return.
     """
+    status = os.fstat(file)
     size = status.st_size
     # Package archives give all their files the same mtime, release after release; no tool sets the ctime.
     current = Validators(f'"{status.st_ino:x}-{size:x}-{status.st_ctime_ns:x}"', int(status.st_mtime))
     request.setHeader("ETag", current.etag)
-    request.setHeader("Last-Modified", current.lastModified)
+    if current.lastModified is not None:
+        request.setHeader("Last-Modified", current.lastModified)
     headers = {
         name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
         for name, values in request.requestHeaders.getAllRawHeaders()
@@ -191,10 +244,18 @@ def _answer(request: Request, status: os.stat_result, name: bytes) -> bytes | in
         request.setResponseCode(HTTPStatus.PARTIAL_CONTENT)
         request.setHeader("Content-Range", f"bytes {part.start}-{part.stop - 1}/{size}")
     span = range(size) if part is None else part
-    extension = os.path.splitext(name)[1].decode("ascii", "replace").lower()
-    request.setHeader("Content-Type", _TYPES.get(extension, _UNKNOWN_TYPE))
+    request.setHeader("Content-Type", _type(file, name))
     request.setHeader("Content-Length", str(len(span)))
     return b"" if request.method == b"HEAD" else span
+
+
+def _type(file: int, name: bytes) -> str:
+    """By the extension; a recording, which need have none, is the script that noVNC's playback page wants."""
+    extension = os.path.splitext(name)[1].decode("ascii", "replace").lower()
+    known = _TYPES.get(extension)
+    if known is None:
+        return _TYPES[".js"] if os.pread(file, len(HEAD), 0) == HEAD else _UNKNOWN_TYPE
+    return known
 
 
 @implementer(IPushProducer)
@@ -258,15 +319,13 @@ def _redirectInto(request: Request) -> bytes:
     return _page(request, HTTPStatus.MOVED_PERMANENTLY)
 
 
-def _list(request: Request, segments: Sequence[bytes], names: Sequence[str]) -> bytes:
+def _listing(segments: Sequence[bytes], names: Sequence[str]) -> str:
+    """The page that lists these names."""
     title = escape("/" + "".join(segment.decode("utf-8") + "/" for segment in segments))
     links = "".join(f'<li><a href="./{quote(name)}">{escape(name)}</a></li>\n' for name in names)
-    request.setHeader("Content-Security-Policy", "default-src 'none'")
-    return _text(
-        request,
-        "text/html; charset=utf-8",
+    return (
         f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
-        f"<h1>{title}</h1>\n<ul>\n{links}</ul>\n</html>\n",
+        f"<h1>{title}</h1>\n<ul>\n{links}</ul>\n</html>\n"
     )
 
 

@@ -15,6 +15,7 @@ from twisted.web.server import Request
 from wsproxy.backend.target import DemoTarget, TCPTarget, parseTarget
 from wsproxy.errors import ConfigError
 from wsproxy.frontend.files import StaticFiles
+from wsproxy.threads import Threads
 
 __all__ = ["OwnPages", "kindOf", "makePages"]
 
@@ -87,11 +88,13 @@ class OwnPages(StaticFiles):
         return self._about
 
 
-def makePages(web: str | None, *, index: str, listing: bool, own: bool, target: str) -> IResource | None:
+def makePages(
+    web: str | None, *, index: str, listing: Threads | None, own: bool, target: str
+) -> IResource | None:
     """
     @param web: the operator's directory, if there is one.
     @param index: the name of its index files.
-    @param listing: whether its directories without an index are listed.
+    @param listing: where its directories without an index are read, to be listed, if they are.
     @param own: whether the proxy's pages are served, at C{/} or, beside C{web}, under C{/wsproxy/}.
     @param target: what they say the port leads to, as L{kindOf} names it.
     @return: C{None} where nothing is served.

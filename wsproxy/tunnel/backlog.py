@@ -10,6 +10,8 @@ The spool goes with the process: what a crash leaves in it is lost.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from struct import Struct
@@ -53,7 +55,7 @@ class Backlog:
         """
         Add an entry for each of a few hundred C{pieces} at most.
 
-        @raise OSError: the spool takes no more.
+        @raise OSError: the spool takes no more. What was in here before can still be taken.
         """
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         occupied = self._occupied + size + len(pieces) * _OVERHEAD
@@ -74,17 +76,25 @@ class Backlog:
         """
         The oldest entry; there must be one. Its data is of any length.
 
-        @raise OSError: the spool cannot be read.
+        @raise OSError: the spool cannot be read, or was shortened to less than this entry.
         """
         if self._memory:
             entry = self._memory.popleft()
             self._occupied -= len(entry[2]) + _OVERHEAD
         else:
             assert self._spool is not None
-            fromClient, milliseconds, size = _HEADER.unpack(self._spool.read(_HEADER.size))
-            entry = (fromClient, milliseconds, self._spool.read(size))
+            fromClient, milliseconds, size = _HEADER.unpack(_read(self._spool, _HEADER.size))
+            entry = (fromClient, milliseconds, _read(self._spool, size))
         self.size -= len(entry[2])
         return entry
+
+    def shorten(self) -> bool:
+        """
+        Give up some of the newest entries, for the sake of room on the disk. Nothing can be added after that.
+
+        @return: whether that made room.
+        """
+        return self._spool is not None and self._spool.shorten()
 
     def close(self) -> None:
         """Drop what is in here."""
@@ -92,3 +102,9 @@ class Backlog:
         self.size = 0
         if self._spool is not None:
             self._spool.close()
+
+
+def _read(spool: Spool, size: int) -> bytes:
+    if spool.left < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return spool.read(size)

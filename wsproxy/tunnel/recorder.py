@@ -10,6 +10,7 @@ do, they go first and leave a backlog, which is worked off when they pause or en
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ _TURN = 0.001
 """Seconds after which relaying has its turn, if recordings have not come to L{ENTRY_LIMIT} bytes before."""
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class _State(Enum):
     RECORDING = "recording"
     CLOSING = "closing"  # nothing more will come, but not all that came is written
@@ -84,7 +88,7 @@ class Recordings:
         try:
             file = self._files.create(session)
         except OSError as error:
-            self._failed(session, error.strerror)
+            self.failed(session, error.strerror)
             return None
         self._log.info("{session} is recorded as {path}", session=session.id, path=file.path)
         recorder = Recorder(self, session, file)
@@ -132,11 +136,9 @@ class Recordings:
         if self._behind:
             self.clock.callLater(0 if keepsUp else min(REST * took, LONGEST_REST), self._write)
 
-    def ended(self, recorder: Recorder, problem: str | None) -> None:
-        """This recording is closed. @param problem: why it holds less than the session, if it does."""
+    def ended(self, recorder: Recorder) -> None:
+        """This recording is closed."""
         self._open.remove(recorder)
-        if problem is not None:
-            self._failed(recorder.session, problem)
         try:
             self._files.prune()
         except OSError as error:
@@ -147,7 +149,8 @@ class Recordings:
             for deferred in waiting:
                 deferred.callback(None)
 
-    def _failed(self, session: Watched, problem: str | None) -> None:
+    def failed(self, session: Watched, problem: str | None) -> None:
+        """Nothing more of this session will be recorded. @param problem: why."""
         self._log.warn(
             "{session} is not recorded any further: {problem}{outcome}",
             session=session.id,
@@ -161,7 +164,18 @@ class Recordings:
 class Recorder:
     """The L{Tap<wsproxy.tunnel.tap.Tap>} on one session. An entry is what was relayed at once."""
 
-    __slots__ = ("_backlog", "_began", "_file", "_limit", "_recordings", "_seconds", "_state", "_time", "session")
+    __slots__ = (
+        "_backlog",
+        "_began",
+        "_failed",
+        "_file",
+        "_limit",
+        "_recordings",
+        "_seconds",
+        "_state",
+        "_time",
+        "session",
+    )
 
     def __init__(self, recordings: Recordings, session: Watched, file: RecordingFile) -> None:
         self.session = session
@@ -173,6 +187,7 @@ class Recorder:
         self._began = self._seconds()  # of the clock that entries are timed by; C{session.started} is the time of day
         self._time = 0
         self._state = _State.RECORDING
+        self._failed = False
 
     @property
     def waiting(self) -> bool:
@@ -204,7 +219,7 @@ class Recorder:
         try:
             backlog.add(fromClient, self._time, pieces)
         except OSError as error:
-            self._end(error.strerror)
+            self._fail(error)
         else:
             self._recordings.received += backlog.size - before
             if self._limit and self._file.size + backlog.size > self._limit:
@@ -218,6 +233,7 @@ class Recorder:
         room = self._limit - self._file.size - len(END) if self._limit else sys.maxsize
         lines: list[bytes] = []
         size = 0
+        problem: OSError | None = None
         try:
             while backlog and size < ENTRY_LIMIT and len(lines) < _PIECE and room >= 0:
                 fromClient, milliseconds, data = backlog.take()
@@ -228,16 +244,39 @@ class Recorder:
                     room -= len(line)
                     if room >= 0:
                         lines.append(line)
-            if lines:
-                self._file.append(b"".join(lines))
         except OSError as error:
-            self._end(error.strerror)
-        else:
-            if room < 0:
-                self._end("--record-max-size is reached")
-            elif self._state is _State.CLOSING and not backlog:
-                self._end(None)
+            problem = error
+        try:
+            self._append(b"".join(lines))
+        except OSError as error:
+            problem = error
+        if problem is not None:
+            self._end(problem.strerror)
+        elif room < 0:
+            self._end("--record-max-size is reached")
+        elif self._state is _State.CLOSING and not backlog:
+            self._end(None)
         return size
+
+    def _append(self, lines: bytes) -> None:
+        """Where the disk is full, the newest of the backlog makes room for the oldest of it."""
+        while lines:
+            before = self._file.size
+            try:
+                self._file.append(lines)
+                return
+            except OSError as error:
+                if error.errno not in _FULL or not self._backlog.shorten():
+                    raise
+                self._fail(error)
+                lines = lines[self._file.size - before :]
+
+    def _fail(self, error: OSError) -> None:
+        """Nothing more can be recorded; what has been seen before will be written."""
+        if not self._failed:
+            self._failed = True
+            self._recordings.failed(self.session, error.strerror)
+        self._state = _State.CLOSING
 
     def close(self) -> None:
         """The session is over. What little there usually is to write is written now, the rest in its turn."""
@@ -252,4 +291,6 @@ class Recorder:
             self._file.close()
         except OSError as error:
             problem = problem or error.strerror
-        self._recordings.ended(self, problem)
+        if problem is not None and not self._failed:
+            self._recordings.failed(self.session, problem)
+        self._recordings.ended(self)

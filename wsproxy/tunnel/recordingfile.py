@@ -16,9 +16,10 @@ import fcntl
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import FileIO
-from time import gmtime, strftime
+from time import gmtime, strftime, time
 
 from wsproxy.errors import ConfigError
 from wsproxy.tunnel.recording import END, HEAD
@@ -42,6 +43,7 @@ class RecordingFile:
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self.size = 0
+        self._lastLine = 0  # where it begins
         self._descriptor = descriptor
         with suppress(OSError):  # not every file system can
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,21 +63,36 @@ class RecordingFile:
             while written < len(lines):
                 written += os.write(self._descriptor, memoryview(lines)[written:])
         except OSError:
-            self.size += lines.rfind(b"\n", 0, max(0, written - len(END))) + 1
+            self._keep(lines[: lines.rfind(b"\n", 0, max(0, written - len(END))) + 1])
             with suppress(OSError):
-                os.ftruncate(self._descriptor, self.size)
-                os.lseek(self._descriptor, self.size, os.SEEK_SET)
+                self._cut()
             raise
+        self._keep(lines)
+
+    def _keep(self, lines: bytes) -> None:
+        """So much has been written."""
+        if lines:
+            self._lastLine = self.size + lines.rfind(b"\n", 0, -1) + 1
         self.size += len(lines)
+
+    def _cut(self) -> None:
+        os.ftruncate(self._descriptor, self.size)
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
 
     def close(self) -> None:
         """
-        End the recording.
+        End the recording; in place of its last line, if there is no other room.
 
-        @raise OSError: the end cannot be written; the file is closed all the same.
+        @raise OSError: the line is lost, or the end cannot be written; the file is closed all the same.
         """
         try:
             self.append(END)
+        except OSError:
+            if self._lastLine:
+                self.size = self._lastLine
+                self._cut()
+                self.append(END)
+            raise
         finally:
             os.close(self._descriptor)
 
@@ -86,10 +103,11 @@ class RecordingFiles:
 
     @param name: FILE or a template, an absolute path.
     @param keep: how many to keep, beside those being written; 0 for all.
+    @param now: the time of day, in seconds since the epoch.
     @raise ConfigError: C{name} cannot name files.
     """
 
-    def __init__(self, name: str, keep: int = 0) -> None:
+    def __init__(self, name: str, keep: int = 0, now: Callable[[], float] = time) -> None:
         self.directory, self._template = os.path.split(name)
         if not self._template or os.path.isdir(name):
             raise ConfigError(f"--record {name}: names a directory")
@@ -102,6 +120,7 @@ class RecordingFiles:
         number = r"\.(\d+)" if self._numbered else r"(?:\.(\d+))?"
         self._ours = re.compile("".join(literal) + number)
         self._keep = keep
+        self._now = now
         try:
             numbers = [int(match[1] or 0) for match in map(self._ours.fullmatch, os.listdir(self.directory)) if match]
         except OSError as error:
@@ -114,7 +133,7 @@ class RecordingFiles:
 
         @raise OSError: there can be none.
         """
-        name = _FIELD.sub(lambda match: _value(match[1], session), self._template)
+        name = _FIELD.sub(lambda match: self._value(match[1], session), self._template)
         number = self._next if self._numbered else 0
         while True:
             path = os.path.join(self.directory, f"{name}.{number}" if number else name)
@@ -133,35 +152,46 @@ class RecordingFiles:
 
     def prune(self) -> None:
         """
-        Remove all but the newest.
+        Remove all but the newest. Several processes may do so at once.
 
-        @raise OSError: one cannot be removed.
+        @raise OSError: one cannot be removed; the others are.
         """
         if not self._keep:
             return
+        problem: OSError | None = None
+        for _, _, path in sorted(self._found())[: -self._keep]:
+            try:
+                _removeIfRecording(path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                problem = error
+        if problem is not None:
+            raise problem
+
+    def _found(self) -> Iterator[tuple[int, int, str]]:
+        """What may be recordings of ours: when each was written last, its number and its path."""
         with os.scandir(self.directory) as entries:
-            ours = [
-                (entry.stat().st_mtime_ns, int(match[1] or 0), entry.path)
-                for entry in entries
-                if (match := self._ours.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
-            ]
-        for _, _, path in sorted(ours)[: -self._keep]:
-            _removeIfRecording(path)
+            for entry in entries:
+                match = self._ours.fullmatch(entry.name)
+                if match:
+                    with suppress(FileNotFoundError):  # another process was faster
+                        if entry.is_file(follow_symlinks=False):
+                            yield entry.stat().st_mtime_ns, int(match[1] or 0), entry.path
 
-
-def _value(field: str, session: Watched) -> str:
-    match field:
-        case "session":
-            return session.id
-        case "time":
-            return strftime("%Y%m%dT%H%M%SZ", gmtime(session.started))
-        case _:
-            return re.sub("[^0-9A-Za-z.]+", "-", session.peer).strip("-.")[:100] or "unknown"
+    def _value(self, field: str, session: Watched) -> str:
+        match field:
+            case "session":
+                return session.id
+            case "time":
+                return strftime("%Y%m%dT%H%M%SZ", gmtime(self._now()))
+            case _:
+                return re.sub("[^0-9A-Za-z.]+", "-", session.peer).strip("-.")[:100] or "unknown"
 
 
 def _removeIfRecording(path: str) -> None:
-    """A template may match an operator's own files, and another process may be writing this one."""
+    """A template may match an operator's own files, and another process may be writing this one, or have removed it."""
     with open(path, "rb") as stream, suppress(BlockingIOError):
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if stream.read(len(HEAD)) == HEAD:
+        if stream.read(len(HEAD)) == HEAD and os.fstat(stream.fileno()).st_nlink:
             os.unlink(path)

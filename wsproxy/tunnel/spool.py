@@ -27,6 +27,9 @@ BLOCK = 1024 * 1024
 BLOCKS = 32
 """How many there are, for all spools together: 32 MiB, taken when they are first needed."""
 
+_PARTS = 64
+"""What is given up at a time is that part of what is left, or a block."""
+
 _Job = Callable[[], None]
 
 
@@ -47,19 +50,28 @@ class Blocks:
             return self._free.pop()
         if self._made == BLOCKS:
             return None
+        block = memoryview(mmap(-1, BLOCK))
         self._made += 1
-        return memoryview(mmap(-1, BLOCK))
+        return block
 
     def give(self, block: memoryview) -> None:
         """It may be used again."""
         self._free.append(block)
 
     def submit(self, job: _Job) -> None:
-        """Call it in the thread, after those before it."""
+        """
+        Call it in the thread, after those before it.
+
+        @raise OSError: there can be no thread.
+        """
         if self._jobs is None:
-            self._jobs = SimpleQueue()
-            # an executor would hold the interpreter for 60 us a job
-            Thread(target=_work, args=(self._jobs,), name="spool", daemon=True).start()
+            jobs: SimpleQueue[_Job | None] = SimpleQueue()
+            try:
+                # an executor would hold the interpreter for 60 us a job
+                Thread(target=_work, args=(jobs,), name="spool", daemon=True).start()
+            except RuntimeError as error:
+                raise OSError(errno.EAGAIN, str(error)) from None
+            self._jobs = jobs
         self._jobs.put(job)
 
     def rest(self) -> None:
@@ -77,6 +89,9 @@ def _work(jobs: SimpleQueue[_Job | None]) -> None:
 class Spool:
     """First in, first out.
 
+    A disk that takes no more does not take away what is in here: blocks that could not be written stay in memory until
+    they are read.
+
     @param file: an empty one, open for reading and writing without a buffer. It is closed with the spool.
     """
 
@@ -86,7 +101,8 @@ class Spool:
         self._closing = file.close
         self._blocks = blocks
         self._block: memoryview | None = None  # what is being gathered, where that is what we do
-        self._unwritten: dict[int, memoryview] = {}  # that, and those the thread has not done yet, by number
+        self._unwritten: dict[int, memoryview] = {}  # that, and those the thread has not written, by number
+        self._submitted = self._done = 0  # blocks that were handed to the thread, and what it has tried
         self._written = self._read = 0  # positions in the file
         self._error: OSError | None = None
 
@@ -94,13 +110,27 @@ class Spool:
         """Whether there is something to read."""
         return self._read < self._written
 
+    @property
+    def left(self) -> int:
+        """Bytes to read."""
+        return self._written - self._read
+
     def write(self, buffers: Sequence[Buffer]) -> None:
         """
         @param buffers: a few hundred at most.
-        @raise OSError: the disk takes no more, now or earlier. What is in here is of no use then.
+        @raise OSError: the disk takes no more, now or earlier: nothing of this is in here, and all that was before.
         """
         if self._error is not None:
             raise self._error
+        before = self._written
+        try:
+            self._write(buffers)
+        except OSError as error:
+            self._error = error
+            self._written = before
+            raise
+
+    def _write(self, buffers: Sequence[Buffer]) -> None:
         if self._written == 0 and self._direct is not None:
             self._block = self._blocks.take()
             if self._block is not None:
@@ -128,28 +158,34 @@ class Spool:
     def _pass(self, block: memoryview) -> None:
         """This one is full: go on with another while the thread writes it, or write it here if there is none."""
         number = self._written // BLOCK
-        self._block = self._blocks.take()
-        if self._block is not None:
-            self._blocks.submit(partial(self._save, number - 1, block))
-        else:
+        following = self._blocks.take()
+        if following is None:
             _complete(os.pwrite(self._file, block, self._written - BLOCK), BLOCK)
             del self._unwritten[number - 1]
-            self._block = block
-        self._unwritten[number] = self._block
+            following = block
+        self._unwritten[number] = self._block = following
+        if following is not block:
+            self._blocks.submit(partial(self._save, number - 1, block))
+            self._submitted += 1
 
     def _save(self, number: int, block: memoryview) -> None:
         """In the thread."""
         try:
-            assert self._direct is not None
-            try:
-                written = os.pwrite(self._direct, block, number * BLOCK)
-            except OSError:  # a file system may take exception to what it is asked to write directly
-                written = os.pwrite(self._file, block, number * BLOCK)
-            _complete(written, BLOCK)
+            if self._error is None:
+                self._savePart(number, block)
+                del self._unwritten[number]
+                self._blocks.give(block)
         except OSError as error:
             self._error = error
-        del self._unwritten[number]
-        self._blocks.give(block)
+        self._done += 1
+
+    def _savePart(self, number: int, block: memoryview) -> None:
+        assert self._direct is not None
+        try:
+            written = os.pwrite(self._direct, block, number * BLOCK)
+        except OSError:  # a file system may take exception to what it is asked to write directly
+            written = os.pwrite(self._file, block, number * BLOCK)
+        _complete(written, BLOCK)
 
     def read(self, size: int) -> bytes:
         """
@@ -158,8 +194,6 @@ class Spool:
         """
         parts: list[bytes] = []
         while size:
-            if self._error is not None:
-                raise self._error
             number, start = divmod(self._read, BLOCK)
             part = min(size, BLOCK - start)
             block = self._unwritten.get(number)
@@ -175,28 +209,42 @@ class Spool:
             os.ftruncate(self._file, 0)
         return b"".join(parts)
 
+    def shorten(self) -> bool:
+        """
+        Take no more, and give the newest of what is in the file back to the disk, a part of it at a time.
+
+        @return: whether there was any.
+        """
+        self._error = self._error or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        end = min(self._written, os.fstat(self._file).st_size)
+        if end <= self._read:
+            return False
+        self._written = max(self._read, end - max(BLOCK, (end - self._read) // _PARTS))
+        os.ftruncate(self._file, self._written)
+        return True
+
     @property
     def _busy(self) -> bool:
         """Whether the thread may still use our files."""
-        return len(self._unwritten) > (self._block is not None)
+        return self._submitted != self._done
 
     def _clear(self) -> None:
+        """Not while L{_busy}."""
         self._read = self._written = 0
-        if self._block is not None:
-            self._blocks.give(self._block)
-            self._block = None
-            self._unwritten.popitem()  # the last, and thus the same
+        self._block = None
+        while self._unwritten:
+            self._blocks.give(self._unwritten.popitem()[1])
 
     def close(self) -> None:
         """Drop what is in here."""
-        busy = self._busy
-        self._clear()
-        if busy:
+        self._read = self._written = 0
+        if self._busy:
             self._blocks.submit(self._close)
         else:
             self._close()
 
     def _close(self) -> None:
+        self._clear()
         if self._direct is not None:
             os.close(self._direct)
         self._closing()
