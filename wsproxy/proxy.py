@@ -18,6 +18,7 @@ from wsproxy.access.peer import printable
 from wsproxy.config import Config
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
+from wsproxy.frontend.entry import entryPath
 from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import IStatusStop
 from wsproxy.lifetime import Lifetime
@@ -153,8 +154,10 @@ def announce(log: Logger, config: Config, port: IListeningPort) -> None:
         target=config.target if config.target is not None else escape(config.program[0]),
     )
     number = getattr(port.getHost(), "port", None)
-    if number is not None and (config.web is not None or config.pages):
-        log.info("Open {scheme}://localhost:{port}/", scheme="http" if not config.tlsOnly else "https", port=number)
+    path = entryPath(config.web, index=config.index, listing=config.webListing, own=config.pages)
+    if number is not None and path is not None:
+        scheme = "https" if config.tlsOnly else "http"
+        log.info("Open {scheme}://localhost:{port}{path}", scheme=scheme, port=number, path=path)
 
 
 def announceRoom(log: Logger, processes: int = 1) -> None:

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -23,11 +22,12 @@ from wsproxy.replay.file import readEntries, summarise
 
 from .bridge import authority, trusting
 from .client import Client
+from .interpreter import PATHS, pythonForEverybody
 from .proxy import Proxy
 from .stream import Stream
 from .test_life import LifeTestCase
 from .test_wrap import DAEMON, ECHO, ONE, greeting, python
-from .twistd import ROOT, daemonTwistd, start, startTwistd
+from .twistd import daemonTwistd, start, startTwistd
 from .wrapped import Client as WrapClient
 from .wrapped import WrapTestCase
 
@@ -327,19 +327,6 @@ class StartTests(WorkersTestCase):
         outcome = await start(self, command).end()
         self.assertEqual(outcome.status, 1)
         self.assertEqual(outcome.err, f"twistd websockify: --workers 2: {folder}/python: permission denied\n")
-
-
-PATHS = os.pathsep.join([str(ROOT), *map(os.path.abspath, sys.path)])
-
-
-def pythonForEverybody() -> str | None:
-    """One of our version that runs what we run, for a user without any rights."""
-    script = "import os, sys; os.setuid(65534); os.execv(sys.argv[1], [sys.argv[1], '-c', 'import autobahn, OpenSSL'])"
-    for candidate in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        command = [sys.executable, "-c", script, candidate]
-        if not subprocess.call(command, env={"PYTHONPATH": PATHS}, stderr=subprocess.DEVNULL):
-            return candidate
-    return None
 
 
 class WrappedTests(WrapTestCase):

@@ -12,6 +12,7 @@ ends. With lookups of 1 s that made 200 clients wait for up to 20, which counted
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  # getaddrinfo imports it at the first name, when the rights to read it may be gone
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,0 +1,312 @@
+"""What README.rst and docs/ tell people to type, typed: each command and each block of configuration, to the letter."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.components import require, requireComponent
+
+from .interpreter import PATHS, pythonForEverybody
+from .machine import Machine
+from .recipes import DOCUMENTS, Recipe, commandsOf, complaints, recipesOf
+from .twistd import ROOT, TWISTD
+
+_README = ROOT / "README.rst"
+
+_ELSEWHERE = {
+    "certbot certonly --standalone --key-type ecdsa -d console.example.com": "it asks an authority on the Internet",
+    "vncpasswd": "tests.e2e.test_wrapped",
+    "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore -- vncserver :1 -localhost no": "likewise",
+    "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore --web /usr/share/novnc -- "
+    "vncserver :1 -localhost no": "likewise",
+}
+"""Commands that no test here runs, and why or where."""
+
+_LIVE = "/etc/letsencrypt/live/console.example.com"
+
+
+def _recipe(title: str, document: Path = _README) -> Recipe:
+    """The first literal block under a title."""
+    return next(recipe for recipe in recipesOf(document) if recipe.title == title)
+
+
+class DocumentTests(SynchronousTestCase):
+    def test_markup(self) -> None:
+        """Every document is well-formed reStructuredText, with no directive that only Sphinx knows."""
+        self.assertEqual({path.name: complaints(path) for path in DOCUMENTS if complaints(path)}, {})
+
+    def test_everyCommandIsRun(self) -> None:
+        """There is a test of each command line that the documents show."""
+        told = {command for path in DOCUMENTS for recipe in recipesOf(path) for command in commandsOf(recipe.text)}
+        here = re.sub(r'"\s+"', "", Path(__file__).read_text())
+        self.assertEqual([command for command in sorted(told - set(_ELSEWHERE)) if f'"{command}"' not in here], [])
+        self.assertLessEqual(set(_ELSEWHERE), told)
+
+
+class RecipeCase(SynchronousTestCase):
+    """Tests on a machine of their own."""
+
+    def setUp(self) -> None:
+        require("root, for namespaces", lambda: os.geteuid() == 0)
+        for program in ("unshare", "nsenter", "ip", "curl"):
+            requireComponent(program)
+        self.machine = Machine(SSL_CERT_FILE="/etc/wsproxy-tests.pem")
+        self.addCleanup(self.machine.close)
+
+    def shown(self, command: str) -> str:
+        """@return: C{command}, which stands in a document."""
+        everywhere = [found for path in DOCUMENTS for recipe in recipesOf(path) for found in commandsOf(recipe.text)]
+        self.assertIn(command, everywhere)
+        return command
+
+    def openToAll(self) -> None:
+        """Have a twistd that a lesser user can go on with: the tests' own may lie where only root can look."""
+        python = pythonForEverybody()
+        require("a Python that every user can run", lambda: python)
+        run = f"#!{python}\nfrom twisted.scripts.twistd import run\nrun()\n"
+        self.machine.write("/opt/tests/twistd", run)
+        self.machine.run("chmod -R 755 /opt/tests")
+        self.machine.environment["PYTHONPATH"] = PATHS
+
+    def listening(self, command: str, folder: str = "/") -> None:
+        """Run a command of the documents until it listens. It is one that ends well when it is asked to."""
+        program = self.machine.start(self.shown(command), folder)
+        program.line(r"starting on|Listening on")
+        self.addCleanup(lambda: self.assertEqual(program.stop(), 0))
+
+    def certificate(self, name: str, *paths: str) -> None:
+        """Have a certificate for C{name}, that everybody trusts, in each of these files, with its key."""
+        self.machine.run(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+            f"-keyout /run/key -out /run/cert -subj /CN={name} -addext subjectAltName=DNS:{name}"
+        )
+        for path in ("/etc/wsproxy-tests.pem", *paths):
+            self.machine.run(f"sh -c 'mkdir -p {os.path.dirname(path)} && cat /run/key /run/cert > {path}'")
+
+
+class TargetTests(RecipeCase):
+    """Every kind of target."""
+
+    def test_first(self) -> None:
+        """The command at the top."""
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.listening("twistd -n --pidfile= websockify --listen 6080 --target localhost:5900")
+        self.assertEqual(self.machine.greeting("ws://localhost:6080/"), "binary VNC")
+
+    def test_telnet(self) -> None:
+        self.machine.greet("telnet", "tcp", "127.0.0.1", "23")
+        self.listening("twistd -n --pidfile= websockify --listen 2080 --target localhost:23")
+        self.assertEqual(self.machine.greeting("ws://localhost:2080/"), "binary telnet")
+
+    def test_ssh(self) -> None:
+        self.machine.greet("SSH-2.0", "tcp", "::1", "22")
+        self.listening("twistd -n --pidfile= websockify --listen 2280 --target '[::1]:22' --subprotocol ssh")
+        self.assertEqual(self.machine.greeting("ws://localhost:2280/", "ssh"), "ssh SSH-2.0")
+
+    def test_redis(self) -> None:
+        self.machine.run("mkdir -p /run/redis")
+        self.machine.greet("redis", "unix", "/run/redis/redis.sock")
+        self.listening("twistd -n --pidfile= websockify --listen 6380 --target unix:/run/redis/redis.sock")
+        self.assertEqual(self.machine.greeting("ws://localhost:6380/"), "binary redis")
+
+    def test_broker(self) -> None:
+        """A target over TLS, verified by its name."""
+        self.certificate("broker.example.com", "/run/broker.pem")
+        self.machine.write("/etc/hosts", "127.0.0.1 localhost broker.example.com\n")
+        self.machine.greet("broker", "tls", "127.0.0.1", "8883", "/run/broker.pem")
+        self.listening(
+            "twistd -n --pidfile= websockify --listen 8083 --target tls:broker.example.com:8883 --subprotocol mqtt"
+        )
+        self.assertEqual(self.machine.greeting("ws://localhost:8083/mqtt", "mqtt"), "mqtt broker")
+
+    def test_recorded(self) -> None:
+        """C{docs/recording.rst}: each session becomes a file."""
+        self.machine.run("mkdir -p /var/lib/consoles")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.listening("twistd -n --pidfile= websockify --target localhost:5900 --record /var/lib/consoles/vnc")
+        self.machine.greeting("ws://localhost:6080/")
+        self.assertIn("VNC", self.machine.run("cat /var/lib/consoles/vnc.1"))
+
+
+class PageTests(RecipeCase):
+    def test_noVNC(self) -> None:
+        """The page that the recipe names is there, and it is the one that the log tells to open."""
+        sources = os.environ.get("WSPROXY_NOVNC", "")
+        require("the sources of noVNC", lambda: os.path.exists(f"{sources}/vnc.html"))
+        self.machine.run(f"cp -r {shlex.quote(sources)} /usr/share/novnc")
+        self.machine.greet("RFB 003.008", "tcp", "127.0.0.1", "5900")
+        command = "twistd -n --pidfile= websockify --listen 6080 --target localhost:5900 --web /usr/share/novnc"
+        program = self.machine.start(self.shown(command))
+        page = program.line(r"Open (http://localhost:6080/\S*)")[1]
+        self.assertEqual(page, "http://localhost:6080/vnc.html")
+        self.assertEqual(self.machine.fetch(page), f"200 {page}")
+        self.assertEqual(self.machine.greeting("ws://localhost:6080/websockify"), "binary RFB 003.008")
+
+
+class TLSTests(RecipeCase):
+    def test_letsEncrypt(self) -> None:
+        """With certbot's files; plaintext is refused."""
+        self.certificate("console.example.com", f"{_LIVE}/fullchain.pem", f"{_LIVE}/privkey.pem")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.listening(
+            "twistd -n --pidfile= websockify --listen 443 --ssl-only --target localhost:5900 "
+            "--cert /etc/letsencrypt/live/console.example.com/fullchain.pem "
+            "--key /etc/letsencrypt/live/console.example.com/privkey.pem"
+        )
+        self.assertEqual(self.machine.greeting("wss://localhost/"), "binary VNC")
+        self.assertEqual(self.machine.fetch("http://localhost:443/")[:3], "400")
+
+    def test_selfSigned(self) -> None:
+        """C{self.pem} is used without being named."""
+        self.machine.run(
+            self.shown(
+                "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=localhost "
+                "-keyout self.pem -out self.pem"
+            ),
+            "/run",
+        )
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.listening("twistd -n --pidfile= websockify --listen 6080 --target localhost:5900", "/run")
+        self.assertEqual(self.machine.greeting("wss://localhost:6080/"), "binary VNC")
+
+    def test_workers(self) -> None:
+        self.certificate("console.example.com", "/run/site.pem")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.listening(
+            "twistd -n --pidfile= websockify --workers auto --listen 443 --ssl-only --cert site.pem "
+            "--target localhost:5900",
+            "/run",
+        )
+        self.assertEqual(self.machine.greeting("wss://localhost/"), "binary VNC")
+
+
+class FrontTests(RecipeCase):
+    """Behind other people's proxies."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.listening("twistd -n --pidfile= websockify --listen 6080 --target localhost:5900")
+
+    def test_nginx(self) -> None:
+        """Below a path: the pages, all that they load, and the WebSocket, for a page of that host."""
+        requireComponent("nginx", "/usr/sbin/nginx")
+        server = _recipe("Behind nginx").text
+        self.machine.write(
+            "/run/nginx.conf",
+            "daemon off; pid /run/nginx.pid; error_log stderr; events {} "
+            f"http {{ access_log off; server {{ listen 8080; {server} }} }}",
+        )
+        self.machine.start("nginx -c /run/nginx.conf -g 'error_log stderr notice;'").line("start worker process")
+        self.assertEqual(self.machine.fetch("http://localhost:8080/console/"), "200 http://localhost:8080/console/")
+        for page in ("wstelnet.html", "wsvnc.html", "wsirc.html", "websock.js"):
+            self.assertEqual(self.machine.fetch(f"http://localhost:8080/console/{page}")[:3], "200")
+        greeting = self.machine.greeting("ws://localhost:8080/console/?token=a")
+        self.assertEqual(greeting, "binary VNC")
+
+    def test_haproxy(self) -> None:
+        """TLS ends there; the health check finds the proxy up."""
+        requireComponent("haproxy", "/usr/sbin/haproxy")
+        self.certificate("localhost", "/etc/haproxy/site.pem")
+        self.machine.write("/run/haproxy.cfg", f"global\n    log stdout local0\n{_recipe('Behind HAProxy').text}\n")
+        haproxy = self.machine.start("haproxy -db -f /run/haproxy.cfg")
+        haproxy.line("Loading success|ready")
+        self.assertEqual(self.machine.fetch("https://localhost/"), "200 https://localhost/")
+        self.assertEqual(self.machine.greeting("wss://localhost/"), "binary VNC")
+
+
+class ServiceTests(RecipeCase):
+    def test_systemd(self) -> None:
+        """The unit is valid, and what it starts, started as systemd does, serves and records."""
+        requireComponent("systemd-analyze")
+        unit = _recipe("systemd").text
+        self.machine.run("mkdir -p /opt/wsproxy/bin /run/state /run/credentials")
+        self.machine.run(["ln", "-s", TWISTD, "/opt/wsproxy/bin/"])
+        self.machine.write("/etc/systemd/system/wsproxy.service", unit)
+        self.assertEqual(self.machine.run("systemd-analyze verify --man=no wsproxy.service"), "")
+        self.certificate("console.example.com", "/run/credentials/fullchain.pem", "/run/credentials/privkey.pem")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        found = re.search(r"ExecStart=((?:.*\\\n)*.*)", unit)
+        assert found is not None
+        program = self.machine.start(
+            found[1].replace("\\\n", " "), CREDENTIALS_DIRECTORY="/run/credentials", STATE_DIRECTORY="/run/state"
+        )
+        program.line("starting on 443")
+        self.assertEqual(self.machine.greeting("wss://localhost/"), "binary VNC")
+        self.assertEqual(program.stop(), 0)
+        self.assertIn("VNC", self.machine.run("cat /run/state/console.1"))
+
+    def test_daemon(self) -> None:
+        """In the background, as a lesser user, on a port that this user could not bind."""
+        self.openToAll()
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        command = self.shown(
+            "twistd --uid www-data --gid www-data --pidfile /run/wsproxy.pid --logfile /var/log/wsproxy.log "
+            "websockify --listen 80 --target localhost:5900"
+        )
+        self.machine.run(command)
+        pid = int(self.machine.run("cat /run/wsproxy.pid"))
+        self.addCleanup(self.machine.run, f"kill -KILL {pid}")
+        self.assertEqual(self.machine.greeting("ws://localhost/"), "binary VNC")
+        self.assertNotEqual(os.stat(f"/proc/{pid}").st_uid, 0)
+
+
+class WrappedTests(RecipeCase):
+    """Programs whose port is moved, or that are told where to listen."""
+
+    def test_telnet(self) -> None:
+        """A server that serves one client and ends is there for the next one as well."""
+        requireComponent("in.telnetd", "/usr/sbin/in.telnetd")
+        self.listening("twistd -n --pidfile= websockify --listen 2023 --wrap-mode respawn -- in.telnetd -debug 2023")
+        for _ in range(2):
+            self.assertIn("binary", self.machine.greeting("ws://localhost:2023/"))
+
+    def test_wswrap(self) -> None:
+        """Redis serves WebSocket clients on its port, and its own ones as before."""
+        requireComponent("redis-server")
+        self.listening("wswrap 6379 redis-server --port 6379", "/run")
+        self.assertEqual(self.machine.run("redis-cli -p 6379 ping"), "PONG\n")
+        self.assertEqual(self.machine.answer("ws://localhost:6379/", "PING\r\n"), "+PONG")
+
+    def test_webServer(self) -> None:
+        """The end of a container's program is the container's."""
+        program = self.machine.start(
+            self.shown("exec twistd -n --pidfile= websockify --listen 8000 -- python3 -m http.server 8000"), "/run"
+        )
+        program.line("starting on 8000")
+        self.assertIn("200", self.machine.answer("ws://localhost:8000/", "GET / HTTP/1.0\r\n\r\n"))
+        self.assertEqual(program.stop(), 0)
+
+    def test_port(self) -> None:
+        """A program that takes a port."""
+        requireComponent("busybox")
+        self.listening("twistd -n --pidfile= websockify --listen 8000 -- busybox httpd -f -p 127.0.0.1:{port}", "/run")
+        self.assertIn("HTTP/1", self.machine.answer("ws://localhost:8000/", "GET / HTTP/1.0\r\n\r\n"))
+
+    def test_socket(self) -> None:
+        """A program that takes a unix socket."""
+        requireComponent("redis-server")
+        self.listening(
+            "twistd -n --pidfile= websockify --listen 6380 -- redis-server --port 0 --unixsocket {socket}", "/run"
+        )
+        self.assertEqual(self.machine.answer("ws://localhost:6380/", "PING\r\n"), "+PONG")
+
+    def test_privileges(self) -> None:
+        """The program has the rights of the lesser user from its first instruction, and still a port below 1024."""
+        self.machine.write("/opt/tests/someserver", "#!/bin/sh\nexec socat TCP-LISTEN:$2,fork SYSTEM:'id -un'\n")
+        self.openToAll()
+        program = self.machine.start(
+            self.shown(
+                "twistd -n --pidfile= --uid www-data --gid www-data websockify --listen 80 --wrap-mode respawn -- "
+                "someserver --port 80"
+            ),
+            "/run",
+        )
+        program.line("starting on 80")
+        self.assertEqual(self.machine.greeting("ws://localhost/"), "binary www-data")
+        self.assertEqual(program.stop(), 0)
