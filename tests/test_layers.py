@@ -13,9 +13,12 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"interfaces", "errors", "config", "control", "escape"},
+    {"interfaces", "errors", "config", "control", "escape", "outcome"},
     {"access", "backend", "tunnel", "listen", "share"},
+    {"dialling"},
     {"session"},
+    {"decision"},
+    {"sessions"},
     {"frontend", "process", "lifetime", "replay"},
     {"factory"},
     {"proxy"},

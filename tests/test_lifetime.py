@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.config import Config
 from wsproxy.lifetime import Lifetime
-from wsproxy.session import SessionObserver, Sessions
+from wsproxy.sessions import SessionObserver, Sessions
 
 
 class FakeSessions:

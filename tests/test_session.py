@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectError, ConnectionLost, ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
@@ -18,9 +19,9 @@ from tests.transport import FakeTransport
 from tests.tunnel.client import Frame
 from tests.tunnel.fake import Message, messages
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.errors import Close, Refusal
+from wsproxy.errors import Close, ConfigError, DialError, Refusal
 from wsproxy.interfaces import IAuthenticator, IAuthoriser, Identity, IDialer, IResolver, Request, Target
-from wsproxy.session import Sessions
+from wsproxy.sessions import Sessions
 from wsproxy.tunnel.frames import BINARY, CLOSE, PING, TEXT
 from wsproxy.tunnel.tap import Watched
 from wsproxy.tunnel.transport import TransportEnd
@@ -47,6 +48,7 @@ class Upgrade:
         self.refusal: Refusal | None = None
         self.lost: Callable[[], None] | None = None
         self.transport = FakeTransport()
+        self.aborted = False
 
     def accept(self, subprotocol: str | None) -> TransportEnd:
         assert self.end is None and self.refusal is None, "answered twice"
@@ -58,6 +60,9 @@ class Upgrade:
     def refuse(self, refusal: Refusal) -> None:
         assert self.end is None and self.refusal is None, "answered twice"
         self.refusal = refusal
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def notifyLost(self, lost: Callable[[], None]) -> None:
         self.lost = lost
@@ -285,11 +290,51 @@ class QuestionTests(SessionTestCase):
             self.assertRefused(self.open(), 503, "Service unavailable")
             self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
 
-    def test_noTarget(self) -> None:
-        """A resolver that answers without a target has failed."""
-        self.plugin.answers["resolve"] = None
-        self.assertRefused(self.open(), 503, "Service unavailable")
-        self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1)
+    def test_targetText(self) -> None:
+        """A resolver may answer with the text of a target alone."""
+        self.plugin.answers["resolve"] = "console:1"
+        self.open()
+        self.assertEqual(self.plugin.asked[-1], ("dial", TARGET))
+
+    def test_nonsense(self) -> None:
+        """Who answers what is no answer has failed; the log names what was expected, and no more than the type."""
+        for question, answer, told in (
+            ("authenticate", "hunter2", "an authenticator answered str, not an Identity or None"),
+            ("authenticate", True, "an authenticator answered bool, not an Identity or None"),
+            ("authenticate", Identity(None), "an authenticator answered Identity, not an Identity or None"),  # type: ignore[arg-type]
+            ("resolve", None, "a resolver answered NoneType, not a Target or a str"),
+            ("resolve", b"hunter2:1", "a resolver answered bytes, not a Target or a str"),
+            ("resolve", Target(None), "a resolver answered Target, not a Target or a str"),  # type: ignore[arg-type]
+            (
+                "authorise",
+                False,
+                "an authoriser answered bool; it refuses by raising Refusal, and returns None",
+            ),
+        ):
+            with self.subTest(question=question, answer=answer):
+                consent, self.plugin.answers[question] = self.plugin.answers.get(question), answer
+                self.assertRefused(self.open(), 503, "Service unavailable")
+                (error,) = self.flushLoggedErrors(TypeError)
+                self.assertEqual(str(error.value), told)
+                self.plugin.answers[question] = consent
+
+    def test_callables(self) -> None:
+        """Each question may be answered by a plain callable."""
+        plugin = self.plugin
+        self.sessions = self.makeSessions(
+            authenticator=plugin.authenticate,
+            resolver=plugin.resolve,
+            authoriser=plugin.authorise,
+            dialer=plugin.dial,
+        )
+        self.assertIsNotNone(self.open().end)
+        self.assertEqual(plugin.questions(), ["authenticate", "resolve", "authorise", "dial"])
+
+    def test_neither(self) -> None:
+        """What neither has the method nor can be called is an error at once."""
+        for role in ("resolver", "dialer", "authenticator", "authoriser"):
+            with self.assertRaises(TypeError):
+                self.makeSessions(**{role: "localhost:5900"})
 
     def test_cancelledInside(self) -> None:
         """A plugin that gives up on something of its own has failed; the client is answered."""
@@ -339,6 +384,50 @@ class QuestionTests(SessionTestCase):
         self.assertRefused(undecided, 503, "Server going down")
         self.plugin.answers["authorise"] = None
         self.assertRefused(self.open(), 503, "Server going down")
+
+
+class ExplainTests(SessionTestCase):
+    """What would become of a request."""
+
+    def explain(self, **changes: Any) -> Deferred[Refusal | None]:
+        return self.sessions.explain(makeRequest(**changes))
+
+    def test_admitted(self) -> None:
+        """Those who decide are asked, and know that nothing is to be spent; nothing is dialled, and nothing logged."""
+        self.assertIsNone(self.successResultOf(self.explain()))
+        self.assertEqual(self.plugin.questions(), ["authenticate", "resolve", "authorise"])
+        self.assertTrue(all(request.explaining for _, request, *_ in self.plugin.asked))
+        self.assertEqual((self.lines(), len(self.sessions), self.observer.seen), ([], 0, []))
+
+    def test_refused(self) -> None:
+        """A refusal is what an upgrade would be answered."""
+        refusal = Refusal(401, "Who are you?")
+        self.plugin.answers["authenticate"] = raising(refusal)
+        self.assertIs(self.successResultOf(self.explain()), refusal)
+        other = self.successResultOf(self.explain(headers={"origin": "https://evil.example"}))
+        self.assertEqual((other.status, other.reason), (403, "Origin not allowed"))
+        self.sessions.refuseNew("Server going down")
+        self.assertEqual(self.successResultOf(self.explain()).reason, "Server going down")
+        self.assertEqual(self.lines(), [])
+
+    def test_failure(self) -> None:
+        """A plugin that fails, or does not answer in time, is told as 503; the former is logged."""
+        self.plugin.answers["resolve"] = raising(LookupError("secret"))
+        self.assertEqual(self.successResultOf(self.explain()).status, 503)
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+        self.plugin.answers["resolve"] = Deferred()
+        explained = self.explain()
+        self.clock.advance(10)
+        self.assertEqual(self.successResultOf(explained).status, 503)
+
+    def test_cancelled(self) -> None:
+        """Who no longer wants to know can say so, and nobody is asked further."""
+        cancelled: list[Any] = []
+        self.plugin.answers["resolve"] = lambda: Deferred(cancelled.append)
+        explained = self.explain()
+        explained.cancel()
+        self.failureResultOf(explained, CancelledError)
+        self.assertEqual(len(cancelled), 1)
 
 
 class SubprotocolTests(SessionTestCase):
@@ -397,21 +486,49 @@ class TargetTests(SessionTestCase):
             self.plugin.target = FakeTransport()
 
     def test_unreachable(self) -> None:
-        """The client reads in the close reason why its target cannot be reached."""
-        for way in (raising(OSError("No route to host")), lambda: fail(OSError("No route to host"))):
-            self.plugin.answers["dial"] = way
-            upgrade = self.open()
-            self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x03\xf3No route to host")])
+        """The client reads in the close reason why its target cannot be reached, if that was made to be read."""
+        for error, told in (
+            (DialError("No route to host"), b"No route to host"),
+            (DialError(""), b"Target unreachable"),
+            (DialError("é" * 100), "é".encode() * 61),
+            (Refusal(403, "Not today", cause="closed on Mondays"), b"Not today"),
+            (ConfigError("--target 1:2:3: expected HOST:PORT"), b"Target misconfigured"),
+        ):
+            for way in (raising(error), lambda error=error: fail(error)):
+                self.plugin.answers["dial"] = way
+                upgrade = self.open()
+                self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x03\xf3" + told)])
 
-    def test_noReason(self) -> None:
-        """An error without words still makes a reason."""
-        self.plugin.answers["dial"] = raising(TimeoutError())
-        self.assertEqual(self.open().told(), [Message(CLOSE, b"\x03\xf3Target unreachable")])
+    def test_notForReading(self) -> None:
+        """Of any other exception the client learns nothing; the log has all of it, once."""
+        for error in (KeyError("postgres://user:secret@db"), OSError(13, "No", "/etc/secret"), ValueError()):
+            self.plugin.answers["dial"] = raising(error)
+            self.assertEqual(self.open().told(), [Message(CLOSE, b"\x03\xf3Target unreachable")])
+            self.assertEqual([each.value for each in self.flushLoggedErrors(type(error))], [error])
+
+    def test_everyday(self) -> None:
+        """That a Twisted endpoint could not connect is no exception: there is no traceback."""
+        for error in (ConnectionRefusedError(), DNSLookupError("db.example"), ConnectionLost()):
+            self.plugin.answers["dial"] = raising(error)
+            self.assertEqual(self.open().told(), [Message(CLOSE, b"\x03\xf3Target unreachable")])
+
+    def test_timeout(self) -> None:
+        """A dialer that does not come back is cancelled, a second after it should have given up itself."""
+        cancelled: list[Any] = []
+        self.sessions = self.makeSessions(connectTimeout=3.0)
+        self.plugin.answers["dial"] = lambda: Deferred(cancelled.append)
+        upgrade = self.open()
+        self.clock.advance(3.9)
+        self.assertEqual((upgrade.told(), cancelled), ([], []))
+        self.clock.advance(0.1)
+        self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x03\xf3Target timed out")])
+        self.assertEqual(len(cancelled), 1)
 
     def test_dialGivenUp(self) -> None:
         """A dialer that gives up on something of its own has failed, and the client is told."""
         self.plugin.answers["dial"] = lambda: fail(CancelledError())
         self.assertEqual(self.open().told(), [Message(CLOSE, b"\x03\xf3Target unreachable")])
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
 
     def test_clientLeaves(self) -> None:
         """A client that leaves cancels the dial."""
@@ -479,6 +596,46 @@ class EndTests(SessionTestCase):
         watched[0].close(GOING_AWAY)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_closeAllWithin(self) -> None:
+        """Who is still closing after a while is aborted, however slowly it takes what it is owed."""
+        upgrade = self.connect()
+        done = self.sessions.closeAll(GOING_AWAY, within=3.0)
+        self.clock.advance(2.9)
+        self.assertFalse(upgrade.transport.aborted or self.plugin.target.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(upgrade.transport.aborted and self.plugin.target.aborted)
+        self.assertNoResult(done)
+        upgrade.transport.lose()
+        self.plugin.target.lose()
+        self.successResultOf(done)
+
+    def test_closeAllUndecided(self) -> None:
+        """Those who wait to be decided about are told at once; nobody waits for them."""
+        cancelled: list[Any] = []
+        self.plugin.answers["resolve"] = lambda: Deferred(cancelled.append)
+        upgrade = self.open()
+        self.successResultOf(self.sessions.closeAll(GOING_AWAY))
+        self.assertRefused(upgrade, 503, "Server going down")
+        self.assertEqual(len(cancelled), 1)
+
+    def test_abandoned(self) -> None:
+        """A session whose ends do not go when they are aborted is given up after a second, and one line says so."""
+        self.connect()
+        done = self.sessions.closeAll(GOING_AWAY)
+        self.clock.advance(6.0)
+        self.assertNoResult(done)
+        self.clock.advance(1.0)
+        self.successResultOf(done)
+        self.assertIn("does not let go of its ends; they are left alone", self.lines()[-2])
+        self.assertIn("closed by proxy: 1006 Abandoned;", self.lines()[-1])
+
+    def test_started(self) -> None:
+        """A tap learns the time of day at which its session began, whatever the clock of the deadlines says."""
+        watched: list[Watched] = []
+        self.sessions = self.makeSessions(taps=[watched.append], now=lambda: 1e9)
+        self.open()
+        self.assertEqual(watched[0].started, 1e9)
+
     def test_whenIdle(self) -> None:
         """Without a session it is idle at once."""
         self.successResultOf(self.sessions.whenIdle())
@@ -518,10 +675,48 @@ class LogTests(SessionTestCase):
         self.plugin.target.lose()
         opened, closed = self.lines()
         name = self.events[0]["session"]
-        self.assertEqual(opened, f"{name} 192.0.2.1:4321 → console:1")
+        self.assertEqual(opened, f"{name} 192.0.2.1:4321 → console:1 (ws /)")
         self.assertEqual(closed, f"{name} closed by client: 1000 done; 2.5 s, 5 bytes up, 3 bytes down")
         fields = {"by": "client", "code": 1000, "reason": "done", "seconds": 2.5, "up": 5, "down": 3}
         self.assertEqual(self.events[-1] | fields, self.events[-1])
+
+    def test_opened(self) -> None:
+        """The first names the path without its query, whether TLS is spoken, the subprotocol, and who the client is."""
+        self.plugin.answers["authenticate"] = Identity("alice\n")
+        self.open(path="/console/\x1b", secure=True, subprotocols=("base64",), query={"token": "hunter2"})
+        self.assertTrue(self.lines()[0].endswith(" → console:1 (wss /console/\\x1b, base64, as alice\\n)"))
+        fields = {"path": "/console/\\x1b", "scheme": "wss", "subprotocol": "base64", "identity": "alice\\n"}
+        self.assertEqual(self.events[0] | fields, self.events[0])
+
+    def test_shownPath(self) -> None:
+        """A path that holds a secret is shown as those say who know that."""
+        self.sessions = self.makeSessions(shownPath=lambda request: "/{token}")
+        self.open(path="/hunter2")
+        self.assertTrue(self.lines()[0].endswith(" (ws /{token})"))
+
+    def test_raw(self) -> None:
+        """A client that came without a request has no path."""
+        for secure, told in ((False, " (raw)"), (True, " (raw over TLS)")):
+            upgrade = Upgrade(makeRequest(path="", secure=secure))
+            self.upgrades.append(upgrade)
+            self.sessions.open(upgrade, raw=True)
+            self.assertTrue(self.lines()[-1].endswith(told))
+
+    def test_cause(self) -> None:
+        """The last names what the system said of a failed dial, however deep it is; and what the operator may mend."""
+        missing = FileNotFoundError(2, "No such file or directory", "/run/secret")
+        several = ExceptionGroup("", [ConnectionRefusedError(111), ConnectionRefusedError(111), ConnectError(113)])
+        for cause, told in (
+            (missing, "ENOENT: No such file or directory"),
+            (several, "ECONNREFUSED: Connection refused, EHOSTUNREACH: No route to host"),
+            (ConfigError("--target 1:2:3: expected HOST:PORT"), "--target 1:2:3: expected HOST:PORT"),
+        ):
+            error = DialError("Target unreachable")
+            error.__cause__ = cause
+            cause.__cause__ = error  # which may be, and is no reason to go round in circles
+            self.plugin.answers["dial"] = raising(error)
+            self.open().transport.lose()
+            self.assertTrue(self.lines()[-1].endswith(f" 0 bytes down; {told}"), self.lines()[-1])
 
     def test_names(self) -> None:
         """No two sessions have the same name."""
@@ -579,7 +774,8 @@ class LogTests(SessionTestCase):
         self.plugin.answers["resolve"] = Deferred()
         self.open()
         self.clock.advance(10)
-        self.assertEqual(self.lines(), ["192.0.2.1:4321 refused: 503 Service unavailable"])
+        cause = "those who decide did not answer within --handshake-timeout"
+        self.assertEqual(self.lines(), [f"192.0.2.1:4321 refused: 503 Service unavailable: {cause}"])
 
     def test_escaped(self) -> None:
         """What strangers chose stays on its line and drives no terminal."""
@@ -601,7 +797,6 @@ class LogTests(SessionTestCase):
         """Neither query nor headers nor the identity's claims are in the log, whatever becomes of the client."""
         self.plugin.answers["authenticate"] = Identity("alice", {"password": "hunter2"})
         secret: dict[str, Any] = {
-            "path": "/hunter2",
             "query": {"token": "hunter2"},
             "headers": {"authorization": "Basic hunter2", "cookie": "hunter2"},
         }

@@ -1,9 +1,10 @@
 """What goes wrong, and what a client is told: one place for close codes, HTTP refusals and start-up errors.
 
-No Twisted in here. Every error on the way of the data ends as one of three values:
+No Twisted in here. Every error on the way of the data ends as one of four values:
 
 - L{ConfigError}: the operator asked for something impossible; one line on stderr, exit status other than 0.
 - L{Refusal}: a request is answered with an HTTP status before the upgrade.
+- L{DialError}: a target cannot be reached; the WebSocket, which is open by then, is closed with its words.
 - L{Close}: an open WebSocket is closed with a code (RFC 6455 section 7.4) and a reason a person can read.
 """
 
@@ -12,7 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Close", "CloseCode", "ConfigError", "Refusal", "WireError"]
+__all__ = ["Close", "CloseCode", "ConfigError", "DialError", "Refusal", "WireError"]
+
+_REASON_LIMIT = 123
+"""Bytes of UTF-8 in a close reason: RFC 6455 section 5.5."""
 
 
 class CloseCode(IntEnum):
@@ -51,6 +55,17 @@ class WireError(Exception):
 
 class ConfigError(Exception):
     """The operator asked for something impossible; C{str()} is one line naming the option and the value."""
+
+
+class DialError(Exception):
+    """
+    A target could not be reached. C{str()} is a close reason: at most 123 bytes of UTF-8, which tell the
+    client what happened and not where. C{__cause__} is for the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        # it may quote a path with bytes that are not UTF-8, which Python holds as surrogates
+        super().__init__(reason.encode(errors="replace")[:_REASON_LIMIT].decode(errors="ignore"))
 
 
 class Refusal(Exception):

@@ -5,12 +5,12 @@ No signals, no exit status, no global reactor: those are L{wsproxy.tap}'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
 from twisted.web.resource import IResource
 
 from wsproxy.access.origin import OriginPolicy
@@ -20,8 +20,8 @@ from wsproxy.frontend.switch import SwitchFactory
 from wsproxy.frontend.tls import asksForCertificates
 from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import WebSite
-from wsproxy.interfaces import IAuthenticator, IAuthoriser, IDialer, IResolver
-from wsproxy.session import Sessions
+from wsproxy.interfaces import IAuthenticator, IAuthoriser, Identity, IDialer, IResolver, Request, Target
+from wsproxy.sessions import Sessions
 from wsproxy.tunnel.securepump import SecurePump
 from wsproxy.tunnel.tap import TapFactory
 
@@ -33,8 +33,9 @@ class WebSockifyFactory(SwitchFactory):
     Bridges WebSocket clients to TCP or unix-socket targets, and serves TLS, HTTP and Flash policies on the same port.
 
     @param reactor: for time and for dialling.
-    @param resolver: where each request leads.
-    @param dialer: how a target is reached; by default by its target string, within 10 s.
+    @param resolver: where each request leads. Like those below, an object with that interface, or what is called in
+        place of its one method.
+    @param dialer: how a target is reached; by default by its target string.
     @param authenticator: who a client is; by default anybody.
     @param authoriser: who may go where; by default anybody anywhere.
     @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
@@ -48,12 +49,14 @@ class WebSockifyFactory(SwitchFactory):
         L{wsproxy.frontend.tls.ServerTLS}; L{None} for a port without TLS.
     @param tlsOnly: answer plaintext HTTP with 400.
     @param handshakeTimeout: seconds for each stage up to the upgrade.
+    @param connectTimeout: seconds until a target is connected; a C{dialer} of one's own has a second more.
     @param heartbeat: seconds between pings; 0 for none.
     @param taps: each is asked for a tap on each session.
     @param pump: relay between sockets directly, with TLS or without, where the reactor can.
     @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
         to show to an authenticator.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
+    @param shownPath: what the log says of a request's path, where that may hold a token: its template, say.
     @param verbose: log what becomes of connections that never open a session.
     """
 
@@ -61,10 +64,10 @@ class WebSockifyFactory(SwitchFactory):
         self,
         reactor: Any,
         *,
-        resolver: IResolver,
-        dialer: IDialer | None = None,
-        authenticator: IAuthenticator | None = None,
-        authoriser: IAuthoriser | None = None,
+        resolver: IResolver | Callable[[Request], Any],
+        dialer: IDialer | Callable[[Target, IProtocolFactory], Any] | None = None,
+        authenticator: IAuthenticator | Callable[[Request], Any] | None = None,
+        authoriser: IAuthoriser | Callable[[Request, Identity | None, Target], Any] | None = None,
         origins: tuple[str, ...] = (),
         strictScheme: bool | None = None,
         subprotocols: tuple[str, ...] = (),
@@ -74,11 +77,13 @@ class WebSockifyFactory(SwitchFactory):
         tlsOnly: bool = False,
         flashPolicy: bool = True,
         handshakeTimeout: float = 10.0,
+        connectTimeout: float = 10.0,
         heartbeat: float = 0.0,
         taps: Sequence[TapFactory] = (),
         pump: bool = True,
         raw: bool = False,
         rawAfter: float = 1.0,
+        shownPath: Callable[[Request], str] | None = None,
         verbose: bool = False,
     ) -> None:
         if strictScheme is None:
@@ -86,16 +91,18 @@ class WebSockifyFactory(SwitchFactory):
         self.sessions = Sessions(
             reactor,
             resolver=resolver,
-            dialer=dialer if dialer is not None else Dialer(reactor, connectTimeout=10.0),
+            dialer=dialer if dialer is not None else Dialer(reactor, connectTimeout=connectTimeout),
             authenticator=authenticator,
             authoriser=authoriser,
             origins=OriginPolicy(origins, strictScheme=strictScheme),
             subprotocols=subprotocols,
             text=text,
             decisionTimeout=handshakeTimeout,
+            connectTimeout=connectTimeout,
             heartbeat=heartbeat,
             taps=taps,
             pump=SecurePump(reactor) if pump and SecurePump.available(reactor) else None,
+            shownPath=shownPath,
         )
         door = FrontDoor(reactor, self.sessions, pages)
         super().__init__(
@@ -115,12 +122,13 @@ class WebSockifyFactory(SwitchFactory):
         self.sessions.refuseNew("Server going down")
         self.abortIdle()
 
-    def closeAll(self) -> Deferred[None]:
+    def closeAll(self, within: float = 6.0) -> Deferred[None]:
         """
         End every connection: sessions with close code 1001, the rest at once. New upgrades are answered 503.
 
-        @return: fires when the last session is gone.
+        @param within: seconds until sessions are aborted that are still closing.
+        @return: fires when the last session is gone, a second after that at the latest.
         """
         self.refuseNew()
         self.sessions.refusals.flush()
-        return self.sessions.closeAll(Close(CloseCode.GOING_AWAY, "Server going down"))
+        return self.sessions.closeAll(Close(CloseCode.GOING_AWAY, "Server going down"), within)

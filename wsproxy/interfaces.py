@@ -38,6 +38,8 @@ class Request:
     @ivar host: the address it connected to, likewise.
     @ivar secure: whether it came over TLS, to us or to the endpoint that listens.
     @ivar subprotocols: what it offered, in its order.
+    @ivar explaining: it is only asked what would become of it. Answer as ever, but spend nothing (a token that is good
+        for one time), and count nothing against the client.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Request:
     host: IAddress
     secure: bool
     subprotocols: tuple[str, ...] = ()
+    explaining: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.config import Config
-from wsproxy.session import Sessions
+from wsproxy.sessions import Sessions
 
 __all__ = ["Lifetime"]
 
@@ -21,7 +21,7 @@ class _State(Enum):
 
 
 class Lifetime:
-    """A L{SessionObserver<wsproxy.session.SessionObserver>} for C{--run-once}, C{--timeout} and C{--idle-timeout}.
+    """A L{SessionObserver<wsproxy.sessions.SessionObserver>} for C{--run-once}, C{--timeout} and C{--idle-timeout}.
 
     @param stopListening: close the listening sockets.
     @param stop: end the process; open sessions are closed first.

@@ -171,6 +171,7 @@ def assemble(
         tlsOnly=config.tlsOnly,
         flashPolicy=config.flashPolicy,
         handshakeTimeout=config.handshakeTimeout,
+        connectTimeout=config.connectTimeout,
         heartbeat=config.heartbeat,
         taps=taps,
         pump=config.pump,

@@ -24,7 +24,7 @@ from wsproxy.errors import Refusal
 from wsproxy.frontend.switch import LINGER
 from wsproxy.frontend.upgrade import EARLY_LIMIT, FrontDoor
 from wsproxy.interfaces import Request
-from wsproxy.session import Sessions, Upgrade
+from wsproxy.sessions import Sessions, Upgrade
 from wsproxy.tunnel.end import Receiver
 from wsproxy.tunnel.frames import BINARY
 from wsproxy.tunnel.transport import TransportEnd

@@ -100,7 +100,7 @@ class SessionTests(BridgeTestCase):
         self.assertEqual(len(ids), 2)
         where = rf"127\.0\.0\.1:\d+ → 127\.0\.0\.1:{self.target.port}"
         for opened, closed, size in ((said[0], said[1], 0), (said[2], said[3], 5)):
-            self.assertRegex(opened, rf"^[0-9a-f]{{8}} {where}$")
+            self.assertRegex(opened, rf"^[0-9a-f]{{8}} {where} \(ws /\)$")
             self.assertEqual(opened.split()[0], closed.split()[0])
             ending = rf" closed by client: 1005 \(no reason\); \d\.\d s, {size} bytes up, 3 bytes down$"
             self.assertRegex(closed, ending)

@@ -49,13 +49,10 @@ from wsproxy.backend.target import (
     parseTarget,
     targetError,
 )
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, DialError
 from wsproxy.interfaces import IDialer, Target
 
 __all__ = ["DialError", "Dialer"]
-
-_REASON_LIMIT = 123
-"""Bytes of UTF-8 in a close reason: RFC 6455 section 5.5."""
 
 _UNIX_RETRY = 0.05
 """Seconds until a unix socket is tried again whose backlog was full."""
@@ -71,16 +68,6 @@ _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
 
 # Twisted's function has no types
 _clientFromString: Callable[[Any, str], IStreamClientEndpoint] = clientFromString
-
-
-class DialError(Exception):
-    """
-    A target could not be reached. C{str()} is a close reason: at most 123 bytes of UTF-8, which tell the
-    client what happened and not where. C{__cause__} is for the log.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason.encode()[:_REASON_LIMIT].decode("utf-8", "ignore"))
 
 
 class _HandshakeFailed(Exception):

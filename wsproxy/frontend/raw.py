@@ -13,7 +13,7 @@ __all__ = ["RawClient"]
 
 
 class RawClient:
-    """An L{Upgrade<wsproxy.session.Upgrade>} without a request: no path, no headers, hence no Origin and no token.
+    """An L{Upgrade<wsproxy.sessions.Upgrade>} without a request: no path, no headers, hence no Origin and no token.
 
     @param end: the client; it reads nothing until it is relayed.
     """
@@ -28,6 +28,9 @@ class RawClient:
 
     def refuse(self, refusal: Refusal) -> None:
         """It speaks no language in which to say why."""
+        self.abort()
+
+    def abort(self) -> None:
         self._end.abort()
 
     def notifyLost(self, lost: Callable[[], None]) -> None:

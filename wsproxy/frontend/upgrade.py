@@ -22,7 +22,7 @@ from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation,
 from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
-from wsproxy.session import Sessions
+from wsproxy.sessions import Sessions
 from wsproxy.tunnel.transport import TransportEnd
 
 __all__ = ["FrontDoor", "PendingUpgrade"]
@@ -32,7 +32,7 @@ EARLY_LIMIT = 65536
 
 
 class PendingUpgrade(Protocol):
-    """An L{Upgrade<wsproxy.session.Upgrade>}, and its connection's protocol until the session has decided."""
+    """An L{Upgrade<wsproxy.sessions.Upgrade>}, and its connection's protocol until the session has decided."""
 
     transport: Any
 
@@ -52,6 +52,9 @@ class PendingUpgrade(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         self.transport.write(refusalBytes(refusal))
         self._connection.linger()
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
 
     def notifyLost(self, lost: Callable[[], None]) -> None:
         self._lost = lost

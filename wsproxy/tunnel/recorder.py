@@ -161,7 +161,7 @@ class Recordings:
 class Recorder:
     """The L{Tap<wsproxy.tunnel.tap.Tap>} on one session. An entry is what was relayed at once."""
 
-    __slots__ = ("_backlog", "_file", "_limit", "_recordings", "_seconds", "_state", "_time", "session")
+    __slots__ = ("_backlog", "_began", "_file", "_limit", "_recordings", "_seconds", "_state", "_time", "session")
 
     def __init__(self, recordings: Recordings, session: Watched, file: RecordingFile) -> None:
         self.session = session
@@ -170,6 +170,7 @@ class Recorder:
         self._backlog = Backlog(recordings.spool)
         self._limit = recordings.maxSize
         self._seconds = recordings.clock.seconds
+        self._began = self._seconds()  # of the clock that entries are timed by; C{session.started} is the time of day
         self._time = 0
         self._state = _State.RECORDING
 
@@ -197,7 +198,7 @@ class Recorder:
         before = backlog.size
         if not before and not backlog:
             self._recordings.behind(self)
-        milliseconds = int((self._seconds() - self.session.started) * 1000)
+        milliseconds = int((self._seconds() - self._began) * 1000)
         if milliseconds > self._time:  # never backwards, even where the clock is set back
             self._time = milliseconds
         try:

@@ -1,0 +1,212 @@
+"""The boundary around a session, with a real reactor and real sockets: what L{tests.test_faults} shows with fakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import deferLater
+
+from tests.peer import connect, openWebSocket
+from tests.test_factory import CERTIFICATE, LARGE, WholeTestCase
+from tests.tunnel.client import Frame
+from tests.tunnel.contract import MEGABYTE
+from tests.tunnel.fake import Message
+from wsproxy.factory import WebSockifyFactory
+from wsproxy.interfaces import Request, Target
+from wsproxy.tunnel.frames import BINARY, CLOSE
+
+
+def autobahn(address: str) -> str:
+    """The target string of a WebSocket server, where C{address} is a TCP client endpoint's."""
+    port = address.rpartition(":")[2]
+    return rf"autobahn:tcp\:127.0.0.1\:{port}:url=ws\://127.0.0.1\:{port}/"
+
+
+class AutobahnTests(WholeTestCase):
+    """
+    A target that is a WebSocket server itself, by way of Autobahn's client endpoint: it returns a protocol of its own,
+    connected before it is open, on which ours relies for everything.
+    """
+
+    async def arrange(self) -> None:
+        from twisted.internet import reactor
+
+        await super().arrange()
+        self.inner = self.factory
+        self.factory = self.makeFactory(autobahn(self.address))
+        self.address = await self.listen(reactor, self.factory)
+        self.addCleanup(self.factory.closeAll)
+
+    async def test_bothWays(self) -> None:
+        """Bytes pass both ways, in order, more than any buffer holds, and those that were sent before it was open."""
+        from twisted.internet import reactor
+
+        client = await openWebSocket(self, reactor, self.address)
+        for _ in range(4):
+            client.transport.write(LARGE)
+        target = await self.came
+        for _ in range(4):
+            target.transport.write(MEGABYTE)
+        await target.when(lambda: len(target.received) == 4 * len(MEGABYTE))
+        self.assertEqual(target.received, 4 * MEGABYTE)
+        target.transport.loseConnection()
+        await client.when(lambda: client.received.endswith(b"Target closed"))
+        *said, close = client.told()
+        self.assertEqual(b"".join(message.payload for message in said), 4 * MEGABYTE)
+        self.assertEqual(close, Message(CLOSE, b"\x03\xe8Target closed"))
+
+    async def test_stalledTarget(self) -> None:
+        """A target that does not read holds the client back, though what returns its bytes cannot."""
+        client, target = await self.pair()
+        target.transport.pauseProducing()
+        held = Producer()
+        client.transport.registerProducer(held, True)
+        for _ in range(32):
+            client.transport.write(LARGE)
+        await held.paused
+        client.transport.unregisterProducer()
+        target.transport.resumeProducing()
+        await target.when(lambda: len(target.received) == 32 * len(MEGABYTE))
+
+    async def test_clientCloses(self) -> None:
+        """When the client is done, so is the target, in good order."""
+        client, target = await self.pair()
+        client.send(Frame(BINARY, b"last words"), Frame(CLOSE, b"\x03\xe8"))
+        await target.when(lambda: target.lost is not None)
+        self.assertEqual(target.received, b"last words")
+        await client.gone()
+        await self.factory.sessions.whenIdle()
+
+    async def test_noServer(self) -> None:
+        """What answers with something else than a WebSocket is no target, and soon so."""
+        from twisted.internet import reactor
+
+        self.inner.refuseNew()
+        client = await openWebSocket(self, reactor, self.address)
+        await client.when(lambda: bool(client.told()))
+        self.assertEqual(client.told(), [Message(CLOSE, b"\x03\xf3Target closed the connection")])
+
+    async def test_closeAll(self) -> None:
+        """The end of the proxy is one Close, and the end of the session."""
+        client, _ = await self.pair()
+        done = self.factory.closeAll()
+        await client.when(lambda: bool(client.told()))
+        self.assertEqual(client.told(), [Message(CLOSE, b"\x03\xe9Server going down")])
+        client.send(Frame(CLOSE, b"\x03\xe9"))
+        await done
+
+
+class UnpumpedAutobahnTests(AutobahnTests):
+    pump = False
+
+
+class Producer:
+    """Knows when it has been paused."""
+
+    def __init__(self) -> None:
+        self.paused: Deferred[None] = Deferred()
+
+    def pauseProducing(self) -> None:
+        if not self.paused.called:
+            self.paused.callback(None)
+
+    def resumeProducing(self) -> None: ...
+
+    def stopProducing(self) -> None: ...
+
+
+class FaultTests(WholeTestCase):
+    """Faults that a socket makes different."""
+
+    async def serve(self, **settings: Any) -> WebSockifyFactory:
+        """Another proxy, at C{self.address}."""
+        from twisted.internet import reactor
+
+        factory = self.factory = self.makeFactory("demo:", **settings)
+        self.address = await self.listen(reactor, factory)
+        self.addCleanup(factory.closeAll)
+        return factory
+
+    def endpoint(self) -> Any:
+        from twisted.internet import reactor
+
+        if not self.secure:
+            return self.address
+        options = optionsForClientTLS("localhost", trustRoot=CERTIFICATE)
+        return wrapClientTLS(options, clientFromString(reactor, self.address))
+
+    async def assertTold(self, close: bytes) -> None:
+        """A client is told this, and with it the session is over."""
+        from twisted.internet import reactor
+
+        client = await openWebSocket(self, reactor, self.endpoint())
+        await client.when(lambda: bool(client.told()))
+        self.assertEqual(client.told(), [Message(CLOSE, close)])
+        client.send(Frame(CLOSE, close[:2]))
+        await client.gone()
+        await self.factory.sessions.whenIdle()
+
+    async def test_dialer(self) -> None:
+        """Exceptions of a dialer are for the log; they leave nothing behind."""
+        def dial(target: Target, factory: Any) -> Any:
+            raise KeyError("postgres://user:secret@db")
+
+        await self.serve(dialer=dial)
+        await self.assertTold(b"\x03\xf3Target unreachable")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    async def test_dialerHangs(self) -> None:
+        """A dialer that does not come back has the time that was agreed on, and a second."""
+        await self.serve(dialer=lambda target, factory: Deferred(), connectTimeout=0.1)
+        await self.assertTold(b"\x03\xf3Target timed out")
+
+    async def test_tap(self) -> None:
+        """A factory of taps that raises ends the session, not the proxy."""
+        def watch(session: Any) -> Any:
+            raise KeyError("secret")
+
+        factory = await self.serve(taps=[watch])
+        await self.assertTold(b"\x03\xf3Internal error")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        await factory.closeAll()
+
+    async def leaveWhileDeciding(self, reset: bool) -> None:
+        """A raw client that leaves while its resolver thinks."""
+        from twisted.internet import reactor
+
+        asked: Deferred[None] = Deferred()
+        answer: Deferred[Target] = Deferred()
+
+        def resolve(request: Request) -> Deferred[Target]:
+            asked.callback(None)
+            return answer
+
+        factory = await self.serve(resolver=resolve, raw=True)
+        client = await connect(self, reactor, self.endpoint())
+        client.transport.write(b"\x00raw")
+        await asked
+        client.transport.abortConnection() if reset else client.transport.loseConnection()
+        await deferLater(reactor, 0.05)  # type: ignore[arg-type]  # it is a module
+        answer.callback(Target("demo:"))
+        await client.gone()
+        await factory.closeAll()
+        self.assertEqual(len(factory.sessions), 0)
+        self.assertLessEqual(len(self.flushLoggedErrors()), 1)
+
+    async def test_leavesWhileDeciding(self) -> None:
+        """A raw client that closes while its resolver thinks is no session that cannot be closed."""
+        await self.leaveWhileDeciding(reset=False)
+
+    async def test_resetsWhileDeciding(self) -> None:
+        """Nor is one that resets the connection."""
+        await self.leaveWhileDeciding(reset=True)
+
+
+class SecureFaultTests(FaultTests):
+    secure = True
+
+class UnpumpedFaultTests(FaultTests):
+    pump = False
