@@ -774,7 +774,8 @@ class LogTests(SessionTestCase):
         self.plugin.answers["resolve"] = Deferred()
         self.open()
         self.clock.advance(10)
-        self.assertEqual(self.lines(), ["192.0.2.1:4321 refused: 503 Service unavailable"])
+        cause = "those who decide did not answer within --handshake-timeout"
+        self.assertEqual(self.lines(), [f"192.0.2.1:4321 refused: 503 Service unavailable: {cause}"])
 
     def test_escaped(self) -> None:
         """What strangers chose stays on its line and drives no terminal."""

@@ -39,6 +39,7 @@ GRACE = 1.0
 """Seconds that a dialer has beyond its time: one that counts them itself has the better words when they are over."""
 
 _UNAVAILABLE = Refusal(503, "Service unavailable")
+_LATE = Refusal(503, "Service unavailable", cause="those who decide did not answer within --handshake-timeout")
 
 
 class Upgrade(Protocol):
@@ -119,6 +120,7 @@ class Sessions:
         self.pump = pump
         self.heartbeats = Heartbeat(clock, heartbeat)
         self.taps = taps
+        self.refusals = RefusalLog(clock)
         self.shownPath = shownPath
         self.now = now
         self.refusals = RefusalLog(clock)
@@ -208,8 +210,9 @@ class Sessions:
             return failure.value
         if failure.check(GivenUp):
             failure.raiseException()
-        if not failure.check(TimeoutError):
-            self._log.failure("deciding about {peer}", failure, peer=printable(request.peer))
+        if failure.check(TimeoutError):
+            return _LATE
+        self._log.failure("deciding about {peer}", failure, peer=printable(request.peer))
         return _UNAVAILABLE
 
     def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:

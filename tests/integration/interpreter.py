@@ -10,8 +10,10 @@ from .twistd import ROOT
 
 __all__ = ["PATHS", "pythonForEverybody"]
 
-PATHS = os.pathsep.join([str(ROOT), *map(os.path.abspath, sys.path)])
-"""A C{PYTHONPATH} with all that is imported here."""
+PATHS = os.pathsep.join(
+    [str(ROOT), *(path for path in map(os.path.abspath, sys.path) if not path.startswith(sys.base_prefix))]
+)
+"""A C{PYTHONPATH} with all that is imported here but the standard library, which another Python has its own of."""
 
 
 def pythonForEverybody() -> str | None:
