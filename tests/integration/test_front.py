@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib  # not its suppress: trial takes a module attribute of that name for its own
+import http.client
+import json
 import socket
 import ssl
 import struct
@@ -186,6 +188,24 @@ class VanishingTests(FrontTestCase):
         self.factories.pop()
         for size in range(0, len(hello), 29):
             await deferToThread(_leave, port, hello[:size], size % 3)
+
+
+class ExplanationTests(FrontTestCase):
+    async def test_page(self) -> None:
+        """A page of another origin is told that it is refused for that; one of this origin that it is not."""
+        port = await self.listen()
+
+        def ask(referer: str) -> Any:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            try:
+                headers = {"Accept": "application/wsproxy-refusal+json", "Referer": referer}
+                connection.request("GET", "/any?token=x", headers=headers)
+                return json.loads(connection.getresponse().read())
+            finally:
+                connection.close()
+
+        self.assertEqual((await deferToThread(ask, "https://evil.example/"))["status"], 403)
+        self.assertEqual(await deferToThread(ask, f"http://127.0.0.1:{port}/"), {"status": 101, "reason": ""})
 
 
 def _until(stream: Any, size: int, end: bytes = b"") -> bytes:
