@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib  # not its suppress: trial takes a module attribute of that name for its own
+import csv
 import http.client
 import json
 import socket
@@ -30,6 +31,7 @@ from wsproxy.interfaces import Target
 from wsproxy.service import FixedResolver
 
 from .client import frame
+from .fronts import HAProxy
 from .twistd import startTwistd
 
 reactor: Any = _reactor
@@ -188,6 +190,29 @@ class VanishingTests(FrontTestCase):
         self.factories.pop()
         for size in range(0, len(hello), 29):
             await deferToThread(_leave, port, hello[:size], size % 3)
+
+
+class CheckTests(FrontTestCase):
+    async def test_haproxy(self) -> None:
+        """HAProxy's C{option httpchk}, as it is by default, finds the proxy in good health."""
+        port = await self.listen()
+        check = f"option httpchk\nserver proxy 127.0.0.1:{port} check inter 100"
+        front = HAProxy({"here": check, "stats": "stats enable\nstats uri /stats"})
+        self.addCleanup(front.stop)
+
+        def checked() -> str:
+            """What the first check has come to."""
+            while True:
+                connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=20)
+                connection.request("GET", "/stats/;csv")
+                lines = connection.getresponse().read().decode().splitlines()
+                connection.close()
+                rows = list(csv.DictReader([lines[0].removeprefix("# "), *lines[1:]]))
+                status = next((row["check_status"] for row in rows if row["svname"] == "proxy"), "")
+                if status.startswith("L"):
+                    return status
+
+        self.assertEqual(await deferToThread(checked), "L7OK")
 
 
 class ExplanationTests(FrontTestCase):
