@@ -47,7 +47,7 @@ class RecordingTestCase(SynchronousTestCase):
         self.closes: list[Close] = []
 
     def files(self, name: str = "rec", keep: int = 0) -> RecordingFiles:
-        return RecordingFiles(str(self.directory / name), keep, lambda: 1000)
+        return RecordingFiles(str(self.directory / name), keep)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.directory.iterdir())
