@@ -77,8 +77,8 @@ class SlowNameTests(TestCase):
 
     async def test_hangs(self) -> None:
         """A lookup that never ends holds up neither the dial nor, by whatever target string, the end of the process."""
-        for target in ("slow.test:80", "tcp:host=slow.test:port=80"):
-            proxy = self.proxy(target, 600.0, "--connect-timeout", "1")
+        for target, *words in (("slow.test:80",), ("tcp:host=slow.test:port=80",), ("slow.test:80", "--workers", "2")):
+            proxy = self.proxy(target, 600.0, "--connect-timeout", "1", *words)
             port = int((await proxy.line(r"Listening on 127\.0\.0\.1:(\d+)"))[1])
             waiting = await self.client(port)
             await proxy.line("looking up")
