@@ -66,11 +66,11 @@ class SlowNameTests(TestCase):
 
     async def test_together(self) -> None:
         """200 clients that come at once wait for one lookup, and no longer than it takes; those after them for none."""
-        proxy = self.proxy(f"slow.test:{self.target()}", 1.0, "--connect-timeout", "3")
+        proxy = self.proxy(f"slow.test:{self.target()}", 1.0, "--connect-timeout", "6")
         port = int((await proxy.line(r"Listening on 127\.0\.0\.1:(\d+)"))[1])
         began = time.monotonic()
         await gatherResults([Deferred.fromCoroutine(self.greeted(port)) for _ in range(200)])
-        self.assertLess(time.monotonic() - began, 5.0)
+        self.assertLess(time.monotonic() - began, 8.0)  # it was 20: ten at a time
         await self.greeted(port)
         outcome = await proxy.stop()
         self.assertEqual((outcome.status, outcome.out.count("looking up")), (0, 1))
