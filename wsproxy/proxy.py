@@ -30,6 +30,9 @@ __all__ = ["Proxy", "announce", "announceRoom", "stopped"]
 RESERVED_DESCRIPTORS = 64
 """Descriptors left aside for files, logs and name servers when the capacity is told."""
 
+RECORDING = 6.5
+"""Seconds from the beginning of the end for recordings to be written: enough for a gigabyte or two."""
+
 LAST_WORDS = 5.0
 """Seconds that clients are given to take what a program wrote before it ended, and the proxy with it."""
 
@@ -131,9 +134,10 @@ class Proxy(MultiService):
 
     def stopService(self) -> Deferred[None]:
         self._lifetime.cancel()
+        recorded = self._reactor.seconds() + RECORDING
         # the sessions first: a wrapped program that is told to end closes its side of them
         ending = gatherResults([self._stopListening(), self._factory.closeAll(), super().stopService()])
-        return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.whenIdle())
+        return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
 
     def reload(self) -> None:
         """Look at the certificate files now."""

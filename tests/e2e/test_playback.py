@@ -105,9 +105,9 @@ class PlaybackTests(TestCase):
         root = Path(self.mktemp()).absolute()
         shutil.copytree(sources, root)
         (root / "recordings").mkdir()
-        shutil.copy(session.path, root / "recordings" / "session.js")
+        shutil.copy(session.path, root / "recordings")
         proxy = await startProxy(self, "--target", "demo:", "--web", str(root))
-        page = "/tests/vnc_playback.html?data=session.js&iterations=1"
+        page = f"/tests/vnc_playback.html?data={session.path.name}&iterations=1"
         for mode in ("perftest", "realtime"):
             await browser.open(proxy.url("http", f"{page}&mode={mode}"))
             await browser.until("!document.getElementById('startButton').disabled")

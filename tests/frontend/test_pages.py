@@ -59,6 +59,15 @@ class PagesTests(FilesTestCase):
         self.assertEqual((await self.ask("/wsproxy.json")).status, 404)
         self.assertEqual(json.loads((await self.ask("/wsproxy/wsproxy.json")).body), {"target": "vnc"})
 
+    async def test_doubledSlash(self) -> None:
+        """Behind doubled slashes there is the same, and what the pages ask for beside it."""
+        await self.serveOwn()
+        self.assertIn(LANDING, (await self.ask("//")).body)
+        self.assertEqual(json.loads((await self.ask("//wsproxy.json")).body), {"target": "vnc"})
+        await self.serveOwn(str(self.top))
+        self.assertEqual((await self.ask("//file.txt")).body, b"0123456789")
+        self.assertIn(LANDING, (await self.ask("/wsproxy//")).body)
+
     async def test_off(self) -> None:
         """Where they are not wanted they are not there."""
         await self.serveOwn(str(self.top), own=False)

@@ -66,19 +66,19 @@ class SlowNameTests(TestCase):
 
     async def test_together(self) -> None:
         """200 clients that come at once wait for one lookup, and no longer than it takes; those after them for none."""
-        proxy = self.proxy(f"slow.test:{self.target()}", 1.0, "--connect-timeout", "3")
+        proxy = self.proxy(f"slow.test:{self.target()}", 1.0, "--connect-timeout", "6")
         port = int((await proxy.line(r"Listening on 127\.0\.0\.1:(\d+)"))[1])
         began = time.monotonic()
         await gatherResults([Deferred.fromCoroutine(self.greeted(port)) for _ in range(200)])
-        self.assertLess(time.monotonic() - began, 5.0)
+        self.assertLess(time.monotonic() - began, 8.0)  # it was 20: ten at a time
         await self.greeted(port)
         outcome = await proxy.stop()
         self.assertEqual((outcome.status, outcome.out.count("looking up")), (0, 1))
 
     async def test_hangs(self) -> None:
         """A lookup that never ends holds up neither the dial nor, by whatever target string, the end of the process."""
-        for target in ("slow.test:80", "tcp:host=slow.test:port=80"):
-            proxy = self.proxy(target, 600.0, "--connect-timeout", "1")
+        for target, *words in (("slow.test:80",), ("tcp:host=slow.test:port=80",), ("slow.test:80", "--workers", "2")):
+            proxy = self.proxy(target, 600.0, "--connect-timeout", "1", *words)
             port = int((await proxy.line(r"Listening on 127\.0\.0\.1:(\d+)"))[1])
             waiting = await self.client(port)
             await proxy.line("looking up")

@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.components import requireComponent
 from tests.integration.twistd import TWISTD, Running, start, startTwistd
 from wsproxy.replay.file import readEntries, repair, summarise
 
@@ -216,9 +217,7 @@ _NAMESPACES = ["--mount"] if os.getuid() == 0 else ["--user", "--map-root-user",
 
 def _unshare() -> str:
     """The program. @raise SkipTest: it cannot mount anything here."""
-    program = shutil.which("unshare")
-    if program is None:
-        raise SkipTest("no unshare here")
+    program = requireComponent("unshare")
     if subprocess.run(
         [program, *_NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], stderr=subprocess.DEVNULL, check=False
     ).returncode:

@@ -47,7 +47,7 @@ class RecordingTestCase(SynchronousTestCase):
         self.closes: list[Close] = []
 
     def files(self, name: str = "rec", keep: int = 0) -> RecordingFiles:
-        return RecordingFiles(str(self.directory / name), keep, lambda: 1000)
+        return RecordingFiles(str(self.directory / name), keep)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.directory.iterdir())
@@ -153,6 +153,41 @@ class RecorderTests(RecordingTestCase):
         self.assertEqual(len(read(self.directory / "rec.1")), 10)
 
 
+    def test_finish(self) -> None:
+        """Whoever has to end waits so long and no longer; then each recording is complete as far as it goes."""
+        self.successResultOf(self.recordings.finish(0))
+        recorder, other = self.record(self.recordings), self.record(self.recordings)
+        for number in range(50):
+            recorder.fromTarget(bytes([number]) * ENTRY_LIMIT)
+        recorder.close()
+        finished = self.recordings.finish(self.clock.seconds() + 0.2)
+        self.clock.advance(0.1)
+        self.assertNoResult(finished)
+        with capturedLogs() as events:
+            self.clock.advance(0.1)
+        self.successResultOf(finished)
+        problems = [event["problem"] for event in events if "problem" in event]
+        self.assertEqual(problems, ["there is no time for more"] * len(problems))
+        recorded = [entry.data[0] for entry in read(self.directory / "rec.1")]
+        self.assertEqual(recorded, list(range(len(recorded))))
+        self.assertEqual(read(self.directory / "rec.2"), [])
+        other.fromTarget(b"too late")
+        other.close()
+        self.settle()
+
+    def test_finishInTime(self) -> None:
+        """Where there is time for all of it, all is written, and no timer stays behind."""
+        recorder = self.record(self.recordings)
+        for _ in range(50):
+            recorder.fromTarget(bytes(ENTRY_LIMIT))
+        recorder.close()
+        finished = self.recordings.finish(self.clock.seconds() + 100)
+        for _ in range(200):
+            self.clock.advance(LAG)
+        self.successResultOf(finished)
+        self.assertEqual((len(read(self.directory / "rec.1")), self.clock.getDelayedCalls()), (50, []))
+
+
 class _SlowDisk(RecordingFiles):
     """Takes a millisecond for whatever is written. C{writes} are the files' names, in order."""
 
@@ -203,6 +238,22 @@ class PaceTests(RecordingTestCase):
         self.clock.advance(self.next())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(len(self.slow.writes), 400)
+
+    def test_noTime(self) -> None:
+        """A backlog that is not written in time is given up, and the recording has its end behind what is."""
+        recorder = self.record(self.recordings)
+        self.receive(recorder, 400 * ENTRY_LIMIT)
+        recorder.close()
+        finished = self.recordings.finish(self.clock.seconds() + LAG + 0.05)
+        self.clock.advance(LAG)
+        self.assertNoResult(finished)
+        with capturedLogs() as events:
+            self.clock.advance(0.05)
+        self.successResultOf(finished)
+        self.assertEqual([event["problem"] for event in events], ["there is no time for more"])
+        self.assertEqual(len(read(self.directory / "rec.1")), 2)
+        self.settle()
+        self.assertEqual(len(self.slow.writes), 3)
 
     def test_slow(self) -> None:
         """With a session at less than half the speed of writing, writing does not rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from io import FileIO
 from threading import Thread
 from threading import enumerate as threads
+from typing import Any
+from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -265,3 +268,65 @@ class ShorterTests(SpoolTestCase):
         self.assertFalse(spool.shorten())
         self.assertEqual(spool.read(4), b"here")
         spool.close()
+
+
+class AnyOrderTests(SynchronousTestCase):
+    """Writing, reading, the thread's turns and a disk that fails, in any order."""
+
+    def setUp(self) -> None:
+        self.failing = False
+        self.patch(module, "BLOCK", 8192)
+        self.patch(os, "pwrite", self.failingly(os.pwrite))
+        self.patch(os, "pwritev", self.failingly(os.pwritev))
+
+    def failingly(self, write: Callable[..., int]) -> Callable[..., int]:
+        def fail(descriptor: int, data: Any, offset: int) -> int:
+            if self.failing and offset % 3:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return write(descriptor, data[: len(data) // 2] if self.failing else data, offset)
+
+        return fail
+
+    def test_faithful(self) -> None:
+        """What was taken comes out as it was, up to where the disk failed or it was shortened; no block is lost."""
+        for seed in range(300):
+            self.failing = False
+            self.play(random.Random(seed))
+
+    def play(self, chance: random.Random) -> None:
+        count = chance.choice((1, 2, 3, 8))
+        with patch.object(module, "BLOCKS", count):
+            blocks = HeldBlocks()
+            spool = Spool(FileIO(self.mktemp(), "x+"), blocks)
+            taken, read = bytearray(), 0
+            refused = shortened = False
+            for _ in range(chance.randrange(80)):
+                match chance.choice("wwwwrrrttfs" if len(taken) > 50_000 else "wwwwrrrttf"):
+                    case "w":
+                        buffers = [chance.randbytes(chance.choice((1, 13, 4096, 9000, 30_000))) for _ in range(2)]
+                        try:
+                            spool.write(buffers)
+                        except OSError:
+                            refused = True
+                        else:
+                            self.assertFalse(refused)
+                            taken += b"".join(buffers)
+                    case "r":
+                        size = chance.randint(0, spool.left)
+                        self.assertEqual(spool.read(size), taken[read : read + size])
+                        read += size
+                    case "t":
+                        if blocks.jobs:
+                            blocks.jobs.pop(0)()
+                    case "f":
+                        self.failing = chance.random() < 0.3
+                    case "s":
+                        spool.shorten()
+                        refused = shortened = True
+                self.assertTrue(shortened or spool.left == len(taken) - read)
+            left = spool.left
+            self.assertEqual(spool.read(left), taken[read : read + left])
+            spool.close()
+            blocks.work()
+            free = list(iter(blocks.take, None))
+            self.assertEqual((len(free), len({id(block.obj) for block in free})), (count, count))

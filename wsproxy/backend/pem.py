@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import stat
-from base64 import b64decode
+from base64 import b64decode, encodebytes
 from collections.abc import Iterator
 
 from cryptography import x509
@@ -102,7 +101,7 @@ def _withoutTrust(encoded: bytes, purpose: bytes | None) -> bytes:
             _TRUSTED_FOR in said and not wanted & _content(said[_TRUSTED_FOR])
         ):
             raise _NotTrusted
-    return ssl.DER_cert_to_PEM_cert(certificate).encode("ascii")
+    return b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----" % encodebytes(certificate)
 
 
 def _content(der: bytes) -> set[bytes]:

@@ -33,7 +33,7 @@ from wsproxy.frontend.webroot import WebRoot
 from wsproxy.threads import Threads
 from wsproxy.tunnel.recording import HEAD
 
-__all__ = ["StaticFiles"]
+__all__ = ["StaticFiles", "segmentsOf"]
 
 # Fixed, because a page must not stop working where /etc/mime.types is old: with nosniff, browsers run scripts
 # only under a JavaScript type, and they compile WebAssembly as it streams only under its own.
@@ -126,7 +126,7 @@ class StaticFiles(Resource):
             # Twisted cuts off the first byte unseen: "xa" and "http://host/a" would be paths like "/a".
             return _page(request, HTTPStatus.BAD_REQUEST)
         try:
-            return self._serve(request, _segments(request))
+            return self._serve(request, segmentsOf(request))
         except OSError as error:
             return self._fail(request, error)
 
@@ -185,7 +185,7 @@ class StaticFiles(Resource):
             request.processingFailed(failure)
 
 
-def _segments(request: Request) -> Sequence[bytes]:
+def segmentsOf(request: Request) -> Sequence[bytes]:
     """Those of the path, but the empty ones in front: C{//vnc.html} is what joining a base and a path often gives."""
     segments: Sequence[bytes] = request.postpath or []
     empty = 0

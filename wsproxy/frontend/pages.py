@@ -14,7 +14,7 @@ from twisted.web.server import Request
 
 from wsproxy.backend.target import DemoTarget, TCPTarget, parseTarget
 from wsproxy.errors import ConfigError
-from wsproxy.frontend.files import StaticFiles
+from wsproxy.frontend.files import StaticFiles, segmentsOf
 from wsproxy.threads import Threads
 
 __all__ = ["OwnPages", "kindOf", "makePages"]
@@ -71,13 +71,13 @@ class OwnPages(StaticFiles):
         self._about = json.dumps({"target": target}).encode()
 
     def render(self, request: Request) -> bytes | int:
-        path = request.postpath or []
+        path = segmentsOf(request)
         policy = _POLICY | _EXCEPTIONS.get(path[-1] if path else b"", {})
         request.setHeader(
             "content-security-policy", "; ".join(f"{name} {value}" for name, value in policy.items())
         )
         request.setHeader("referrer-policy", "no-referrer")
-        if path == [b"wsproxy.json"] and request.method in (b"GET", b"HEAD"):
+        if list(path) == [b"wsproxy.json"] and request.method in (b"GET", b"HEAD"):
             return self._tell(request)
         return super().render(request)
 

@@ -111,6 +111,22 @@ class Recordings:
         self._idle.append(deferred)
         return deferred
 
+    def finish(self, by: float) -> Deferred[None]:
+        """
+        Fires when every recording has its end: when all is written, or else given up.
+
+        @param by: when to give up what is not written, in seconds of the clock.
+        """
+        idle = self.whenIdle()
+        if self._open:
+            call = self.clock.callLater(max(0.0, by - self.clock.seconds()), self._giveUp)
+            idle.addCallback(lambda _: call.cancel() if call.active() else None)
+        return idle
+
+    def _giveUp(self) -> None:
+        for recorder in tuple(self._open):
+            recorder.giveUp()
+
     def behind(self, recorder: Recorder) -> None:
         """This one has something to write. Said once, until it has written all."""
         self._behind.append(recorder)
@@ -283,6 +299,11 @@ class Recorder:
         if self._state is not _State.CLOSED:
             self._state = _State.CLOSING
             self.write()
+
+    def giveUp(self) -> None:
+        """There is no time for the rest."""
+        if self._state is not _State.CLOSED:
+            self._end("there is no time for more")
 
     def _end(self, problem: str | None) -> None:
         self._state = _State.CLOSED

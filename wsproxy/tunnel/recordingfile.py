@@ -16,10 +16,10 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
-from time import gmtime, strftime, time
+from time import gmtime, strftime
 
 from wsproxy.errors import ConfigError
 from wsproxy.tunnel.recording import END, HEAD
@@ -103,11 +103,10 @@ class RecordingFiles:
 
     @param name: FILE or a template, an absolute path.
     @param keep: how many to keep, beside those being written; 0 for all.
-    @param now: the time of day, in seconds since the epoch.
     @raise ConfigError: C{name} cannot name files.
     """
 
-    def __init__(self, name: str, keep: int = 0, now: Callable[[], float] = time) -> None:
+    def __init__(self, name: str, keep: int = 0) -> None:
         self.directory, self._template = os.path.split(name)
         if not self._template or os.path.isdir(name):
             raise ConfigError(f"--record {name}: names a directory")
@@ -120,7 +119,6 @@ class RecordingFiles:
         number = r"\.(\d+)" if self._numbered else r"(?:\.(\d+))?"
         self._ours = re.compile("".join(literal) + number)
         self._keep = keep
-        self._now = now
         try:
             numbers = [int(match[1] or 0) for match in map(self._ours.fullmatch, os.listdir(self.directory)) if match]
         except OSError as error:
@@ -133,7 +131,7 @@ class RecordingFiles:
 
         @raise OSError: there can be none.
         """
-        name = _FIELD.sub(lambda match: self._value(match[1], session), self._template)
+        name = _FIELD.sub(lambda match: _value(match[1], session), self._template)
         number = self._next if self._numbered else 0
         while True:
             path = os.path.join(self.directory, f"{name}.{number}" if number else name)
@@ -179,14 +177,15 @@ class RecordingFiles:
                         if entry.is_file(follow_symlinks=False):
                             yield entry.stat().st_mtime_ns, int(match[1] or 0), entry.path
 
-    def _value(self, field: str, session: Watched) -> str:
-        match field:
-            case "session":
-                return session.id
-            case "time":
-                return strftime("%Y%m%dT%H%M%SZ", gmtime(self._now()))
-            case _:
-                return re.sub("[^0-9A-Za-z.]+", "-", session.peer).strip("-.")[:100] or "unknown"
+
+def _value(field: str, session: Watched) -> str:
+    match field:
+        case "session":
+            return session.id
+        case "time":
+            return strftime("%Y%m%dT%H%M%SZ", gmtime(session.started))
+        case _:
+            return re.sub("[^0-9A-Za-z.]+", "-", session.peer).strip("-.")[:100] or "unknown"
 
 
 def _removeIfRecording(path: str) -> None:

@@ -44,7 +44,7 @@ class Watched:
     @ivar id: its name in the log.
     @ivar peer: the client's address, printable.
     @ivar target: where it leads.
-    @ivar started: when it began, in seconds of the sessions' clock.
+    @ivar started: when it began, in seconds since the epoch.
     @ivar close: ends it. Not to be called from within a call to a tap or its factory.
     """
 
