@@ -20,6 +20,7 @@ export async function launch(executablePath) {
     });
     let context = null;
     let page = null;
+    let session = null;
     let complaints = [];
 
     const commands = {
@@ -31,6 +32,8 @@ export async function launch(executablePath) {
                 permissions: ['clipboard-read', 'clipboard-write'],
             });
             page = await context.newPage();
+            session = await context.newCDPSession(page);
+            await session.send('Performance.enable', {timeDomain: 'threadTicks'});
             complaints = [];
             page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
             page.on('pageerror', (error) => complaints.push(error.message));
@@ -54,8 +57,6 @@ export async function launch(executablePath) {
 
         // Seconds of the page's main thread since it was opened.
         async work() {
-            const session = await context.newCDPSession(page);
-            await session.send('Performance.enable');
             const {metrics} = await session.send('Performance.getMetrics');
             return metrics.find(({name}) => name === 'TaskDuration').value;
         },
