@@ -2,7 +2,7 @@
 
 import {chromium} from 'playwright-core';
 
-import {asksBeforeItGoes, unpack} from './page.js';
+import {asksBeforeItGoes, reload, unpack} from './page.js';
 
 export async function launch(executablePath) {
     const browser = await chromium.launch({
@@ -51,7 +51,7 @@ export async function launch(executablePath) {
             await page.emulateMedia({colorScheme});
         },
 
-        reload: async () => void await page.reload(),
+        reload: () => reload(page),
 
         asksBeforeItGoes: () => asksBeforeItGoes(page),
 

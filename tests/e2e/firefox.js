@@ -2,7 +2,7 @@
 
 import puppeteer from 'puppeteer-core';
 
-import {asksBeforeItGoes, unpack} from './page.js';
+import {asksBeforeItGoes, reload, unpack} from './page.js';
 
 const LIGHT = 1;
 
@@ -37,7 +37,7 @@ export async function launch(executablePath) {
 
         display: (width, height) => page.setViewport({width, height}),
 
-        reload: async () => void await page.reload(),
+        reload: () => reload(page),
 
         asksBeforeItGoes: () => asksBeforeItGoes(page),
 

@@ -27,3 +27,11 @@ export function asksBeforeItGoes(page) {
         page.close({runBeforeUnload: true}).catch(() => {}); // it tells that the dialog was dismissed
     });
 }
+
+/** Load a page again, also where it asks first. */
+export async function reload(page) {
+    const agree = (dialog) => dialog.accept();
+    page.on('dialog', agree);
+    await page.reload();
+    page.off('dialog', agree);
+}
