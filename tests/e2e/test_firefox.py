@@ -78,6 +78,7 @@ class PageTests(TestCase):
         await browser.type(f"field{GRIN}\n")
         self.assertEqual(await terminal.typed(), f"keys{GRIN}field{GRIN}")
         self.assertEqual(await browser.complaints(), [])
+        self.assertTrue(await browser.asksBeforeItGoes())
 
     async def test_clipboard(self) -> None:
         """The desktop's clipboard is not what a page that is loaded again begins with."""
@@ -103,6 +104,7 @@ class PageTests(TestCase):
         await browser.until(f"document.getElementById('log').innerText.includes('ann: to you, too {GRIN}')")
         self.assertEqual(talkers.heard[-1], f"PRIVMSG #room :to you, too {GRIN}")
         self.assertEqual(await browser.complaints(), [])
+        self.assertTrue(await browser.asksBeforeItGoes())
 
     async def test_refused(self) -> None:
         """A target that is not there is told."""

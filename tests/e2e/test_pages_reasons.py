@@ -161,7 +161,6 @@ class LookTests(TestCase):
         for target, fit, unfit in (
             ("127.0.0.1:5999", "VNC", ["Telnet", "IRC"]),
             ("127.0.0.1:6667", "IRC", ["VNC"]),
-            ("127.0.0.1:23", "Telnet", ["IRC", "VNC"]),
             ("127.0.0.1:80", "", []),
         ):
             proxy = await startProxy(self, "--target", target)
@@ -173,8 +172,7 @@ class LookTests(TestCase):
             self.assertEqual(await browser.evaluate(current), fit)
             faint = f"{cards}.filter((card) => card.innerText.includes('not with this target')){of}"
             self.assertEqual(await browser.evaluate(faint), unfit)
-            await browser.display(800, 700, "dark")
-            await browser.screenshot("body", f"cards-{fit or 'other'}-dark")
+        await browser.screenshot("body", "cards")
 
     async def test_phone(self) -> None:
         """Where there is no Shift+F6, a button leaves the terminal."""

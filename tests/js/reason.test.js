@@ -36,7 +36,7 @@ test('the proxy is asked at the URL of the WebSocket, and learns where from, but
 
 test('what it would have refused is told as it says it', async () => {
     deepEqual(await explained({ status: 403, reason: 'Origin not allowed' }), {
-        text: 'Refused: Origin not allowed (403).', isLasting: true,
+        text: 'Refused: Origin not allowed. (403)', isLasting: true,
     });
     for (const status of [400, 401, 403, 404, 405, 426]) {
         equal((await explained({ status, reason: 'x' })).isLasting, true, status);
@@ -77,6 +77,7 @@ test('a close reason is told, and tells whether another attempt may fare better'
     deepEqual(closed('Target refused the connection'), {
         text: 'Closed: Target refused the connection.', isLasting: false,
     });
+    equal(closed('Enough.').text, 'Closed: Enough.');
     for (const reason of ['Target timed out', 'Target unreachable']) {
         equal(closed(reason).isLasting, false, reason);
     }

@@ -39,7 +39,8 @@ export function isClean(code) {
  */
 export function endingOf({ code, reason }, wasOpen) {
     if (reason) {
-        return { text: `Closed: ${reason}.`, isLasting: LASTING_REASONS.some((pattern) => pattern.test(reason)) };
+        const isLasting = LASTING_REASONS.some((pattern) => pattern.test(reason));
+        return { text: `Closed: ${sentence(reason)}`, isLasting };
     }
     if (code !== ABNORMAL) {
         return { text: isClean(code) ? 'Closed.' : `Closed: code ${code}.`, isLasting: false };
@@ -85,7 +86,11 @@ function explain({ status, reason }) {
             isLasting: false,
         };
     }
-    return { text: `Refused: ${reason} (${status}).`, isLasting: isLasting(status) };
+    return { text: `Refused: ${sentence(reason)} (${status})`, isLasting: isLastingStatus(status) };
+}
+
+function sentence(text) {
+    return text.endsWith('.') ? text : `${text}.`;
 }
 
 /** What an answer means that is not the proxy's: a server in front of it speaks. */
@@ -96,9 +101,9 @@ function guess({ type, status }) {
     }
     return status < 400
         ? { text: 'No connection: this server does not accept WebSockets here.', isLasting: true }
-        : { text: `No connection: the server answers with status ${status}.`, isLasting: isLasting(status) };
+        : { text: `No connection: the server answers with status ${status}.`, isLasting: isLastingStatus(status) };
 }
 
-function isLasting(status) {
+function isLastingStatus(status) {
     return status >= 400 && status < 500 && !PASSING_STATUSES.has(status);
 }

@@ -118,6 +118,10 @@ class Chat {
     }
 
     _quit(reason) {
+        if (!this._connection.isOpen) {
+            this.hangUp();
+            return true;
+        }
         this._isLeaving = true;
         return this._act((client) => client.quit(reason));
     }

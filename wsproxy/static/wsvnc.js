@@ -19,7 +19,7 @@ const UNICODE_KEYSYMS = 0x01000000;
 
 const ABNORMAL = 1006;
 /** Milliseconds after which a server that should have spoken first is told to be silent. */
-const SILENCE = 5000;
+const SILENCE = 3000;
 
 /** Half of a character, or one of two halves: what no keysym is looked up for, or a wrong one. */
 const BEYOND = /^[\ud800-\udfff]$|^[\ud800-\udbff][\udc00-\udfff]$/;
