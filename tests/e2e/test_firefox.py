@@ -107,11 +107,11 @@ class PageTests(TestCase):
         self.assertTrue(await browser.asksBeforeItGoes())
 
     async def test_refused(self) -> None:
-        """A target that is not there is told."""
-        browser = await openPage(self, "/wsvnc.html", "--target", "nobody.invalid:5900")
-        self.assertEqual(
-            await browser.until(f"{STATUS}.includes('not found') && {STATUS}"), "Closed: Target name not found."
-        )
+        """The proxy's own refusal is told, though a browser hides it."""
+        elsewhere = ("--origin", "https://elsewhere.example")
+        browser = await openPage(self, "/wsvnc.html", "--target", "demo:", *elsewhere)
+        said = await browser.until(f"{STATUS}.includes('403') && {STATUS}")
+        self.assertEqual(said, "Refused: Origin not allowed. (403)")
 
     async def test_websock(self) -> None:
         """The suite of websock.js passes, with streams through a proxy."""

@@ -62,6 +62,11 @@ class ReasonTests(TestCase):
         target = "nobody.invalid:23"
         await self.everyPageSays("Target name not found", "--target", target, isFinal=True)
 
+    async def test_forbidden(self) -> None:
+        """The proxy's own refusal is told, though a browser hides it, and is final."""
+        arguments = ("--target", "demo:", "--origin", "https://elsewhere.example")
+        await self.everyPageSays("Refused: Origin not allowed. (403)", *arguments, isFinal=True)
+
     async def test_vanished(self) -> None:
         """A proxy that is gone is come back to; once it is there again the session goes on."""
         browser = openBrowser(self)
