@@ -42,6 +42,14 @@ class JavaScriptTests(SynchronousTestCase):
         """So do IRC's lines, and the client that makes events of them."""
         self.suitePasses("irc")
 
+    def test_reason(self) -> None:
+        """So do the reasons why there is no connection, and the kinds of servers that greet."""
+        self.suitePasses("reason")
+
+    def test_connection(self) -> None:
+        """So does the connection that is kept up."""
+        self.suitePasses("connection")
+
     def test_address(self) -> None:
         """So does the address that a page connects to."""
         self.suitePasses("address")

@@ -1,4 +1,4 @@
-"""A headless Chromium, told what to do through C{driver.js}."""
+"""A headless Chromium or Firefox, told what to do through C{driver.js}."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ DRIVER = Path(__file__).with_name("driver.js")
 NODE_MODULES = Path(__file__).with_name("node_modules")
 PAGES = Path(__file__).with_name("pages")
 """What C{--web} may serve to it."""
+PROGRAMS = {"chromium": ("chromium",), "firefox": ("firefox-esr", "firefox")}
 ARTIFACTS = ROOT / "artifacts"
 
 
@@ -64,8 +65,20 @@ class Browser(ProcessProtocol):
         return self._ask("complaints")
 
     def display(self, width: int, height: int, scheme: str) -> Deferred[Any]:
-        """Give the page a window of this size, in CSS pixels, C{"dark"} or C{"light"}."""
+        """Give the page a window of this size, in CSS pixels, C{"dark"} or C{"light"}; in Firefox always light."""
         return self._ask("display", width, height, scheme)
+
+    def reload(self) -> Deferred[Any]:
+        """Load the page again, as by its button: forms keep what the browser keeps of them."""
+        return self._ask("reload")
+
+    async def asksBeforeItGoes(self) -> bool:
+        """Whether the page, told to close as by Ctrl+W, asks first; then it stays. If not, it is gone."""
+        return bool(await self._ask("asksBeforeItGoes"))
+
+    async def work(self) -> float:
+        """What the page has cost since it was opened, in seconds of its main thread (Chromium only)."""
+        return float(await self._ask("work"))
 
     def click(self, selector: str) -> Deferred[Any]:
         """Click in the middle of an element."""
@@ -129,14 +142,17 @@ class Browser(ProcessProtocol):
         return self.ended
 
 
-def openBrowser(test: TestCase) -> Browser:
+def openBrowser(test: TestCase, kind: str = "chromium") -> Browser:
     """
     Start a browser that lasts as long as the test.
+
+    @param kind: C{"chromium"} or C{"firefox"}.
 
     @raise SkipTest: there is none, or what drives it is not installed.
     """
     require("npm ci in tests/e2e", NODE_MODULES.exists)
-    command = [requireComponent("node"), str(DRIVER), requireComponent("chromium")]
+    program = requireComponent(*PROGRAMS[kind])
+    command = [requireComponent("node"), str(DRIVER), kind, program]
     browser = Browser()
     reactor.spawnProcess(browser, command[0], command, os.environ)
     test.addCleanup(browser.close)

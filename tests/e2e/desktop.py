@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -40,7 +42,7 @@ class Terminal:
 
 @dataclass(frozen=True)
 class Desktop:
-    """@ivar port: where it speaks RFB on 127.0.0.1, without a password."""
+    """@ivar port: where it speaks RFB on 127.0.0.1."""
 
     port: int
 
@@ -55,19 +57,31 @@ class Desktop:
         return deferToThread(_picture, self.port)
 
 
-async def startDesktop(test: TestCase) -> Desktop:
+async def startDesktop(test: TestCase, password: str = "") -> Desktop:
     """
     Start an empty desktop on the first free display.
 
+    @param password: of the protocol's own authentication; C{""} for none.
     @raise SkipTest: Xtigervnc is not installed.
     """
     server = requireComponent("Xtigervnc")
-    options = ["-localhost", "-SecurityTypes", "None", "-geometry", SIZE, "-depth", "24", "-wr"]
-    process = start(test, [server, "-displayfd", "1", *options])
+    options = ["-localhost", "-geometry", SIZE, "-depth", "24", "-wr"]
+    process = start(test, [server, "-displayfd", "1", *options, *_security(test, password)])
     listening = await process.line(r"Listening for VNC connections .* port (\d+)")
     await process.line(r"^\d+$")  # the display's number: it is ready for programs
     test.addCleanup(lambda: Deferred.fromCoroutine(process.stop()))  # killed, it would leave its lock behind
     return Desktop(int(listening[1]))
+
+
+def _security(test: TestCase, password: str) -> list[str]:
+    """The options for a password, or none."""
+    if not password:
+        return ["-SecurityTypes", "None"]
+    command = [requireComponent("tigervncpasswd", "vncpasswd"), "-f"]
+    kept = subprocess.run(command, input=password.encode() + b"\n", stdout=subprocess.PIPE, check=True)
+    path = Path(test.mktemp()).absolute()
+    path.write_bytes(kept.stdout)
+    return ["-SecurityTypes", "VncAuth", "-PasswordFile", str(path)]
 
 
 def _picture(port: int) -> Picture:

@@ -52,6 +52,26 @@ class VNCTests(TestCase):
         self.assertEqual(await browser.complaints(), [])
 
 
+    async def test_password(self) -> None:
+        """A wrong password is told, and the next one entered in its place; a third is not asked for."""
+        require("npm packages in wsproxy/static/vendor", (STATIC / "vendor").exists)
+        browser = openBrowser(self)
+        desktop = await startDesktop(self, password="secret")
+        proxy = await startProxy(self, "--target", f"127.0.0.1:{desktop.port}")
+        asked = "document.activeElement.name == 'password' && document.getElementById('status').textContent"
+
+        await browser.open(proxy.url("http", "/wsvnc.html"))
+        self.assertEqual(await browser.until(asked), "The server asks who you are.")
+        await browser.type("wrong\n")
+        said = await browser.until(f"{STATUS}.includes('Try again') && {asked}")
+        self.assertRegex(said, "^Refused: .*[Aa]uthentication fail.* Try again.$")
+        await browser.display(800, 640, "light")
+        await browser.screenshot("body", "vnc-password-light")
+        await browser.type("secret\n")
+        await browser.until(f"{STATUS}.startsWith('Connected to ')")
+        self.assertFalse(await browser.evaluate("document.getElementById('credentials').checkVisibility()"))
+
+
 class StrangerTests(TestCase):
     timeout = 60.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -101,6 +102,13 @@ class PagesTests(FilesTestCase):
             await self.policy("/wstelnet.html"), usual | {"style-src": "'self' 'unsafe-inline'"}
         )
         self.assertEqual(await self.policy("/wsvnc.html"), usual | {"img-src": "'self' data:"})
+
+    def test_forms(self) -> None:
+        """Each field and switch says what a browser may fill in: Firefox fills in what was there before a reload."""
+        static = Path(__file__).parents[2] / "wsproxy" / "static"
+        for page in static.glob("*.html"):
+            for field in re.findall(r"<(?:input|textarea)[^>]*>", page.read_text(encoding="utf-8")):
+                self.assertIn("autocomplete=", field, page.name)
 
     def test_nothingInline(self) -> None:
         """No page of ours has an inline script or style, or refers to another host."""

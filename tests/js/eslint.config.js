@@ -1,9 +1,13 @@
 import js from '@eslint/js';
 
 const universal = [
-    'ArrayBuffer', 'DOMException', 'TextDecoder', 'TextEncoder', 'URL', 'atob', 'btoa', 'queueMicrotask',
+    'AbortController', 'AbortSignal', 'ArrayBuffer', 'DOMException', 'TextDecoder', 'TextEncoder', 'URL', 'atob',
+    'btoa', 'queueMicrotask',
 ];
-const ofPages = ['ResizeObserver', 'document', 'fetch', 'location', 'matchMedia', 'navigator'];
+const ofPages = [
+    'ResizeObserver', 'WebSocket', 'addEventListener', 'clearTimeout', 'document', 'fetch', 'location', 'matchMedia',
+    'navigator', 'removeEventListener', 'requestAnimationFrame', 'setTimeout',
+];
 
 const readonly = (names) => Object.fromEntries(names.map((name) => [name, 'readonly']));
 
@@ -27,7 +31,11 @@ export default [
         },
     },
     {
-        files: ['wsproxy/static/{dial,lines,ws*}.js'],
+        files: ['tests/js/*.test.js'],
+        languageOptions: { globals: readonly(['Headers', 'Response', 'setImmediate']) },
+    },
+    {
+        files: ['wsproxy/static/{dial,lines,ircrooms,scrollback,ws*}.js'],
         ignores: ['wsproxy/static/websock.js'],
         languageOptions: { globals: readonly(ofPages) },
     },

@@ -195,6 +195,11 @@ export class FakeClock {
         return this._timers.size;
     }
 
+    /** Milliseconds until the next one is due. */
+    next() {
+        return Math.min(...[...this._timers.values()].map(({ due }) => due)) - this.now;
+    }
+
     advance(milliseconds) {
         this.now += milliseconds;
         for (const [timer, { call, due }] of this._timers) {

@@ -4,8 +4,9 @@ import { deepEqual, doesNotThrow, equal, ok, throws } from 'node:assert/strict';
 import { test } from 'node:test';
 
 import {
-    Features, formatCTCP, formatMessage, LineReader, mentions, parseCTCP, parseMessage, plain, splitText,
+    checkNick, Features, formatCTCP, formatMessage, LineReader, mentions, parseCTCP, parseMessage, plain, splitText,
 } from '../../wsproxy/static/irc.js';
+import { parseCommand, parseNames } from '../../wsproxy/static/irccommands.js';
 import { IRCClient } from '../../wsproxy/static/ircclient.js';
 import { seeded } from './fake.js';
 
@@ -67,7 +68,7 @@ test('a message that is sent has one line, whatever is in its text', () => {
 
 test('a name that would be two words, or none, is refused', () => {
     for (const name of ['a b', '', ':a', 'a\nQUIT', 'a\r']) {
-        throws(() => formatMessage('PRIVMSG', name, 'x'), RangeError);
+        throws(() => formatMessage('PRIVMSG', name, 'x'), { name: 'RangeError', message: /^[^[{]+$/ });
     }
 });
 
@@ -132,6 +133,37 @@ test('modes that mark users are found among the others', () => {
     ok(features.isChannel('#a') && !features.isChannel('&a') && !features.isChannel(''));
 });
 
+// -- irccommands.js
+
+test('what begins with no slash is said, and a second slash makes the first mean itself', () => {
+    deepEqual(parseCommand('a /b'), { command: 'say', rest: 'a /b' });
+    deepEqual(parseCommand('//a'), { command: 'say', rest: '/a' });
+});
+
+test('a command has its words', () => {
+    deepEqual(parseCommand('/JOIN  #a,#b'), { command: 'join', rest: '#a,#b' });
+    deepEqual(parseCommand('/part'), { command: 'part', rest: '' });
+    deepEqual(parseNames(' #a,, #b '), ['#a', '#b']);
+});
+
+test('a command that lacks a word tells its usage, and is none', () => {
+    const incomplete = {
+        '/join': '/join #channel', '/join  , ': '/join #channel', '/nick ': '/nick name', '/me': '/me does',
+        '/msg': '/msg nick text', '/msg bob': '/msg nick text', '/topic': '/topic text', '/raw': '/raw LINE',
+    };
+    for (const [text, usage] of Object.entries(incomplete)) {
+        deepEqual(parseCommand(text), { command: 'error', rest: `Usage: ${usage}` });
+    }
+});
+
+test('a command that does not exist is answered with those that do', () => {
+    for (const name of ['dance', 'constructor', 'say', 'error']) {
+        const { command, rest } = parseCommand(`/${name} x`);
+        equal(command, 'error');
+        ok(rest.includes(`no /${name}`) && rest.includes('/join #channel'));
+    }
+});
+
 // -- ircclient.js
 
 test('it introduces itself, and joins once it has been taken in', () => {
@@ -145,9 +177,35 @@ test('it introduces itself, and joins once it has been taken in', () => {
     deepEqual(sent(client), ['JOIN :#a', 'JOIN :#b']);
 });
 
-test('a nick with a space is refused before anything is sent', () => {
-    throws(() => new IRCClient({ nick: 'a b' }), RangeError);
-    throws(() => new IRCClient({ nick: '' }), RangeError);
+test('what cannot be a nick is refused in words before anything is sent', () => {
+    for (const nick of ['a b', 'bad nick!', 'a@b', 'a,b', 'a:', 'a*', 'what?', 'a\n']) {
+        throws(() => new IRCClient({ nick }), { name: 'RangeError', message: /^"[^"[{]+" cannot be a nick: /u });
+    }
+    throws(() => new IRCClient({ nick: '' }), { message: 'A nick is missing.' });
+    doesNotThrow(() => checkNick('[Ännchen]^_`{|}-1'));
+    const client = inRoom();
+    throws(() => client.changeNick('bad nick!'), RangeError);
+    deepEqual(sent(client), []);
+});
+
+test('a nick that the server refuses is told in words, and another one can be tried before we are in', () => {
+    const client = new IRCClient({ nick: '1st' });
+    client.take();
+    const [error, unnamed] = client.receive(lines(':srv 432 * 1st :Erroneous nickname'));
+    deepEqual([error.kind, error.text], ['error', 'The server does not accept the nick "1st": Erroneous nickname.']);
+    deepEqual(unnamed, { type: 'unnamed', text: error.text });
+    client.changeNick('first');
+    deepEqual([client.nick, sent(client)], ['first', ['NICK :first']]);
+    deepEqual(inRoom().receive(lines(':srv 432 ann x :No')).map(({ type }) => type), ['message']);
+});
+
+test('words reach a person always, and a channel while we are in it', () => {
+    const client = new IRCClient({ nick: 'ann' });
+    equal(client.canSay('bob'), false);
+    const member = inRoom();
+    deepEqual(['#A', 'bob', '#b', ''].map((name) => member.canSay(name)), [true, true, false, false]);
+    member.receive(lines(':ann!a@h PART #a'));
+    equal(member.canSay('#a'), false);
 });
 
 test('PING is answered', () => {

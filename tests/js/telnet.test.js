@@ -1,9 +1,10 @@
-/** telnet.js and line.js under node: `node --test telnet.test.js`. */
+/** telnet.js, line.js and surrogates.js under node: `node --test telnet.test.js`. */
 
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { LocalLine } from '../../wsproxy/static/line.js';
+import { Surrogates } from '../../wsproxy/static/surrogates.js';
 import { Telnet } from '../../wsproxy/static/telnet.js';
 import { pattern, seeded } from './fake.js';
 
@@ -174,4 +175,24 @@ test('a line is echoed as it is typed, edited, and handed over at its end', () =
 test('pasted lines are handed over one by one', () => {
     deepEqual(new LocalLine().type('a\rb\nc').lines, ['a', 'b']);
     equal(text(new Telnet().encodeLine(bytes('a'))), 'a\r\n');
+});
+
+test('a character that arrives as two key presses is one, wherever else the text is cut', () => {
+    const whole = 'a😀b€😀😀';
+    for (let first = 0; first <= whole.length; first += 1) {
+        for (let second = first; second <= whole.length; second += 1) {
+            const surrogates = new Surrogates();
+            const parts = [whole.slice(0, first), whole.slice(first, second), whole.slice(second)];
+            const joined = parts.map((part) => surrogates.join(part));
+            equal(joined.join(''), whole);
+            ok(joined.every((part) => part.isWellFormed()));
+        }
+    }
+});
+
+test('half of a character that meets no other half becomes U+FFFD, and harms nothing else', () => {
+    const surrogates = new Surrogates();
+    deepEqual(['\ud83d', 'a', '\ude00', '\ud83d', '\ud83d', '\ude00'].map((half) => surrogates.join(half)), [
+        '', '\ufffda', '\ufffd', '', '\ufffd', '😀',
+    ]);
 });

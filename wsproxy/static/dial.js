@@ -5,20 +5,37 @@
  */
 
 import { addressOf, isOwn, socketURL } from './address.js';
+import { askReason } from './reason.js';
 
 const FIELDS = ['host', 'port', 'path'];
 
-/** One line of text about the connection. */
-export function tell(text) {
-    document.getElementById('status').textContent = text;
+/** States of a connection, as pages.css shows them: by a sign and a colour beside the words. */
+export const IDLE = 'idle';
+export const BUSY = 'busy';
+export const LIVE = 'live';
+export const FAILED = 'failed';
+
+function ask(event) {
+    event.preventDefault();
 }
 
-/** How a connection ended, in words; browsers give no reason where there was no connection. */
-export function ending({ code, reason }) {
-    if (code === 1006 && !reason) {
-        return 'No connection: the server is not there, refuses this page, or has vanished.';
+/**
+ * One line of text about the connection. While it is live, the browser asks before the page is left: Ctrl+W and Ctrl+Q
+ * are keys of the server's, too.
+ *
+ * @param {string} text
+ * @param {string} state
+ * @param {boolean} [isKept] whether it asks
+ */
+export function tell(text, state, isKept = state === LIVE) {
+    const line = document.getElementById('status');
+    line.textContent = text;
+    line.dataset.state = state;
+    if (isKept) {
+        addEventListener('beforeunload', ask);
+    } else {
+        removeEventListener('beforeunload', ask);
     }
-    return `Closed: ${reason || `code ${code}`}`;
 }
 
 /**
@@ -44,7 +61,7 @@ export function prepareDial({ connect, hangUp, isReady = () => true }) {
         try {
             connect(wanted());
         } catch (error) {
-            tell(`Cannot connect: ${error.message}`);
+            tell(`Cannot connect: ${error.message}`, FAILED);
         }
     }
 
@@ -55,7 +72,7 @@ export function prepareDial({ connect, hangUp, isReady = () => true }) {
     document.getElementById('hangup').addEventListener('click', hangUp);
     if (!leadsHome(address)) {
         form.querySelector('details').open = true;
-        tell(`Connect to ${address.host}? The link that led here asks for it.`);
+        tell(`Connect to ${address.host}? The link that led here asks for it.`, IDLE);
     } else if (isReady()) {
         submit();
     }
@@ -69,8 +86,18 @@ function leadsHome(address) {
     }
 }
 
+/** Why a WebSocket did not open, from the page's own server; null of others, which the pages' policy keeps unasked. */
+export async function askOwn(url) {
+    return isOwn(url, location) ? askReason(url) : null;
+}
+
 /** Show which of the two buttons makes sense. */
 export function showOpen(isOpen) {
     document.getElementById('connect').hidden = isOpen;
     document.getElementById('hangup').hidden = !isOpen;
+}
+
+/** Let a button and Shift+F6 lead from what takes all keys, or brings up a phone's keyboard, to the page's buttons. */
+export function leave() {
+    document.querySelector('#dial button:not([hidden])').focus();
 }

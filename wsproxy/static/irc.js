@@ -21,6 +21,8 @@ const CTCP = '\x01';
 const FORBIDDEN = /[\0\r\n]+/g;
 /** Bold, colour and the like as mIRC introduced them. */
 const FORMATTING = /\x03(?:\d{1,2}(?:,\d{1,2})?)?|\x04(?:[0-9a-f]{6}(?:,[0-9a-f]{6})?)?|[\x02\x0f\x11\x16\x1d-\x1f]/gi;
+/** They part a nick from user and host, from other nicks, and from text, or stand for any. */
+const NEVER_IN_NICKS = /[\0- !@,:*?\x7f]/;
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f]/g;
 /* eslint-enable no-control-regex */
 
@@ -116,12 +118,29 @@ function parseSource(text) {
  */
 export function formatMessage(command, ...params) {
     const words = [command, ...params.slice(0, -1)];
-    if (words.some((word) => word === '' || /[ \0\r\n]/.test(word) || word.startsWith(':'))) {
-        throw new RangeError(`not a word of IRC: ${JSON.stringify(words)}`);
+    const wrong = words.find((word) => word === '' || /[ \0\r\n]/.test(word) || word.startsWith(':'));
+    if (wrong !== undefined) {
+        throw new RangeError(wrong === ''
+            ? 'A name or a command is missing.'
+            : `"${plain(wrong)}" cannot be a name: it must be one word, and not begin with a colon.`);
     }
     const last = params.slice(-1).map((param) => `:${param.replace(FORBIDDEN, ' ')}`);
     const [line] = splitText([...words, ...last].join(' '), MAX_MESSAGE - 2);
     return encoder.encode(`${line}\r\n`);
+}
+
+/**
+ * Whether a nick can be one. What else a server does not like (digits in front, letters beyond ASCII) it says itself.
+ *
+ * @throws {RangeError} whose message is for the user.
+ */
+export function checkNick(nick) {
+    if (nick === '') {
+        throw new RangeError('A nick is missing.');
+    }
+    if (NEVER_IN_NICKS.test(nick)) {
+        throw new RangeError(`"${plain(nick)}" cannot be a nick: it may have no spaces and none of ! @ , : * ?`);
+    }
 }
 
 /**

@@ -7,6 +7,7 @@
  * An event is an object with a `type`:
  *
  *     { type: 'registered' }                       the server has taken us in; `nick` is ours
+ *     { type: 'unnamed', text }                    it will not, before changeNick() finds a better one
  *     { type: 'message', room, kind, from, text, highlight }
  *         kind is 'say', 'action', 'notice', 'event' or 'error'; room is '' for the server's own
  *     { type: 'joined', room }, { type: 'parted', room }   we did
@@ -17,6 +18,7 @@
  */
 
 import {
+    checkNick,
     Features, formatCTCP, formatMessage, LineReader, MAX_MESSAGE, mentions, parseCTCP, parseMessage, plain, splitText,
 } from './irc.js';
 
@@ -32,7 +34,7 @@ const NUMERICS = {
     '332': '_topicIs',
     '353': '_names',
     '366': '_endOfNames',
-    '432': '_failure',
+    '432': '_nickRefused',
     '433': '_nickTaken',
     '436': '_nickTaken',
     '437': '_nickTaken',
@@ -47,9 +49,10 @@ export class IRCClient {
      * @param {object} options
      * @param {string} options.nick
      * @param {string[]} [options.channels] to join at once
-     * @throws {RangeError} for a nick with a space, or none.
+     * @throws {RangeError} for what cannot be a nick.
      */
     constructor({ nick, channels = [] }) {
+        checkNick(nick);
         this.nick = nick;
         /** By folded name: `{ name, topic, users }`, and users by folded nick: `{ nick, marks }`. */
         this.rooms = new Map();
@@ -72,6 +75,11 @@ export class IRCClient {
 
     isChannel(name) {
         return this._features.isChannel(name);
+    }
+
+    /** Whether what is said there would reach somebody: a channel that we are in, or a person. */
+    canSay(name) {
+        return this._isRegistered && name !== '' && (!this.isChannel(name) || this.room(name) !== undefined);
     }
 
     /** @returns {object|undefined} of `rooms`, by its name in any case. */
@@ -120,7 +128,15 @@ export class IRCClient {
     }
 
     changeNick(nick) {
+        checkNick(nick);
+        if (!this._isRegistered) {
+            this.nick = nick;
+        }
         this._send('NICK', nick);
+    }
+
+    setTopic(channel, topic) {
+        this._send('TOPIC', channel, topic);
     }
 
     quit(reason = '') {
@@ -187,13 +203,23 @@ export class IRCClient {
     _nickTaken(source, params) {
         this._attempts += 1;
         if (this._isRegistered || this._attempts > MAX_NICK_ATTEMPTS) {
-            this._failure(source, params);
+            this._nickRefused(source, params);
             return;
         }
         const suffix = this._attempts === 1 ? '_' : `_${this._attempts}`;
         this.nick = this._wanted.slice(0, SURE_NICK - suffix.length) + suffix;
         this._show('', 'event', '', `${params[1]} is in use, trying ${this.nick}`);
         this._send('NICK', this.nick);
+    }
+
+    _nickRefused(source, params) {
+        const [nick = '', ...why] = params.slice(1);
+        const reason = plain(why.join(' ')) || 'it says no more';
+        const text = `The server does not accept the nick "${plain(nick)}": ${reason}.`;
+        this._show('', 'error', '', text);
+        if (!this._isRegistered) {
+            this._emit('unnamed', { text });
+        }
     }
 
     _topicIs(source, [, channel = '', topic = '']) {

@@ -1,167 +1,108 @@
 /**
  * The IRC page: rooms, what is said in them, and who is there. What happens is ircclient.js's; this shows it.
  *
- *     Websock ─► IRCClient.receive() ─► events ─► the page      what is typed ─► IRCClient ─► take() ─► Websock
+ *     Connection ─► IRCClient.receive() ─► events ─► the page      what is typed ─► IRCClient ─► take() ─► Connection
+ *
+ * Each connection has a client of its own; rooms and their logs outlast it.
  */
 
-import { ending, prepareDial, showOpen, tell } from './dial.js';
+import { Connection, RETRY_CODES } from './connection.js';
+import { askOwn, BUSY, FAILED, IDLE, LIVE, prepareDial, showOpen, tell } from './dial.js';
+import { checkNick } from './irc.js';
 import { IRCClient } from './ircclient.js';
-import { Websock } from './websock.js';
+import { HELP, parseCommand, parseNames } from './irccommands.js';
+import { element, Rooms, SERVER } from './ircrooms.js';
 
-/** Messages of a room that are kept. */
-const MAX_KEPT = 1000;
-const SERVER = '';
-const HELP = '/join #channel, /part [reason], /nick name, /me does, /msg nick text, /topic text, /quit [reason], '
-    + '/raw LINE';
+/** A server that ends a session is missed, too: only the user does not come back. */
+const CODES = new Set([...RETRY_CODES, 1000, 1005]);
 
 const byId = (id) => document.getElementById(id);
 
-function element(name, className, text) {
-    const made = document.createElement(name);
-    made.className = className;
-    made.textContent = text;
-    return made;
-}
-
-/** The log of each room, of which one is shown. */
-class Rooms {
-    constructor(describe) {
-        this._describe = describe;
-        this._rooms = new Map();
-        this.current = SERVER;
-    }
-
-    clear() {
-        this._rooms.clear();
-        byId('rooms').replaceChildren();
-        this.add(SERVER);
-        this.show(SERVER);
-    }
-
-    /** @param {string} name the server's for '' */
-    add(name) {
-        const key = name.toLowerCase();
-        if (!this._rooms.has(key)) {
-            const button = element('button', '', name || 'Server');
-            button.type = 'button';
-            button.addEventListener('click', () => {
-                this.show(name);
-                byId('line').focus();
-            });
-            byId('rooms').append(button);
-            this._rooms.set(key, { name, button, lines: [] });
-        }
-        return this._rooms.get(key);
-    }
-
-    remove(name) {
-        this._rooms.get(name.toLowerCase())?.button.remove();
-        this._rooms.delete(name.toLowerCase());
-        if (this._isShown(name)) {
-            this.show(SERVER);
-        }
-    }
-
-    show(name) {
-        this.current = this.add(name).name;
-        for (const { button } of this._rooms.values()) {
-            button.removeAttribute('aria-current');
-        }
-        const { button, lines } = this.add(name);
-        button.setAttribute('aria-current', 'true');
-        button.className = '';
-        byId('log').replaceChildren(...lines);
-        byId('log').scrollTop = byId('log').scrollHeight;
-        this._describe(this.current);
-    }
-
-    append({ room, kind, from, text, highlight }) {
-        const { button, lines } = this.add(room);
-        const line = element('p', highlight ? `${kind} highlight` : kind, '');
-        const now = new Date();
-        line.append(element('time', '', now.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })));
-        if (from) {
-            line.append(element('b', '', kind === 'action' ? `* ${from} ` : `${from}: `));
-        }
-        line.append(text);
-        lines.push(line);
-        const dropped = lines.length > MAX_KEPT ? lines.shift() : null;
-        if (this._isShown(room)) {
-            const log = byId('log');
-            const wasAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-            dropped?.remove();
-            log.append(line);
-            if (wasAtEnd) {
-                log.scrollTop = log.scrollHeight;
-            }
-        } else if (highlight) {
-            button.className = 'unread called';
-        } else if (kind === 'say' || kind === 'action') {
-            button.classList.add('unread');
-        }
-    }
-
-    _isShown(name) {
-        return this.current.toLowerCase() === name.toLowerCase();
-    }
-}
-
 class Chat {
     constructor() {
-        this._rooms = new Rooms((name) => this._describe(name));
+        this._rooms = new Rooms(byId('rooms'), byId('log'), () => this._describeSoon());
         this._client = null;
-        this._sock = new Websock();
-        this._sock.on('open', () => this._flush());
-        this._sock.on('message', () => this._handle(this._client.receive(this._sock.rQshiftBytes())));
-        this._sock.on('close', (event) => {
-            showOpen(false);
-            tell(ending(event));
-            this._rooms.append({ room: SERVER, kind: 'error', from: '', text: ending(event) });
+        this._nick = '';
+        this._channels = new Map();
+        this._isLeaving = false;
+        this._isDescribing = false;
+        this._connection = new Connection({
+            opened: () => this._begin(),
+            received: (sock) => this._handle(this._client.receive(sock.rQshiftBytes())),
+            waiting: (text) => this._miss(text),
+            ended: (text, isClean) => this._end(text, isClean),
+            ask: askOwn,
+            codes: CODES,
         });
     }
 
+    /** @throws {RangeError} for what cannot be a nick. */
     connect(url, nick, channels) {
-        const client = new IRCClient({ nick, channels });
-        this._sock.close();
-        this._sock.open(url);
-        this._client = client;
-        this._rooms.clear();
+        checkNick(nick);
+        const isAnother = url.href !== this._connection.url?.href;
+        this._connection.connect(url);
+        this._nick = nick;
+        this._channels.clear();
+        this._client = null;
+        this._isLeaving = false;
+        channels.forEach((channel) => this._remember(channel));
+        if (isAnother) {
+            this._rooms.clear();
+        }
         byId('chat').hidden = false;
         byId('dial').querySelector('details').open = false;
         showOpen(true);
-        tell(`Connecting to ${url.host} …`);
+        tell(`Connecting to ${url.host} …`, BUSY);
     }
 
     hangUp() {
-        this._act((client) => client.quit('Leaving'));
-        this._sock.close(1000);
+        if (this._connection.isOpen) {
+            this._client.quit('Leaving');
+            this._flush();
+        }
+        this._connection.disconnect();
         showOpen(false);
-        tell('Disconnected.');
+        tell('Disconnected.', IDLE);
     }
 
     join(channel) {
-        this._act((client) => client.join(channel));
+        return this._act((client) => client.join(channel));
     }
 
     /** Leave the room that is shown: a channel for all to see, a conversation for oneself. */
     part(reason = '') {
         const room = this._rooms.current;
         if (this._client?.room(room)) {
-            this._act((client) => client.part(room, reason));
-        } else if (room !== SERVER) {
+            return this._act((client) => client.part(room, reason));
+        }
+        if (room !== SERVER) {
             this._rooms.remove(room);
         }
+        return true;
     }
 
-    /** Say what was typed, or do it where it begins with a slash. */
+    /**
+     * Say what was typed, or do it where it begins with a slash.
+     *
+     * @returns {boolean} whether that could be done; if not, it is worth keeping.
+     */
     enter(text) {
-        const [, command, rest] = /^\/(\w+) *(.*)$/su.exec(text) ?? [];
-        if (command === undefined) {
-            // A second slash makes the first one mean itself.
-            this._say(text.replace(/^\/\//, '/'), 'say');
-        } else {
-            this._obey(command.toLowerCase(), rest);
-        }
+        const { command, rest } = parseCommand(text);
+        const [first] = rest.split(' ', 1);
+        const commands = {
+            say: () => this._say(this._rooms.current, rest, 'say'),
+            me: () => this._say(this._rooms.current, rest, 'action'),
+            msg: () => this._say(first, rest.slice(first.length).trimStart(), 'say'),
+            join: () => parseNames(rest).every((channel) => this.join(channel)),
+            part: () => this.part(rest),
+            nick: () => this._rename(rest.trim()),
+            topic: () => this._act((client) => client.setTopic(this._rooms.current, rest)),
+            quit: () => this._quit(rest),
+            raw: () => this._act((client) => client.raw(rest)),
+            help: () => this._note('event', HELP),
+            error: () => !this._note('error', rest),
+        };
+        return commands[command]();
     }
 
     talkTo(nick) {
@@ -169,82 +110,145 @@ class Chat {
         byId('line').focus();
     }
 
-    _obey(command, rest) {
-        const [first] = rest.split(' ', 1);
-        const remainder = rest.slice(first.length + 1);
-        const commands = {
-            join: () => rest.split(/[ ,]+/).forEach((channel) => this.join(channel)),
-            part: () => this.part(rest),
-            nick: () => this._act((client) => client.changeNick(rest)),
-            me: () => this._say(rest, 'action'),
-            msg: () => this._act((client) => this._handle(client.say(first, remainder))),
-            topic: () => this._act((client) => client.raw(`TOPIC ${this._rooms.current} :${rest}`)),
-            quit: () => this._act((client) => client.quit(rest)),
-            raw: () => this._act((client) => client.raw(rest)),
-            help: () => this._note('event', HELP),
-        };
-        if (Object.hasOwn(commands, command)) {
-            commands[command]();
-        } else {
-            this._note('error', `There is no /${command}. ${HELP}`);
-        }
+    _rename(nick) {
+        return this._act((client) => {
+            client.changeNick(nick);
+            this._nick = nick;
+        });
     }
 
-    _say(text, kind) {
-        if (this._rooms.current === SERVER) {
-            this._note('error', 'Nobody is in here; join a channel.');
-        } else {
-            this._act((client) => this._handle(client.say(this._rooms.current, text, kind)));
+    _quit(reason) {
+        if (!this._connection.isOpen) {
+            this.hangUp();
+            return true;
         }
+        this._isLeaving = true;
+        return this._act((client) => client.quit(reason));
     }
 
+    _say(room, text, kind) {
+        if (room === SERVER) {
+            return !this._note('error', 'Nobody is in here; join a channel.');
+        }
+        if (this._connection.isOpen && !this._client.canSay(room)) {
+            return !this._note('error', `Not in ${room} yet; your text is kept.`);
+        }
+        return this._act((client) => this._handle(client.say(room, text, kind)));
+    }
+
+    /** @returns {boolean} whether it could be done */
     _act(action) {
-        if (this._sock.readyState !== 'open') {
-            this._note('error', 'Not connected.');
-            return;
+        if (!this._connection.isOpen) {
+            return !this._note('error', 'Not connected; your text is kept.');
         }
         try {
             action(this._client);
         } catch (error) {
-            this._note('error', error.message);
+            return !this._note('error', error.message);
         }
         this._flush();
+        return true;
     }
 
+    /** @returns {boolean} true */
     _note(kind, text) {
-        this._rooms.append({ room: this._rooms.current, kind, from: '', text });
+        this._rooms.append({ room: this._rooms.current, kind, text });
+        return true;
     }
 
     _flush() {
-        this._sock.send(this._client.take());
+        if (this._connection.isOpen) {
+            this._connection.sock.send(this._client.take());
+        }
     }
 
+    // -- How the connection stands
+
+    _begin() {
+        this._client = new IRCClient({ nick: this._nick, channels: [...this._channels.values()] });
+        this._flush();
+    }
+
+    _miss(text) {
+        if (this._isLeaving) {
+            this._connection.disconnect();
+            this._end('Disconnected.', true);
+        } else {
+            this._tellAll(text);
+            tell(text, FAILED);
+        }
+    }
+
+    _end(text, isClean) {
+        this._tellAll(text);
+        showOpen(false);
+        tell(text, isClean ? IDLE : FAILED);
+    }
+
+    _tellAll(text) {
+        for (const room of new Set([SERVER, this._rooms.current])) {
+            this._rooms.append({ room, kind: 'error', text });
+        }
+    }
+
+    // -- What happens
+
     _handle(events) {
+        const handlers = {
+            message: (event) => this._hear(event),
+            joined: ({ room }) => this._enter(room),
+            parted: ({ room }) => this._leave(room),
+            room: () => this._describeSoon(),
+            registered: () => this._welcome(),
+            nick: () => this._welcome(),
+            unnamed: ({ text }) => tell(`${text} Choose another: /nick name`, FAILED),
+        };
         for (const event of events) {
-            if (event.type === 'message') {
-                this._rooms.append(event);
-                if (event.kind === 'error' && event.room === SERVER && this._rooms.current !== SERVER) {
-                    this._note('error', event.text); // it answers what was done just now
-                }
-            } else if (event.type === 'joined') {
-                this._rooms.show(event.room);
-            } else if (event.type === 'parted') {
-                this._rooms.remove(event.room);
-            } else if (event.type === 'room') {
-                this._describe(event.room);
-            } else {
-                tell(`Connected as ${this._client.nick}.`);
-                byId('line').focus();
-            }
+            handlers[event.type](event);
         }
         this._flush();
     }
 
-    /** Show topic and users of a room, if it is the one that is shown. */
-    _describe(name) {
-        if (name !== this._rooms.current) {
-            return;
+    _hear(event) {
+        this._rooms.append(event);
+        if (event.kind === 'error' && event.room === SERVER && this._rooms.current !== SERVER) {
+            this._note('error', event.text); // it answers what was done just now
         }
+    }
+
+    _remember(channel) {
+        this._channels.set(channel.toLowerCase(), channel);
+    }
+
+    _enter(room) {
+        if (!this._channels.has(room.toLowerCase())) {
+            this._remember(room);
+        }
+        this._rooms.show(room);
+    }
+
+    _leave(room) {
+        this._channels.delete(room.toLowerCase());
+        this._rooms.remove(room);
+    }
+
+    _welcome() {
+        this._connection.settle();
+        tell(`Connected as ${this._client.nick}.`, LIVE);
+        byId('line').focus();
+    }
+
+    _describeSoon() {
+        if (!this._isDescribing) {
+            this._isDescribing = true;
+            requestAnimationFrame(() => this._describe());
+        }
+    }
+
+    /** Show topic and users of the current room. */
+    _describe() {
+        this._isDescribing = false;
+        const name = this._rooms.current;
         byId('part').hidden = name === SERVER;
         byId('topic').textContent = [name, this._client?.room(name)?.topic].filter(Boolean).join(': ');
         const users = this._client?.users(name) ?? [];
@@ -270,19 +274,20 @@ function main() {
 
     byId('say').addEventListener('submit', (event) => {
         event.preventDefault();
-        if (byId('line').value !== '') {
-            chat.enter(byId('line').value);
+        if (byId('line').value !== '' && chat.enter(byId('line').value)) {
             byId('line').value = '';
         }
     });
     byId('join').addEventListener('submit', (event) => {
         event.preventDefault();
-        chat.join(event.target.elements.channel.value.trim());
-        event.target.reset();
+        if (parseNames(event.target.elements.channel.value).every((channel) => chat.join(channel))) {
+            event.target.reset();
+        }
     });
+    byId('rooms').addEventListener('click', () => byId('line').focus());
     byId('part').addEventListener('click', () => chat.part());
     prepareDial({
-        connect: (url) => chat.connect(url, dial.nick.value.trim(), dial.channel.value.split(/[ ,]+/).filter(Boolean)),
+        connect: (url) => chat.connect(url, dial.nick.value.trim(), parseNames(dial.channel.value)),
         hangUp: () => chat.hangUp(),
         isReady: () => dial.nick.value !== '',
     });

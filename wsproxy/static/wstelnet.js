@@ -6,10 +6,12 @@
  * With `raw=1` the bytes go through as they are.
  */
 
-import { ending, prepareDial, showOpen, tell } from './dial.js';
+import { Connection } from './connection.js';
+import { askOwn, BUSY, FAILED, IDLE, leave, LIVE, prepareDial, showOpen, tell } from './dial.js';
+import { describeGreeting, isRFB } from './greeting.js';
 import { LocalLine } from './line.js';
+import { Surrogates } from './surrogates.js';
 import { Telnet } from './telnet.js';
-import { Websock } from './websock.js';
 
 /** Bytes the terminal may have in hand; the rest waits in the Websock, which ends a connection before it bursts. */
 const MAX_PENDING = 1024 * 1024;
@@ -67,53 +69,64 @@ async function makeTerminal() {
 class Sessions {
     constructor(terminal, applyControl) {
         this._terminal = terminal;
-        this._sock = new Websock({ reconnect: true });
         this._telnet = null;
         this._line = new LocalLine();
         this._pending = 0;
-        this._sock.on('open', () => this._begin());
-        this._sock.on('message', () => this._drain());
-        this._sock.on('close', (event) => this._end(event));
-        this._sock.on('reconnect', ({ delay }) => {
-            showOpen(true);
-            tell(`Connection lost. Next attempt in ${Math.ceil(delay / 1000)} s.`);
+        this._isGreeted = false;
+        this._connection = new Connection({
+            opened: (url) => this._begin(url),
+            received: () => this._drain(),
+            waiting: (text) => tell(text, FAILED),
+            ended: (text, isClean) => this._end(text, isClean),
+            ask: askOwn,
         });
-        terminal.onData((text) => this._typed(applyControl(text)));
+        const surrogates = new Surrogates();
+        terminal.onData((text) => this._typed(applyControl(surrogates.join(text))));
         terminal.onBinary((text) => this._send(Uint8Array.from(text, (char) => char.charCodeAt(0))));
         terminal.onResize(({ cols, rows }) => this._transmit(this._telnet?.resize(cols, rows)));
     }
 
     connect(url) {
-        this._sock.close();
-        this._url = url;
-        this._sock.open(url);
+        this._connection.connect(url);
         showOpen(true);
-        tell(`Connecting to ${url.host} …`);
+        tell(`Connecting to ${url.host} …`, BUSY);
     }
 
     hangUp() {
-        this._sock.close(1000);
+        this._connection.disconnect();
         showOpen(false);
-        tell('Disconnected. Enter connects again.');
+        tell('Disconnected. Enter connects again.', IDLE);
     }
 
-    _begin() {
+    _begin(url) {
         const { cols: columns, rows } = this._terminal;
         this._telnet = byId('raw').checked ? null : new Telnet({ columns, rows });
         this._line = new LocalLine();
+        this._isGreeted = false;
         this._terminal.write(this._terminal.buffer.active.cursorX > 0 ? `${AFRESH}\r\n` : AFRESH);
         this._terminal.focus();
-        tell(`Connected to ${this._url.host}.`);
+        tell(`Connected to ${url.host}.`, LIVE);
     }
 
-    _end(event) {
+    _end(text, isClean) {
         showOpen(false);
-        tell(`${ending(event)} Enter connects again.`);
+        tell(`${text} Enter connects again.`, isClean ? IDLE : FAILED);
+    }
+
+    /** A desktop's first words tell little on a terminal. */
+    _greet(bytes) {
+        this._connection.settle();
+        if (!this._isGreeted && isRFB(bytes)) {
+            tell(`Connected, but this is a terminal. ${describeGreeting(bytes)}`, LIVE);
+        }
+        this._isGreeted = true;
     }
 
     _drain() {
-        while (this._pending < MAX_PENDING && this._sock.rQlen() > 0) {
-            const bytes = this._sock.rQshiftBytes(Math.min(this._sock.rQlen(), MAX_PENDING));
+        const { sock } = this._connection;
+        while (this._pending < MAX_PENDING && sock.rQlen() > 0) {
+            const bytes = sock.rQshiftBytes(Math.min(sock.rQlen(), MAX_PENDING));
+            this._greet(bytes);
             const { data, reply } = this._telnet?.receive(bytes) ?? { data: bytes };
             this._transmit(reply);
             // Who does not echo may be no telnet server at all, and end lines in its own way.
@@ -127,9 +140,9 @@ class Sessions {
     }
 
     _typed(text) {
-        if (this._sock.readyState !== 'open') {
-            if (text === '\r' && this._url && !this._sock.reconnecting) {
-                this.connect(this._url);
+        if (!this._connection.isOpen) {
+            if (text === '\r' && this._connection.url && this._connection.isIdle) {
+                this.connect(this._connection.url);
             }
         } else if (this._telnet && !this._telnet.echoes) {
             const { echo, lines } = this._line.type(text);
@@ -147,8 +160,8 @@ class Sessions {
     }
 
     _transmit(bytes) {
-        if (bytes?.length > 0 && this._sock.readyState === 'open') {
-            this._sock.send(bytes);
+        if (bytes?.length > 0 && this._connection.isOpen) {
+            this._connection.sock.send(bytes);
         }
     }
 }
@@ -181,6 +194,7 @@ function prepareKeys(terminal) {
     }
     control.addEventListener('click', () => holdControl(!isControlHeld()));
     byId('copy').addEventListener('click', copy);
+    byId('leave').addEventListener('click', leave);
     byId('paste').hidden = !navigator.clipboard?.readText;
     byId('paste').addEventListener('click', async () => terminal.paste(await navigator.clipboard.readText()));
 
@@ -189,7 +203,7 @@ function prepareKeys(terminal) {
             return true;
         }
         if (event.shiftKey && event.key === 'F6') {
-            document.querySelector('#dial button:not([hidden])').focus();
+            leave();
             event.preventDefault();
             return false;
         }
@@ -219,6 +233,6 @@ function main(terminal) {
 }
 
 makeTerminal().then(main, () => {
-    tell('The terminal is missing: xterm.js comes along where npm is at hand when wsproxy is installed.');
+    tell('The terminal is missing: xterm.js comes along where npm is at hand when wsproxy is installed.', FAILED);
     byId('connect').disabled = true;
 });
