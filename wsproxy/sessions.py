@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -24,7 +24,7 @@ from wsproxy.access.peer import printable
 from wsproxy.access.refusals import RefusalLog
 from wsproxy.decision import Decisions, asCallable
 from wsproxy.errors import Close, Refusal
-from wsproxy.interfaces import IAuthenticator, IAuthoriser, IDialer, IResolver, Request
+from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
 from wsproxy.outcome import GivenUp
 from wsproxy.session import Admission, Session
 from wsproxy.tunnel.heartbeat import Heartbeat
@@ -99,10 +99,10 @@ class Sessions:
         self,
         clock: IReactorTime,
         *,
-        resolver: IResolver | Callable[..., Any],
-        dialer: IDialer | Callable[..., Any],
-        authenticator: IAuthenticator | Callable[..., Any] | None = None,
-        authoriser: IAuthoriser | Callable[..., Any] | None = None,
+        resolver: AnyResolver,
+        dialer: AnyDialer,
+        authenticator: AnyAuthenticator | None = None,
+        authoriser: AnyAuthoriser | None = None,
         origins: OriginPolicy,
         subprotocols: tuple[str, ...] = (),
         text: bool = False,
