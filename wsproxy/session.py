@@ -191,6 +191,7 @@ class Session:
             self.abort()
         elif self._closing is not None:
             self.close(self._closing)
+            self._unreachable(self._closing.reason, "")  # what the client has sent waits for no target
         else:
             self._dialling = Dialling(self.id, self._connected, self._unreachable)
             self._dialling.start(registry.dial, self._admission[0], registry.clock, registry.dialTimeout)
