@@ -633,6 +633,26 @@ class WatcherTests(FaultTestCase):
                 self.leave(upgrade)
             self.recover()
 
+    def test_early(self) -> None:
+        """What a client has sent by then waits for no target: it leaves at once."""
+        for mode, (changes, raw) in MODES.items():
+            with self.subTest(mode=mode), self.observing("sessionOpened"):
+                upgrade = Upgrade(makeRequest(**changes))
+                self.upgrades.append(upgrade)
+                accept = upgrade.accept
+
+                def acceptEarly(subprotocol: Any, accept: Any = accept, raw: bool = raw) -> TransportEnd:
+                    end: TransportEnd = accept(subprotocol)
+                    end.dataReceived(b"early" if raw else Frame(BINARY, b"early").encode())
+                    return end
+
+                upgrade.accept = acceptEarly  # type: ignore[method-assign]
+                self.sessions.open(upgrade, raw)
+                upgrade.transport.lose()
+                self.assertEqual(len(self.sessions), 0)
+                self.assertLogged(1)
+            self.recover()
+
     def test_observerClosed(self) -> None:
         """One that raises when it closes keeps nobody from hearing of it, or from waiting for the last one."""
         for mode, (changes, raw) in MODES.items():
