@@ -609,7 +609,7 @@ class WatcherTests(FaultTestCase):
                 self.recover()
 
     def test_tapEndsIt(self) -> None:
-        """A tap, or its factory, may end its session from wherever it is called."""
+        """A tap, or its factory, that ends its session from within a call, which it should not, does no harm."""
         for call in ("make", "fromClient", "toTarget", "fromTarget", "toClient", "close"):
             for mode, (changes, raw) in MODES.items():
                 with self.subTest(call=call, mode=mode):

@@ -17,9 +17,11 @@ from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyResolver, Identity, Request, Target
 from wsproxy.outcome import bounded
-from wsproxy.session import Admission
 
-__all__ = ["Decisions", "asCallable"]
+__all__ = ["Admission", "Decisions", "asCallable"]
+
+Admission = tuple[Target, Identity | None]
+"""Where a client is led, and who it is."""
 
 def asCallable(plugin: Any, name: str) -> Callable[..., Any]:
     """
