@@ -791,7 +791,7 @@ class EndTests(FaultTestCase):
 
     def test_deafClient(self) -> None:
         """A client's transport that raises in whatever call ends its session, within the closing timeouts."""
-        for call in ("writeSequence", "resumeProducing", "loseConnection", "abortConnection", "loseWriteConnection"):
+        for call in ("write", "resumeProducing", "loseConnection", "abortConnection", "loseWriteConnection"):
             for mode, (changes, raw) in MODES.items():
                 with self.subTest(call=call, mode=mode):
                     self.plugin.answers["dial"] = self.plugin.connect
@@ -818,7 +818,7 @@ class EndTests(FaultTestCase):
     def test_closeAll(self) -> None:
         """The end of one session that raises does not keep the others from theirs."""
         upgrades = [self.connect(), self.inLimbo(), self.inLimbo()]
-        upgrades[1].transport.writeSequence = raises  # type: ignore[method-assign]
+        upgrades[1].transport.write = raises  # type: ignore[method-assign]
         done = self.sessions.closeAll(GOING_AWAY)
         self.assertEqual([upgrade.told() != [] for upgrade in upgrades], [True, False, True])
         self.assertLogged(1)
