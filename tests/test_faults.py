@@ -609,7 +609,7 @@ class WatcherTests(FaultTestCase):
                 self.recover()
 
     def test_tapEndsIt(self) -> None:
-        """A tap, or its factory, may end its session from wherever it is called."""
+        """A tap, or its factory, that ends its session from within a call, which it should not, does no harm."""
         for call in ("make", "fromClient", "toTarget", "fromTarget", "toClient", "close"):
             for mode, (changes, raw) in MODES.items():
                 with self.subTest(call=call, mode=mode):
@@ -631,6 +631,26 @@ class WatcherTests(FaultTestCase):
                 self.assertTold(upgrade, raw, INTERNAL)
                 self.assertLogged(1)
                 self.leave(upgrade)
+            self.recover()
+
+    def test_early(self) -> None:
+        """What a client has sent by then waits for no target: it leaves at once."""
+        for mode, (changes, raw) in MODES.items():
+            with self.subTest(mode=mode), self.observing("sessionOpened"):
+                upgrade = Upgrade(makeRequest(**changes))
+                self.upgrades.append(upgrade)
+                accept = upgrade.accept
+
+                def acceptEarly(subprotocol: Any, accept: Any = accept, raw: bool = raw) -> TransportEnd:
+                    end: TransportEnd = accept(subprotocol)
+                    end.dataReceived(b"early" if raw else Frame(BINARY, b"early").encode())
+                    return end
+
+                upgrade.accept = acceptEarly  # type: ignore[method-assign]
+                self.sessions.open(upgrade, raw)
+                upgrade.transport.lose()
+                self.assertEqual(len(self.sessions), 0)
+                self.assertLogged(1)
             self.recover()
 
     def test_observerClosed(self) -> None:
@@ -771,7 +791,7 @@ class EndTests(FaultTestCase):
 
     def test_deafClient(self) -> None:
         """A client's transport that raises in whatever call ends its session, within the closing timeouts."""
-        for call in ("writeSequence", "resumeProducing", "loseConnection", "abortConnection", "loseWriteConnection"):
+        for call in ("write", "resumeProducing", "loseConnection", "abortConnection", "loseWriteConnection"):
             for mode, (changes, raw) in MODES.items():
                 with self.subTest(call=call, mode=mode):
                     self.plugin.answers["dial"] = self.plugin.connect
@@ -798,7 +818,7 @@ class EndTests(FaultTestCase):
     def test_closeAll(self) -> None:
         """The end of one session that raises does not keep the others from theirs."""
         upgrades = [self.connect(), self.inLimbo(), self.inLimbo()]
-        upgrades[1].transport.writeSequence = raises  # type: ignore[method-assign]
+        upgrades[1].transport.write = raises  # type: ignore[method-assign]
         done = self.sessions.closeAll(GOING_AWAY)
         self.assertEqual([upgrade.told() != [] for upgrade in upgrades], [True, False, True])
         self.assertLogged(1)

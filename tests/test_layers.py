@@ -15,9 +15,8 @@ PACKAGE = Path(wsproxy.__file__).parent
 LEVELS = [
     {"interfaces", "errors", "config", "control", "escape", "outcome", "threads"},
     {"access", "backend", "tunnel", "listen", "share"},
-    {"dialling"},
+    {"decision", "dialling"},
     {"session"},
-    {"decision"},
     {"sessions"},
     {"frontend", "process", "lifetime", "replay"},
     {"factory"},

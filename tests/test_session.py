@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -635,6 +636,14 @@ class EndTests(SessionTestCase):
         self.sessions = self.makeSessions(taps=[watched.append], now=lambda: 1e9)
         self.open()
         self.assertEqual(watched[0].started, 1e9)
+
+    def test_requestIsNotKept(self) -> None:
+        """Of a request, which may be large, a session keeps what it needs."""
+        upgrade = self.open()
+        request = weakref.ref(upgrade.request)
+        del upgrade.request
+        self.plugin.asked.clear()
+        self.assertEqual((len(self.sessions), request()), (1, None))
 
     def test_whenIdle(self) -> None:
         """Without a session it is idle at once."""

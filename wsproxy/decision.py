@@ -15,11 +15,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import Refusal
-from wsproxy.interfaces import IAuthenticator, IAuthoriser, Identity, IResolver, Request, Target
+from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyResolver, Identity, Request, Target
 from wsproxy.outcome import bounded
-from wsproxy.session import Admission
 
-__all__ = ["Decisions", "asCallable"]
+__all__ = ["Admission", "Decisions", "asCallable"]
+
+Admission = tuple[Target, Identity | None]
+"""Where a client is led, and who it is."""
 
 def asCallable(plugin: Any, name: str) -> Callable[..., Any]:
     """
@@ -45,9 +47,9 @@ class Decisions:
         clock: IReactorTime,
         *,
         origins: OriginPolicy,
-        authenticator: IAuthenticator | Callable[..., Any] | None,
-        resolver: IResolver | Callable[..., Any],
-        authoriser: IAuthoriser | Callable[..., Any] | None,
+        authenticator: AnyAuthenticator | None,
+        resolver: AnyResolver,
+        authoriser: AnyAuthoriser | None,
         timeout: float,
     ) -> None:
         self._clock = clock

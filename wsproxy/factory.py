@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.web.resource import IResource
 
 from wsproxy.access.origin import OriginPolicy
@@ -20,7 +20,7 @@ from wsproxy.frontend.switch import SwitchFactory
 from wsproxy.frontend.tls import asksForCertificates
 from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import WebSite
-from wsproxy.interfaces import IAuthenticator, IAuthoriser, Identity, IDialer, IResolver, Request, Target
+from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
 from wsproxy.sessions import Sessions
 from wsproxy.tunnel.securepump import SecurePump
 from wsproxy.tunnel.tap import TapFactory
@@ -64,10 +64,10 @@ class WebSockifyFactory(SwitchFactory):
         self,
         reactor: Any,
         *,
-        resolver: IResolver | Callable[[Request], Any],
-        dialer: IDialer | Callable[[Target, IProtocolFactory], Any] | None = None,
-        authenticator: IAuthenticator | Callable[[Request], Any] | None = None,
-        authoriser: IAuthoriser | Callable[[Request, Identity | None, Target], Any] | None = None,
+        resolver: AnyResolver,
+        dialer: AnyDialer | None = None,
+        authenticator: AnyAuthenticator | None = None,
+        authoriser: AnyAuthoriser | None = None,
         origins: tuple[str, ...] = (),
         strictScheme: bool | None = None,
         subprotocols: tuple[str, ...] = (),

@@ -1,21 +1,25 @@
 """The boundaries: what plugins and embedders implement, and the values that cross them. No logic.
 
 Each decision about a client is one of four questions. Every method may answer with a plain value, a
-L{Deferred<twisted.internet.defer.Deferred>} or a coroutine, and refuses by raising L{wsproxy.errors.Refusal}; any
-other exception is answered 503 and logged.
+L{Deferred<twisted.internet.defer.Deferred>} or a coroutine, and has a deadline. Before the 101 it refuses by raising
+L{wsproxy.errors.Refusal}; any other exception, and what is no answer, is answered 503 and logged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import Interface
 
 __all__ = [
+    "AnyAuthenticator",
+    "AnyAuthoriser",
+    "AnyDialer",
+    "AnyResolver",
     "IAuthenticator",
     "IAuthoriser",
     "IDialer",
@@ -85,7 +89,7 @@ class IResolver(Interface):
 
     def resolve(request: Request) -> Any:
         """
-        @return: a L{Target}.
+        @return: a L{Target}, or its text.
         @raise wsproxy.errors.Refusal: 403 where it leads nowhere; the same bytes for a known and an unknown token.
         """
 
@@ -95,7 +99,7 @@ class IAuthoriser(Interface):
 
     def authorise(request: Request, identity: Identity | None, target: Target) -> Any:
         """
-        @return: L{None}; returning is consent.
+        @return: L{None}; returning is consent, but for what looks like a no.
         @raise wsproxy.errors.Refusal: 403.
         """
 
@@ -107,9 +111,35 @@ class IDialer(Interface):
         """
         Connect to C{target} and build its protocol with C{factory}; cancelling the Deferred gives up.
 
-        @return: the L{IProtocol} that C{factory} built, connected.
-        @raise Exception: its C{str()} is what the client reads in the close reason (close code 1011).
+        @return: the L{IProtocol} that C{factory} built, connected; or one that stands between it and the target, and
+            connects it then or later.
+        @raise wsproxy.errors.DialError: what the client reads in the close reason (close code 1011). Of any other
+            exception it learns nothing, and the log has the traceback.
         """
+
+
+class _Authenticates(Protocol):
+    def authenticate(self, request: Request) -> Any: ...
+
+
+class _Resolves(Protocol):
+    def resolve(self, request: Request) -> Any: ...
+
+
+class _Authorises(Protocol):
+    def authorise(self, request: Request, identity: Identity | None, target: Target) -> Any: ...
+
+
+class _Dials(Protocol):
+    def dial(self, target: Target, factory: IProtocolFactory) -> Any: ...
+
+
+# What is taken for each: what provides the interface, as the plugin for zope.interface tells mypy; what has its method,
+# as mypy sees for itself; and what is called in place of that.
+AnyAuthenticator: TypeAlias = "IAuthenticator | _Authenticates | Callable[[Request], Any]"
+AnyResolver: TypeAlias = "IResolver | _Resolves | Callable[[Request], Any]"
+AnyAuthoriser: TypeAlias = "IAuthoriser | _Authorises | Callable[[Request, Identity | None, Target], Any]"
+AnyDialer: TypeAlias = "IDialer | _Dials | Callable[[Target, IProtocolFactory], Any]"
 
 
 class IStatusStop(Interface):

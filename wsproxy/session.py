@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.access.peer import printable
@@ -32,10 +32,7 @@ from wsproxy.tunnel.transport import TransportEnd
 from wsproxy.tunnel.tunnel import Ending, Tunnel
 from wsproxy.tunnel.wire import Wire
 
-__all__ = ["ABORT_TIMEOUT", "FAULT_TIMEOUT", "Admission", "Registry", "Session"]
-
-Admission = tuple[Target, Identity | None]
-"""Where a client is led, and who it is."""
+__all__ = ["ABORT_TIMEOUT", "FAULT_TIMEOUT", "Registry", "Session"]
 
 FAULT_TIMEOUT = 6.0
 """Seconds after which a session is aborted in which something raised: nobody knows what still works of it."""
@@ -78,39 +75,33 @@ class Session:
     """
     One accepted client. It may be closed and aborted at any time, before it has begun and after it has ended, too.
 
-    @param subprotocol: what was agreed on.
+    @param peer: the client's address.
     @ivar id: its name in the log.
     """
 
     __slots__ = (
         "_aborting",
-        "_admission",
         "_cause",
         "_closing",
         "_deadline",
         "_dialling",
         "_peer",
         "_registry",
-        "_request",
         "_started",
         "_state",
-        "_subprotocol",
         "_tap",
+        "_target",
         "_tunnel",
         "id",
     )
 
     _log = Logger()
 
-    def __init__(
-        self, registry: Registry, request: Request, admission: Admission, subprotocol: str | None
-    ) -> None:
+    def __init__(self, registry: Registry, peer: IAddress, target: Target) -> None:
         self.id = secrets.token_hex(4)
         self._registry = registry
-        self._request = request
-        self._admission = admission
-        self._subprotocol = subprotocol
-        self._peer = printable(request.peer)
+        self._target = target
+        self._peer = printable(peer)
         self._started = registry.clock.seconds()
         self._state = _State.OPENING
         self._closing: Close | None = None  # what was asked for while opening
@@ -123,13 +114,24 @@ class Session:
 
     # Its beginning
 
-    def begin(self, client: TransportEnd, wire: Wire) -> None:
-        """Relay between this client and the target, once that is connected. Raises nothing."""
+    def begin(
+        self,
+        client: TransportEnd,
+        wire: Wire,
+        request: Request,
+        identity: Identity | None,
+        subprotocol: str | None,
+    ) -> None:
+        """
+        Relay between this client and the target, once that is connected. Raises nothing.
+
+        @param request: for the log, as are C{identity} and C{subprotocol}. A stranger's headers are not kept.
+        """
         if not self._registry.opened(self):
             self._closing = _BROKEN
         end: End = client
         try:
-            self._announce(wire)
+            self._announce(request, identity, subprotocol, wire.plain)
             if self._registry.taps:
                 self._tap = self._makeTap()
             end = self._adopt(client)
@@ -143,24 +145,25 @@ class Session:
             self._state = _State.OPEN
             self._proceed()
 
-    def _announce(self, wire: Wire) -> None:
-        request, (target, identity) = self._request, self._admission
-        shownPath, subprotocol = self._registry.shownPath, self._subprotocol
+    def _announce(
+        self, request: Request, identity: Identity | None, subprotocol: str | None, plain: bool
+    ) -> None:
+        shownPath = self._registry.shownPath
         path = escape(request.path if shownPath is None else shownPath(request))
-        scheme = ("raw over TLS" if request.secure else "raw") if wire.plain else "wss" if request.secure else "ws"
+        scheme = ("raw over TLS" if request.secure else "raw") if plain else "wss" if request.secure else "ws"
         name = None if identity is None else escape(identity.name)
         how = f"{scheme} {path}" if path else scheme
         if subprotocol is not None:
             how = f"{how}, {subprotocol}"
         if name is not None:
             how = f"{how}, as {name}"
-        shownTarget = escape(target.text)
+        target = escape(self._target.text)
         self._log.info(
             _LINE,
-            line=f"{self.id} {self._peer} → {shownTarget} ({how})",
+            line=f"{self.id} {self._peer} → {target} ({how})",
             session=self.id,
             peer=self._peer,
-            target=shownTarget,
+            target=target,
             scheme=scheme,
             path=path,
             subprotocol=subprotocol,
@@ -169,7 +172,7 @@ class Session:
 
     def _makeTap(self) -> Tap | None:
         registry = self._registry
-        watched = Watched(self.id, self._peer, self._admission[0].text, registry.now(), self.close)
+        watched = Watched(self.id, self._peer, self._target.text, registry.now(), self.close)
         return joinTaps(registry.taps, watched, self._tapBroke)
 
     def _tapBroke(self) -> None:
@@ -187,13 +190,14 @@ class Session:
     def _proceed(self) -> None:
         """Do what was asked for meanwhile, or else dial."""
         registry = self._registry
-        if self._aborting:
+        if self._aborting or self._tunnel is None:
             self.abort()
         elif self._closing is not None:
             self.close(self._closing)
+            self._unreachable(self._closing.reason, "")  # what the client has sent waits for no target
         else:
             self._dialling = Dialling(self.id, self._connected, self._unreachable)
-            self._dialling.start(registry.dial, self._admission[0], registry.clock, registry.dialTimeout)
+            self._dialling.start(registry.dial, self._target, registry.clock, registry.dialTimeout)
 
     def _adopt(self, end: TransportEnd) -> End:
         pump = self._registry.pump
@@ -237,10 +241,11 @@ class Session:
         """End now, without ceremony. L{Registry.ended} follows within L{ABORT_TIMEOUT} seconds."""
         if self._state is _State.OPENING:
             self._aborting = True
-        elif self._state is _State.OPEN and self._tunnel is not None:
+        elif self._state is _State.OPEN:
             self._startDeadline(ABORT_TIMEOUT, self._abandon)
             try:
-                self._tunnel.abort()
+                if self._tunnel is not None:
+                    self._tunnel.abort()
             except Exception:
                 self._log.failure("{session} aborting", session=self.id)
 

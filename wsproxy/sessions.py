@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -22,11 +22,11 @@ from twisted.python.failure import Failure
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.peer import printable
 from wsproxy.access.refusals import RefusalLog
-from wsproxy.decision import Decisions, asCallable
+from wsproxy.decision import Admission, Decisions, asCallable
 from wsproxy.errors import Close, Refusal
-from wsproxy.interfaces import IAuthenticator, IAuthoriser, IDialer, IResolver, Request
+from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
 from wsproxy.outcome import GivenUp
-from wsproxy.session import Admission, Session
+from wsproxy.session import Session
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.tunnel.pump import Pump
 from wsproxy.tunnel.tap import TapFactory
@@ -99,10 +99,10 @@ class Sessions:
         self,
         clock: IReactorTime,
         *,
-        resolver: IResolver | Callable[..., Any],
-        dialer: IDialer | Callable[..., Any],
-        authenticator: IAuthenticator | Callable[..., Any] | None = None,
-        authoriser: IAuthoriser | Callable[..., Any] | None = None,
+        resolver: AnyResolver,
+        dialer: AnyDialer,
+        authenticator: AnyAuthenticator | None = None,
+        authoriser: AnyAuthoriser | None = None,
         origins: OriginPolicy,
         subprotocols: tuple[str, ...] = (),
         text: bool = False,
@@ -216,7 +216,7 @@ class Sessions:
         return _UNAVAILABLE
 
     def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
-        request = upgrade.request
+        request, (target, identity) = upgrade.request, admission
         allowed = ("binary", "base64", *self._subprotocols)
         subprotocol = next((name for name in allowed if name in request.subprotocols), None)
         if request.subprotocols and subprotocol is None:
@@ -226,11 +226,11 @@ class Sessions:
             wire = RawWire()
         else:
             wire = Base64Wire() if subprotocol == "base64" else BinaryWire(text=self._text)
-        session = Session(self, request, admission, subprotocol)
+        session = Session(self, request.peer, target)
         client = upgrade.accept(subprotocol)
         if not isinstance(client, TransportEnd):
             raise TypeError(f"a client was accepted as {type(client).__name__}")
-        session.begin(client, wire)
+        session.begin(client, wire, request, identity, subprotocol)
 
     def opened(self, session: Session) -> bool:
         """Keep this session, and tell of it. @return: whether everybody took it well."""

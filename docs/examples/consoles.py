@@ -3,8 +3,11 @@
 Run it with ``twistd -ny docs/examples/consoles.py`` and open ``ws://localhost:6080/console/red``.
 """
 
+from typing import Any
+
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Application
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from zope.interface import implementer
 
@@ -39,13 +42,24 @@ class ConsoleByPath:
         return Target(target)
 
 
-def makeService(reactor, listen="tcp:6080", consoles=CONSOLES):
+class Consoles(StreamServerEndpointService):
+    """Ends in good order: first it takes no more clients, then it closes those that are here, with code 1001."""
+
+    factory: WebSockifyFactory
+
+    def stopService(self) -> Deferred[Any]:
+        stopped: Deferred[Any] = maybeDeferred(super().stopService)
+        return stopped.addBoth(lambda _: self.factory.closeAll())
+
+
+def makeService(reactor: Any, listen: str = "tcp:6080", consoles: dict[str, str] = CONSOLES) -> Consoles:
     factory = WebSockifyFactory(reactor, resolver=ConsoleByPath(consoles), authenticator=Passwords())
-    return StreamServerEndpointService(serverFromString(reactor, listen), factory)
+    # what Twisted has not typed yet, mypy --strict has to be told
+    return Consoles(serverFromString(reactor, listen), factory)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "builtins":  # twistd -y runs a file under this name
     from twisted.internet import reactor
 
-    application = Application("consoles")
-    makeService(reactor).setServiceParent(application)
+    application = Application("consoles")  # type: ignore[no-untyped-call]
+    makeService(reactor).setServiceParent(application)  # type: ignore[no-untyped-call]

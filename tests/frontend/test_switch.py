@@ -448,6 +448,18 @@ class ConnectionTests(SwitchTestCase):
         self.factory.abortIdle()
         self.assertTrue(connection.transport.aborted)
 
+    def test_abortIdleRaises(self) -> None:
+        """One that cannot be aborted keeps nobody else from it."""
+
+        def abort() -> None:
+            raise ZeroDivisionError
+
+        connections = [self.connect(), self.connect(), self.connect()]
+        connections[1].transport.abortConnection = abort  # type: ignore[method-assign]
+        self.factory.abortIdle()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual([each.transport.aborted for each in connections], [True, False, True])
+
     def test_sessionsStay(self) -> None:
         """Sessions are left alone."""
         connection = self.connect(GET)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
 
 from tests.peer import connect, openWebSocket
 from tests.test_factory import CERTIFICATE, LARGE, WholeTestCase
@@ -17,6 +22,10 @@ from tests.tunnel.fake import Message
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Request, Target
 from wsproxy.tunnel.frames import BINARY, CLOSE
+
+from .bridge import connect as stream
+from .client import Client
+from .proxy import Proxy
 
 
 def autobahn(address: str) -> str:
@@ -159,8 +168,8 @@ class FaultTests(WholeTestCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     async def test_dialerHangs(self) -> None:
-        """A dialer that does not come back has the time that was agreed on, and a second."""
-        await self.serve(dialer=lambda target, factory: Deferred(), connectTimeout=0.1)
+        """A dialer that does not come back is not waited for."""
+        await self.serve(dialer=lambda target, factory: Deferred(), connectTimeout=-0.9)  # and a second
         await self.assertTold(b"\x03\xf3Target timed out")
 
     async def test_tap(self) -> None:
@@ -207,6 +216,32 @@ class FaultTests(WholeTestCase):
 
 class SecureFaultTests(FaultTests):
     secure = True
+
+class CommandTests(TestCase):
+    """A real C{twistd websockify} whose target takes connections, and says nothing."""
+
+    timeout = 30
+
+    async def test_mute(self) -> None:
+        """A WebSocket server that does not answer has timed out; one that is waited for keeps nothing from ending."""
+        mute = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(mute.close)
+        target = autobahn(f"tcp:127.0.0.1:{mute.getsockname()[1]}")
+        folder = Path(tempfile.mkdtemp(dir=".")).absolute()
+        proxy = Proxy(folder, "--target", target, "--connect-timeout", "0.5")
+        self.addCleanup(proxy.stop)
+        port = await proxy.port()
+        first, second = Client(stream(port)), Client(stream(port))
+        await first.upgrade()
+        self.assertEqual(await first.rest(), (b"", (1011, "Target timed out")))
+        first.close()
+        await second.upgrade()
+        proxy.signal(signal.SIGTERM)
+        self.assertEqual(await second.rest(), (b"", (1001, "Server going down")))
+        second.close()
+        self.assertEqual(await proxy.end(), 0)
+        self.assertNotIn("Traceback", "\n".join(proxy.lines))
+
 
 class UnpumpedFaultTests(FaultTests):
     pump = False

@@ -1,9 +1,10 @@
-"""The example of docs/embedding.rst works as it stands."""
+"""The example of docs/embedding.rst works as it stands there."""
 
 from __future__ import annotations
 
 import runpy
-from pathlib import Path
+import sys
+from textwrap import dedent
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,10 +12,13 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-EXAMPLE = Path(__file__).parents[2] / "docs/examples/consoles.py"
+from .twistd import ROOT, TWISTD, start
+
+EXAMPLE = ROOT / "docs/examples/consoles.py"
+AUTHORIZED = {"Authorization": "Basic b3BlcmF0b3I6c2VjcmV0"}
 
 
 class Greeter(Protocol):
@@ -51,7 +55,7 @@ class EmbeddingTests(TestCase):
         """A client that logs in and names a console is connected to it."""
 
         def converse() -> bytes:
-            with self.open("/console/red", Authorization="Basic b3BlcmF0b3I6c2VjcmV0") as console:
+            with self.open("/console/red", **AUTHORIZED) as console:
                 said = console.recv()
                 console.send(b"hello")
                 while not said.endswith(b"hello"):
@@ -71,8 +75,49 @@ class EmbeddingTests(TestCase):
                 return refused.response.status_code
 
         self.assertEqual(await deferToThread(status, "/console/red"), 401)
-        authorized = {"Authorization": "Basic b3BlcmF0b3I6c2VjcmV0"}
-        self.assertEqual(await deferToThread(status, "/console/green", **authorized), 403)
+        self.assertEqual(await deferToThread(status, "/console/green", **AUTHORIZED), 403)
+
+
+class DocumentTests(TestCase):
+    """What the document promises of it."""
+
+    timeout = 60
+
+    def test_shown(self) -> None:
+        """The document shows the whole of it, wherever it is read."""
+        document = (ROOT / "docs/embedding.rst").read_text()
+        block = document.partition(".. code-block:: python\n\n")[2].partition("\n\nWhat it asks\n")[0]
+        self.assertEqual(dedent(block) + "\n", EXAMPLE.read_text())
+
+    async def test_typed(self) -> None:
+        """It passes C{mypy --strict}, without any configuration."""
+        cache = ROOT / ".mypy_cache"
+        command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", str(EXAMPLE)]
+        outcome = await start(self, command).end()
+        self.assertEqual((outcome.status, outcome.err), (0, ""), outcome.out)
+
+    async def test_stopped(self) -> None:
+        """Run by C{twistd}, it closes its sessions with 1001 when it is told to end, and ends."""
+        text = EXAMPLE.read_text().replace("tcp:6080", "tcp:0:interface=127.0.0.1").replace("localhost:5901", "demo:")
+        twistd = start(self, [sys.executable, "-c", WAIT, TWISTD, "-n", "--pidfile=", "-y", "consoles.py"], TEXT=text)
+        port = int((await twistd.line(r"starting on (\d+)"))[1])
+        opened = await deferToThread(connect, f"ws://127.0.0.1:{port}/console/red", additional_headers=AUTHORIZED)
+
+        def told() -> tuple[int, str]:
+            try:
+                while True:
+                    opened.recv()
+            except ConnectionClosed as closed:
+                assert closed.rcvd is not None
+                return closed.rcvd.code, closed.rcvd.reason
+
+        closed = deferToThread(told)
+        await twistd.stop()
+        self.assertEqual(await closed, (1001, "Server going down"))
+
+
+WAIT = "import os, sys; open('consoles.py', 'w').write(os.environ['TEXT']); os.execv(sys.argv[1], sys.argv[1:])"
+"""Writes the example into the working directory, and becomes the program in the arguments."""
 
 
 def _listening(service: Any) -> Deferred[Any]:

@@ -254,7 +254,10 @@ class UnreachableTests(TestCase):
         return told, (await proxy.said("closed by .*"))[0][0]
 
     async def test_reasons(self) -> None:
-        """The client is accepted, then closed with 1011 and a reason that a person can read and that names no place."""
+        """
+        The client is accepted, then closed with 1011 and a reason that a person can read and that names no place. The
+        log has the system's error beside it.
+        """
         closed = socket.create_server(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         closed.close()
@@ -270,16 +273,17 @@ class UnreachableTests(TestCase):
         tls = reactor.listenSSL(0, Factory.forProtocol(Protocol), options, interface="127.0.0.1")
         self.addCleanup(tls.stopListening)
         cases = {
-            f"127.0.0.1:{port}": "Target refused the connection",
-            "unix:/no/such/socket": "Target unreachable",
-            f"127.0.0.1:{full.getsockname()[1]}": "Target timed out",
-            f"tls:localhost:{tls.getHost().port}": "Target TLS: ",
+            f"127.0.0.1:{port}": ("Target refused the connection", "down; ECONNREFUSED: Connection refused"),
+            "unix:/no/such/socket": ("Target unreachable", "down; ENOENT: No such file or directory"),
+            f"127.0.0.1:{full.getsockname()[1]}": ("Target timed out", "down"),
+            f"tls:localhost:{tls.getHost().port}": ("Target TLS: ", "down"),
         }
         answers = await gatherResults(
             [Deferred.fromCoroutine(self.told(target, "--connect-timeout", "1")) for target in cases]
         )
-        for (told, line), (target, reason) in zip(answers, cases.items(), strict=True):
+        for (told, line), (target, (reason, cause)) in zip(answers, cases.items(), strict=True):
             self.assertEqual(told[0], 1011)
             self.assertIn(reason, told[1])
             self.assertNotIn(target.removeprefix("tls:").removeprefix("unix:"), told[1])
             self.assertIn(f"closed by target: 1011 {told[1]}; ", line)
+            self.assertTrue(line.endswith(cause), line)

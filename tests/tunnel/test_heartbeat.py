@@ -18,6 +18,10 @@ class FakeTunnel:
         self._clock = clock
         self._beaten = beaten
         self.beats: list[float] = []
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def heartbeat(self) -> None:
         self.beats.append(self._clock.seconds())
@@ -75,6 +79,18 @@ class HeartbeatTests(SynchronousTestCase):
         self.wait(40)
         self.assertEqual((self.beats(first), self.beats(second)), ([16], [16]))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_raises(self) -> None:
+        """One that raises is aborted, and called no more; the others are."""
+
+        def beaten() -> None:
+            raise ZeroDivisionError
+
+        first, second = self.add(beaten), self.add()
+        self.wait(40)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(cast(FakeTunnel, first).aborted)
+        self.assertEqual((self.beats(first), self.beats(second)), ([16], [16, 32]))
 
     def test_timer(self) -> None:
         """There is one timer however many tunnels there are, and none without any."""

@@ -303,7 +303,10 @@ class SwitchFactory(ServerFactory[Switch]):
         """End every connection that is not a session."""
         for switch in tuple(self.connections):
             if not switch.tunnelled:
-                switch.transport.abortConnection()
+                try:
+                    switch.transport.abortConnection()
+                except Exception:  # an embedder's transport; sessions are still to be closed
+                    self._log.failure("dropping a connection")
 
 
 @implementer(IProtocolNegotiationFactory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from wsproxy.tunnel.tunnel import Tunnel
 
@@ -18,6 +19,8 @@ class Heartbeat:
 
     @param interval: seconds; 0 means no heartbeats.
     """
+
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime, interval: float) -> None:
         self._slots: list[set[Tunnel]] = [set() for _ in range(_SLOTS)]
@@ -43,4 +46,9 @@ class Heartbeat:
     def _beat(self) -> None:
         slot, self._next = self._slots[self._next], (self._next + 1) % _SLOTS
         for tunnel in tuple(slot):
-            tunnel.heartbeat()
+            try:
+                tunnel.heartbeat()
+            except Exception:  # which would be the end of all heartbeats
+                self._log.failure("sending a heartbeat")
+                self.remove(tunnel)
+                tunnel.abort()
