@@ -1,6 +1,7 @@
 # make run        a proxy on port 6080 with a page to try it; LISTEN=6081 TARGET=localhost:5900 WEB=dir for your own
 # make test       all tests, with coverage; TESTS="tests.test_options …" for some, TRIAL_ARGS=-u for trial itself
 # make unit       those that need no program but Python
+# make oldest     the same with the oldest libraries that setup.cfg allows, in an environment of its own
 # make check      ruff and mypy
 # make soak       the long tests, a few minutes
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
@@ -35,6 +36,14 @@ test: $(VENV)/dev
 
 unit: TESTS = $(subst /,.,$(FOLDERS) $(basename $(wildcard tests/test_*.py)))
 unit: test
+
+oldest: .build/oldest.txt
+	PIP_CONSTRAINT=$(CURDIR)/$< $(MAKE) unit VENV=.build/oldest
+
+# what setup.cfg wants at least, as what is wanted
+.build/oldest.txt: setup.cfg
+	@mkdir -p .build
+	sed -n '/^install_requires/,/^$$/s/^ *\([a-z-]*\) >= \([0-9.]*\)$$/\1 == \2/p' $< >$@
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -72,4 +81,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit check soak bench build clean
+.PHONY: run test unit oldest check soak bench build clean
