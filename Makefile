@@ -2,6 +2,7 @@
 # make test       all tests, with coverage; TESTS="tests.test_options …" for some, TRIAL_ARGS=-u for trial itself
 # make unit       those that need no program but Python
 # make oldest     the same with the oldest libraries that setup.cfg allows, in an environment of its own
+# make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select
 # make check      ruff and mypy
 # make soak       the long tests, a few minutes
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
@@ -16,6 +17,7 @@ LISTEN = 6080
 TARGET = demo:
 WEB =
 TESTS = tests
+REACTOR = asyncio
 TRIAL_ARGS =
 # In a directory of its own with a short path, wherever the checkout is: a unix socket's has 107 bytes.
 TEMP = temp=$$(mktemp -d) && chmod 755 $$temp
@@ -36,6 +38,10 @@ test: $(VENV)/dev
 
 unit: TESTS = $(subst /,.,$(FOLDERS) $(basename $(wildcard tests/test_*.py)))
 unit: test
+
+reactor: export WSPROXY_REACTOR = $(REACTOR)
+reactor: TESTS = $(addprefix tests.integration.test_,life http tls secure raw recording workers bounds)
+reactor: test
 
 oldest: .build/oldest.txt
 	PIP_CONSTRAINT=$(CURDIR)/$< $(MAKE) unit VENV=.build/oldest
@@ -81,4 +87,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit oldest check soak bench build clean
+.PHONY: run test unit reactor oldest check soak bench build clean

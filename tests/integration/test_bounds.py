@@ -49,16 +49,23 @@ def getaddrinfo(host, *arguments, **keywords):
 socket.getaddrinfo = getaddrinfo
 """
 
-# an endpoint that blocks the event loop for good
+# endpoints that do not come back: stuck: blocks the event loop, stuck:thread a thread of its pool
 BLOCKING_PLUGIN = """
 import time
+from twisted.internet.threads import deferToThread
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamClientEndpointStringParserWithReactor
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 @implementer(IStreamClientEndpoint)
 class Endpoint:
+    def __init__(self, threaded):
+        self.threaded = threaded
     def connect(self, factory):
+        if self.threaded:
+            return deferToThread(self.block)
+        self.block()
+    def block(self):
         open("stuck", "w").close()
         while True:
             time.sleep(600)
@@ -67,7 +74,7 @@ class Endpoint:
 class Parser:
     prefix = "stuck"
     def parseStreamClient(self, reactor, *arguments):
-        return Endpoint()
+        return Endpoint(bool(arguments))
 
 parser = Parser()
 """
@@ -207,23 +214,24 @@ class ClientTests(BoundsTestCase):
 class ProcessTests(BoundsTestCase):
     """What keeps a process from ending."""
 
-    async def test_names(self) -> None:
-        """A name lookup that does not come back, in one process or several."""
+    async def test_threads(self) -> None:
+        """A name lookup that does not come back, or another call in a thread, in one process or several."""
         folder = self.folder()
         (folder / "sitecustomize.py").write_text(HANGING_NAMES)
         path = os.pathsep.join([str(ROOT), str(folder)])
         proxies = [self.proxy("--target", "nowhere:1", *words, PYTHONPATH=path) for words in ((), ("--workers", "2"))]
         for proxy in proxies:
             await self.open(proxy)
+        proxies += [await self.stuck(*words, target="stuck:thread") for words in ((), ("--workers", "2"))]
         await gatherResults([_leaving(self.assertLeaves(proxy)) for proxy in proxies])
 
-    async def stuck(self, *words: str) -> Proxy:
-        """A proxy, or a worker of it, whose event loop a plugin does not give back."""
+    async def stuck(self, *words: str, target: str = "stuck:") -> Proxy:
+        """A proxy, or a worker of it, whose event loop, or a thread, a plugin does not give back."""
         plugins = self.folder() / "twisted" / "plugins"
         plugins.mkdir(parents=True)
         (plugins / "stuck.py").write_text(BLOCKING_PLUGIN)
         path = os.pathsep.join([str(ROOT), str(plugins.parents[1])])
-        proxy = self.proxy("--target", "stuck:", *words, PYTHONPATH=path)
+        proxy = self.proxy("--target", target, *words, PYTHONPATH=path)
         connection = socket.create_connection(("127.0.0.1", await proxy.port()))
         self.addCleanup(connection.close)
         connection.sendall(UPGRADE)
