@@ -1,6 +1,8 @@
 # make run        a proxy on port 6080 with a page to try it; LISTEN=6081 TARGET=localhost:5900 WEB=dir for your own
 # make test       all tests, with coverage; TESTS="tests.test_options …" for some, TRIAL_ARGS=-u for trial itself
 # make unit       those that need no program but Python
+# make oldest     the same with the oldest libraries that setup.cfg allows, in an environment of its own
+# make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select
 # make check      ruff and mypy
 # make soak       the long tests, a few minutes
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
@@ -15,6 +17,7 @@ LISTEN = 6080
 TARGET = demo:
 WEB =
 TESTS = tests
+REACTOR = asyncio
 TRIAL_ARGS =
 # In a directory of its own with a short path, wherever the checkout is: a unix socket's has 107 bytes.
 TEMP = temp=$$(mktemp -d) && chmod 755 $$temp
@@ -35,6 +38,18 @@ test: $(VENV)/dev
 
 unit: TESTS = $(subst /,.,$(FOLDERS) $(basename $(wildcard tests/test_*.py)))
 unit: test
+
+reactor: export WSPROXY_REACTOR = $(REACTOR)
+reactor: TESTS = $(addprefix tests.integration.test_,life http tls secure raw recording workers bounds)
+reactor: test
+
+oldest: .build/oldest.txt
+	PIP_CONSTRAINT=$(CURDIR)/$< $(MAKE) unit VENV=.build/oldest
+
+# what setup.cfg wants at least, as what is wanted
+.build/oldest.txt: setup.cfg
+	@mkdir -p .build
+	sed -n '/^install_requires/,/^$$/s/^ *\([a-z-]*\) >= \([0-9.]*\)$$/\1 == \2/p' $< >$@
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -72,4 +87,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit check soak bench build clean
+.PHONY: run test unit reactor oldest check soak bench build clean

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,8 +21,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from wsproxy.errors import ConfigError
-from wsproxy.exit import Exit, tellInOneLine
+from wsproxy.exit import BOUND, THREADS, Exit
 from wsproxy.interfaces import IStatusStop
+from wsproxy.log import Log
 
 
 class Reactor(MemoryReactorClock):
@@ -57,9 +59,11 @@ class Proxy:
         self.drains = 0
         self.reloads = 0
         self.abandons = 0
+        self.numbers: list[int] = []
 
-    def abandon(self) -> None:
+    def abandon(self, number: int = signal.SIGTERM) -> None:
         self.abandons += 1
+        self.numbers.append(number)
 
     def drain(self) -> Deferred[None]:
         self.drains += 1
@@ -67,6 +71,25 @@ class Proxy:
 
     def reload(self) -> None:
         self.reloads += 1
+
+
+class Watchdog:
+    """Without a thread."""
+
+    def __init__(self) -> None:
+        self.bounds: list[float] = []
+        self.watching = 0
+
+    def start(
+        self, noticed: Callable[[int], object], lastCall: Callable[[], object], leave: Callable[[], object]
+    ) -> None:
+        self.noticed, self.lastCall, self.leave = noticed, lastCall, leave
+
+    def watchSignals(self) -> None:
+        self.watching += 1
+
+    def leaveWithin(self, seconds: float) -> None:
+        self.bounds.append(seconds)
 
 
 class ExitTestCase(SynchronousTestCase):
@@ -77,8 +100,9 @@ class ExitTestCase(SynchronousTestCase):
         self.patch(sys, "__stderr__", self.stderr)
         self.patch(atexit, "register", lambda *call: self.atexit.append(call))
         self.patch(os, "_exit", self.left.append)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as it is where nobody has it ignored
         self.reactor = Reactor()
         self.proxy = Proxy()
         self.pidfile = Path(self.mktemp())
@@ -197,6 +221,17 @@ class SignalTests(ExitTestCase):
         self.reactor.turn()
         self.assertEqual(self.proxy.reloads, 1)
 
+    def test_logFile(self) -> None:
+        """SIGUSR1 opens the log anew, in the reactor's own time."""
+        log = Log()
+        reopened: list[None] = []
+        self.patch(log, "reopen", lambda: reopened.append(None))
+        Exit(self.reactor, log=log).obeySignals(self.proxy)
+        self.signal(signal.SIGUSR1)
+        self.assertEqual(reopened, [])
+        self.reactor.turn()
+        self.assertEqual(len(reopened), 1)
+
     def test_afterTheReactorsOwn(self) -> None:
         """The handlers are there again after the reactor has installed its own."""
         ours = signal.getsignal(signal.SIGTERM)
@@ -239,6 +274,76 @@ class SignalTests(ExitTestCase):
         self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
 
 
+class BoundTests(ExitTestCase):
+    """When the process has left at the latest, and how."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.watchdog = Watchdog()
+        watchdog: Any = self.watchdog
+        self.exit = Exit(self.reactor, str(self.pidfile), drain=30.0, watchdog=watchdog)
+        self.exit.obeySignals(self.proxy)
+
+    def test_terminate(self) -> None:
+        """The drain and the bound; when the drain is over the bound alone; then threads have little time."""
+        self.signal(signal.SIGTERM)
+        self.reactor.turn()
+        self.assertEqual(self.watchdog.bounds, [30.0 + BOUND])
+        self.proxy.drained.callback(None)
+        self.assertEqual(self.watchdog.bounds[1:], [BOUND])
+        for function, arguments, keywords in self.reactor.triggers["during"]["shutdown"]:
+            function(*arguments, **keywords)
+        self.assertEqual(self.watchdog.bounds[2:], [THREADS])
+
+    def test_stop(self) -> None:
+        """A proxy that ends by itself has the bound."""
+        self.exit.stop(3)
+        self.assertEqual(self.watchdog.bounds, [BOUND])
+
+    def test_mainThreadIsBusy(self) -> None:
+        """SIGTERM counts though its handler does not come to run, and so does a second one, for a quick end."""
+        self.watchdog.noticed(signal.SIGCHLD)
+        self.watchdog.noticed(signal.SIGHUP)
+        self.assertEqual(self.watchdog.bounds, [])
+        self.watchdog.noticed(signal.SIGTERM)
+        self.assertEqual(self.watchdog.bounds, [30.0 + BOUND])
+        self.watchdog.noticed(signal.SIGTERM)
+        self.assertEqual(min(self.watchdog.bounds), THREADS)
+
+    def test_watches(self) -> None:
+        """Signals are watched at once, and again when the reactor has had itself told of them."""
+        self.assertEqual(self.watchdog.watching, 1)
+        self.reactor.begin()
+        self.assertEqual(self.watchdog.watching, 2)
+
+    def test_left(self) -> None:
+        """When the time is over processes are killed, the pidfile goes, and the status is the one that was chosen."""
+        for choose, status in ((lambda: None, 0), (lambda: self.exit.stop(3), 3)):
+            choose()
+            self.pidfile.write_text("1")
+            self.watchdog.lastCall()
+            self.watchdog.leave()
+            self.assertFalse(self.pidfile.exists())
+            self.assertEqual(self.left[-1], status)
+        self.assertEqual(self.proxy.numbers, [signal.SIGTERM, signal.SIGKILL] * 2)
+
+    def test_hangingWords(self) -> None:
+        """Nothing that is done on the way out is waited for: here, what would signal other processes."""
+        stuck = Event()
+        self.addCleanup(stuck.set)
+        self.patch(self.proxy, "abandon", lambda number: stuck.wait())
+        self.watchdog.leave()
+        self.assertEqual(self.left, [0])
+
+    def test_badDrain(self) -> None:
+        """A drain that cannot even begin ends all the same."""
+        self.patch(self.proxy, "drain", lambda: 1 / 0)
+        self.signal(signal.SIGTERM)
+        self.reactor.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.reactor.stops, 1)
+
+
 class ComplaintTests(ExitTestCase):
     """What is said when the start fails."""
 
@@ -249,6 +354,13 @@ class ComplaintTests(ExitTestCase):
         self.assertEqual(self.stderr.getvalue(), "twistd websockify: --listen 80: taken\n")
         self.assertEqual([event["error"] for event in logs], ["twistd websockify: --listen 80: taken"])
         self.assertEqual(self.statuses(), [1])
+
+    def test_once(self) -> None:
+        """Where the log is read beside stderr, one line is enough."""
+        stopper = Exit(self.reactor, log=Log(foreground=True))
+        with capturedLogs() as logs:
+            stopper.fail(Failure(ConfigError("--listen 80: taken")))
+        self.assertEqual((self.stderr.getvalue(), logs), ("twistd websockify: --listen 80: taken\n", []))
 
     def test_ownFault(self) -> None:
         """Where the fault is ours, the log has the traceback as well."""
@@ -276,12 +388,12 @@ class ComplaintTests(ExitTestCase):
                 "[Errno 2] No such file or directory: 'log'",
             ),
         ):
-            tellInOneLine(type(error), error, None)
+            self.exit.tellInOneLine(type(error), error, None)
             self.assertEqual(self.stderr.getvalue(), f"twistd websockify: {line}\n")
             self.stderr.truncate(self.stderr.seek(0))
         self.assertEqual(log.getvalue(), "")
         error = ZeroDivisionError("oops")
-        tellInOneLine(type(error), error, None)
+        self.exit.tellInOneLine(type(error), error, None)
         self.assertEqual(self.stderr.getvalue(), "twistd websockify: ZeroDivisionError: oops\n")
         self.assertIn("ZeroDivisionError: oops", log.getvalue())
 

@@ -13,8 +13,8 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"interfaces", "errors", "config", "control", "escape", "outcome", "threads"},
-    {"access", "backend", "tunnel", "listen", "share"},
+    {"interfaces", "errors", "config", "control", "escape", "outcome", "threads", "clock", "outlet", "watchdog"},
+    {"access", "backend", "tunnel", "listen", "share", "log", "pidfile"},
     {"decision", "dialling"},
     {"session"},
     {"sessions"},
@@ -23,7 +23,8 @@ LEVELS = [
     {"proxy"},
     {"workers"},
     {"service"},
-    {"exit", "worker"},
+    {"exit"},
+    {"worker"},
     {"options"},
     {"tap", "wswrap"},
 ]

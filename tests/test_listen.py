@@ -43,6 +43,23 @@ class ListenTestCase(TestCase):
             await port.stopListening()
             self.fail("listened on a taken address")
 
+    async def bind(self, text: str) -> list[IListeningPort]:
+        """All that a value stands for."""
+        ports = await parseListen(reactor, text).bind(Factory.forProtocol(Greeter))
+        for port in ports:
+            self.addCleanup(port.stopListening)
+        return ports
+
+    def resolve(self, *addresses: str) -> None:
+        """From now on names have these addresses."""
+
+        def getaddrinfo(host: str, port: int, type: int, flags: int) -> list[tuple[Any, ...]]:
+            found = [next(iter(real(each, port, type=type, flags=socket.AI_NUMERICHOST))) for each in addresses]
+            return [*found, *found]
+
+        real = socket.getaddrinfo
+        self.patch(socket, "getaddrinfo", getaddrinfo)
+
     def client(self, family: int, address: Any) -> socket.socket:
         connection = socket.socket(family)
         self.addCleanup(connection.close)
@@ -98,9 +115,38 @@ class TCPTests(ListenTestCase):
             self.assertRaises(ConnectionRefusedError, self.client, socket.AF_INET, ("127.0.0.1", number))
 
     async def test_name(self) -> None:
-        """A name is resolved when it is listened on, to its IPv4 address if it has one."""
-        port = await self.listen("localhost:0")
-        self.assertEqual(port.getHost(), IPv4Address("TCP", "127.0.0.1", port.getHost().port))
+        """A name is resolved when it is listened on, and stands for all its addresses, on one port."""
+        self.needIPv6()
+        self.resolve("::1", "127.0.0.1")
+        first, second = await self.bind("localhost:0")
+        number = first.getHost().port
+        self.assertEqual(first.getHost(), IPv4Address("TCP", "127.0.0.1", number))
+        self.assertEqual(second.getHost().port, number)
+        self.client(socket.AF_INET6, ("::1", number))
+        self.client(socket.AF_INET, ("127.0.0.1", number))
+        await self.assertTaken(f"localhost:{number}")
+
+    async def test_nameWithoutIPv6(self) -> None:
+        """An IPv6 address that this machine does not have is left out where there is an IPv4 one."""
+        self.resolve("2001:db8::1", "127.0.0.1")
+        [port] = await self.bind("somewhere:0")
+        self.assertEqual(port.getHost().host, "127.0.0.1")
+
+    async def test_nameHalfTaken(self) -> None:
+        """One address that somebody else has is enough for the port to be taken, and the other is not kept."""
+        self.needIPv6()
+        self.resolve("::1", "127.0.0.1")
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+            number = taken.getsockname()[1]
+            error = await self.assertFailure(parseListen(reactor, f"localhost:{number}").bind(Factory()), ConfigError)
+            self.assertEqual(str(error), f"--listen localhost:{number}: address already in use")
+            self.assertRaises(ConnectionRefusedError, self.client, socket.AF_INET, ("127.0.0.1", number))
+
+    def test_plain(self) -> None:
+        """What several processes can accept from is known from what does more."""
+        for text in ("0", "localhost:0", "unix:it", "tcp:0", "tcp6:0"):
+            self.assertTrue(parseListen(reactor, text).isPlain, text)
+        self.assertFalse(parseListen(reactor, "haproxy:tcp:0").isPlain)
 
     async def test_unknownName(self) -> None:
         """A name that does not resolve is one line."""

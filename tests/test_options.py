@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -182,9 +184,10 @@ class SecretTests(OptionsTestCase):
         self.assertEqual(logs, [])
 
     def test_environment(self) -> None:
-        """From the environment, without a warning."""
+        """From the environment, without a warning; whatever is started later does not find it there any more."""
         with mock.patch.dict(os.environ, {"SECRET": "sesame"}), capturedLogs() as logs:
             self.assertEqual(self.password("env:SECRET"), "sesame")
+            self.assertNotIn("SECRET", os.environ)
         self.assertEqual(logs, [])
 
     def test_literal(self) -> None:
@@ -203,6 +206,17 @@ class SecretTests(OptionsTestCase):
             self.assertEqual(self.complaint("-t", "demo:", "--key-password", word), line)
 
 
+class HelpTests(OptionsTestCase):
+    def test_short(self) -> None:
+        """C{-h} is C{--help}."""
+        for word in ("-h", "--help"):
+            out = io.StringIO()
+            self.patch(sys, "stdout", out)
+            self.assertEqual(self.assertRaises(SystemExit, self.parse, word).code, 0)
+            self.assertIn("--handshake-timeout", out.getvalue())
+            self.assertIn("-h, --help", out.getvalue())
+
+
 class ComplaintTests(OptionsTestCase):
     """Words that make no sense are answered with one line that names the option and its value."""
 
@@ -219,6 +233,19 @@ class ComplaintTests(OptionsTestCase):
             (["-l"], "-l"),
         ):
             self.assertIn(name, self.complaint("-t", "demo:", *words))
+
+    def test_twice(self) -> None:
+        """An option that is given twice is refused, however it is spelled, unless it may be repeated."""
+        for words, name in (
+            (["--drain", "1", "--drain", "2"], "drain"),
+            (["--drain", "1", "--dra=1"], "drain"),
+            (["-v", "--verbose"], "verbose"),
+            (["--target", "demo:"], "target"),
+        ):
+            self.assertEqual(self.complaint("-t", "demo:", *words), f"--{name}: given twice")
+        words = ["-l", "1", "--listen", "2", "--origin", "*", "--origin", "http://a", "--subprotocol", "a"]
+        self.assertEqual(self.parse("-t", "demo:", *words, "--subprotocol", "b").listen, ("1", "2"))
+        self.assertEqual(self.parse("--", "prog", "--drain", "1", "--drain", "2").drain, 0)
 
     def test_positional(self) -> None:
         """An argument that belongs to no option is answered with how to say it."""
@@ -247,6 +274,14 @@ class ComplaintTests(OptionsTestCase):
         self.patch(os, "sched_getaffinity", lambda pid: {0, 3, 5})
         self.assertEqual(self.parse("-t", "demo:", "--workers", "auto").workers, 3)
 
+    def test_workersAutoElsewhere(self) -> None:
+        """Where the system does not say, as many as there are, or one."""
+        self.patch(os, "sched_getaffinity", None)
+        del os.sched_getaffinity
+        for count, workers in ((4, 4), (None, 1)):
+            self.patch(os, "cpu_count", lambda count=count: count)
+            self.assertEqual(self.parse("-t", "demo:", "--workers", "auto").workers, workers)
+
     def test_values(self) -> None:
         """A value that cannot be meant is refused."""
         self.file("self.pem")
@@ -268,7 +303,8 @@ class ComplaintTests(OptionsTestCase):
             "origin": ["", "example.com", "https://a.example/", "https://", "//a.example", "nul"],
         }.items():
             for value in values:
-                line = self.complaint("-t", "demo:", f"--{name}={value}")
+                target = () if name == "target" else ("-t", "demo:")
+                line = self.complaint(*target, f"--{name}={value}")
                 self.assertTrue(line.startswith(f"--{name} "), line)
                 self.assertIn(f"{value}", line)
 

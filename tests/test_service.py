@@ -209,14 +209,21 @@ class StopTests(ProxyTestCase):
         await self.make().stopService()
 
     async def test_drainAtOnce(self) -> None:
-        """Without C{--drain} draining closes the sessions at once."""
+        """Without C{--drain} nobody is waited for: nothing listens, and stopping closes the sessions."""
         proxy = await self.start()
+        address = self.address(proxy)
         peer = await self.open(proxy)
-        drained = proxy.drain()
+        await proxy.drain()
+        self.assertFalse(await self.knock(address))
+        await self.assertClosed(proxy, peer)
+
+    async def assertClosed(self, proxy: Proxy, peer: WebSocketPeer) -> None:
+        """Stopping closes this session."""
+        stopped = proxy.stopService()
         await peer.when(lambda: bool(peer.told()))
         self.assertEqual(peer.told(), [Message(CLOSE, b"\x03\xe9Server going down")])
         peer.send(Frame(CLOSE, b"\x03\xe9"))
-        await drained
+        await stopped
 
     async def test_drain(self) -> None:
         """With it sessions may end by themselves, while nobody else comes in."""
@@ -235,14 +242,12 @@ class StopTests(ProxyTestCase):
         await drained
 
     async def test_drainIsOver(self) -> None:
-        """When its time is over those that are left are closed."""
+        """When its time is over those that are left are closed, by stopping."""
         proxy = await self.start(drain=0.05)
         peer = await self.open(proxy)
-        drained = proxy.drain()
-        await peer.when(lambda: bool(peer.told()))
-        self.assertEqual(peer.told(), [Message(CLOSE, b"\x03\xe9Server going down")])
-        peer.send(Frame(CLOSE, b"\x03\xe9"))
-        await drained
+        await proxy.drain()
+        self.assertEqual(peer.told(), [])
+        await self.assertClosed(proxy, peer)
 
     async def test_runOnce(self) -> None:
         """With C{--run-once} nothing listens once a session is open, and the process ends with status 0 after it."""

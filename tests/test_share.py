@@ -161,6 +161,33 @@ class PortTests(SynchronousTestCase):
         self.reactor.advance(OUT_OF_DESCRIPTORS)
         self.assertEqual(len(self.reactor.adopted), 1)
 
+    def test_unexpected(self) -> None:
+        """Whatever is raised about one client, the next one is accepted."""
+        self.connect(2)
+        adopt = self.reactor.adoptStreamConnection
+        self.patch(self.reactor, "adoptStreamConnection", lambda *arguments: 1 / 0)
+        self.port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.patch(self.reactor, "adoptStreamConnection", adopt)
+        self.port.doRead()
+        self.assertEqual((len(self.reactor.adopted), self.reactor.readers), (1, {self.port}))
+
+    def test_unexpectedBefore(self) -> None:
+        """Whatever keeps it from accepting at all is tried again, a little later."""
+
+        def fail(worker: int, connections: int) -> bool:
+            raise ValueError("released")
+
+        self.connect(1)
+        isFair = self.share.isFair
+        self.patch(self.share, "isFair", fail)
+        self.port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.reactor.readers, set())
+        self.patch(self.share, "isFair", isFair)
+        self.reactor.advance(OUT_OF_DESCRIPTORS)
+        self.assertEqual((len(self.reactor.adopted), self.reactor.readers), (1, {self.port}))
+
     def test_stops(self) -> None:
         """Stopped while it gives way, it is stopped; the other worker need not give way to it."""
         self.share.isFair(1, 0)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import resource
 import sys
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import Application, MultiService
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy import tap
 from wsproxy.errors import ConfigError
+from wsproxy.exit import Exit
+from wsproxy.log import Log, SyslogObserver
 
 
 class Proxy(MultiService):
@@ -47,7 +51,10 @@ class ProcessServiceTests(SynchronousTestCase):
         self.patch(resource, "setrlimit", lambda kind, limits: self.limits.append((kind, limits)))
         self.proxy = Proxy()
         self.stopper = Stopper()
-        self.service = tap.ProcessService(self.proxy, self.stopper)  # type: ignore[arg-type]
+        self.service = self.make(Log())
+
+    def make(self, log: Log) -> tap.ProcessService:
+        return tap.ProcessService(self.proxy, self.stopper, log)  # type: ignore[arg-type]
 
     def test_starts(self) -> None:
         """Signals are obeyed and the limit of descriptors is raised before anything listens."""
@@ -55,6 +62,27 @@ class ProcessServiceTests(SynchronousTestCase):
         self.proxy.privilegedStartService = lambda: order.append((self.stopper.obeyed[:], self.limits[:]))
         self.service.privilegedStartService()
         self.assertEqual(order, [([self.proxy], [(resource.RLIMIT_NOFILE, (4096, 4096))])])
+
+    def test_twist(self) -> None:
+        """C{twist} starts it without asking for what privileges are needed for; it listens all the same, once."""
+        starts: list[None] = []
+        self.proxy.privilegedStartService = lambda: starts.append(None)
+        self.service.startService()
+        self.assertEqual(len(starts), 1)
+        service = self.make(Log())
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual(len(starts), 2)
+
+    def test_observer(self) -> None:
+        """The application that it becomes part of logs where it says."""
+        observer = SyslogObserver("me", self.mktemp())
+        application = Application("app")
+        self.make(Log(observer)).setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver), observer)
+        application = Application("app")
+        self.make(Log()).setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver, None), None)
 
     def test_failsAtOnce(self) -> None:
         """A listener that cannot be bound raises, for twistd to report."""
@@ -86,6 +114,9 @@ class MakeServiceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(sys, "excepthook", sys.excepthook)
+        self.patch(atexit, "register", lambda *call: None)
+        self.monotonic: list[object] = []
+        self.patch(tap, "useMonotonic", self.monotonic.append)
         self.made: list[tuple[Any, ...]] = []
         self.options = tap.Options()
         self.options.parseOptions(["--target", "demo:"])
@@ -100,24 +131,31 @@ class MakeServiceTests(SynchronousTestCase):
 
         self.patch(tap, "makeRoot", self.makeProxy)
         service = tap.makeService(self.options)
-        [(config, itsReactor, stopper, logsToStdout)] = self.made
+        [(config, itsReactor, stopper, stdout)] = self.made
         self.assertIs(config, self.options.config)
         self.assertIs(itsReactor, reactor)
         self.assertIsInstance(stopper, tap.Exit)
-        self.assertFalse(logsToStdout)
+        self.assertIs(stdout, None)
         self.assertIsInstance(service, tap.ProcessService)
-        self.assertIs(sys.excepthook, tap.tellInOneLine)
+        self.assertEqual(sys.excepthook, stopper.tellInOneLine)
+        self.assertEqual(self.monotonic, [reactor])
 
     def test_pidfile(self) -> None:
         """Under twistd, the way out knows the pidfile."""
         self.patch(tap, "makeRoot", self.makeProxy)
-        exits: list[tuple[object, ...]] = []
-        self.patch(tap, "Exit", lambda *arguments: exits.append(arguments))
+        exits: list[object] = []
+
+        class RecordedExit(Exit):
+            def __init__(self, reactor: Any, pidfile: str | None, **keywords: Any) -> None:
+                super().__init__(reactor, pidfile, **keywords)
+                exits.append(pidfile)
+
+        self.patch(tap, "Exit", RecordedExit)
         self.options.parent = usage.Options()
         for pidfile in ("/run/x.pid", None):
             self.options.parent["pidfile"] = pidfile
             tap.makeService(self.options)
-        self.assertEqual([pidfile for _, pidfile in exits], ["/run/x.pid", None])
+        self.assertEqual(exits, ["/run/x.pid", None])
 
     def test_log(self) -> None:
         """Workers may write to stdout where that is twistd's log: in the foreground, unless it was told another."""
@@ -126,15 +164,15 @@ class MakeServiceTests(SynchronousTestCase):
         for different, logsToStdout in (
             ({}, True),
             ({"logfile": "-"}, True),
-            ({"logfile": "log"}, False),
+            ({"logfile": self.mktemp()}, False),
             ({"syslog": 1}, False),
             ({"logger": "some.observer"}, False),
-            ({"nodaemon": 0}, False),
+            ({"nodaemon": 0, "logfile": self.mktemp()}, False),
         ):
             self.options.parent = usage.Options()
             self.options.parent.update(foreground | different)
             tap.makeService(self.options)
-            self.assertEqual(self.made[-1][-1], logsToStdout, different)
+            self.assertEqual(self.made[-1][-1] is not None, logsToStdout, different)
 
     def test_impossible(self) -> None:
         """A configuration that cannot work ends the start with one line."""

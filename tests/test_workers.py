@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
@@ -14,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from wsproxy.config import Config
 from wsproxy.control import REPORTS, SHARE, Messages, encode
 from wsproxy.process.listeners import Listeners
-from wsproxy.workers import HEALTHY, KILL_AFTER, LONGEST_DELAY, Workers
+from wsproxy.proxy import LAST_WORDS
+from wsproxy.workers import ENDING, HEALTHY, KILL_AFTER, LONGEST_DELAY, Workers
 
 
 class Process:
@@ -88,7 +90,7 @@ class WorkersTestCase(SynchronousTestCase):
         self.reactor = Reactor()
         self.stopper = Stopper()
         self.listeners = Listeners()
-        config = Config(listen=(), target="demo:", workers=2)
+        config = Config(listen=(), target="demo:", workers=2, drain=60.0)
         stopper: Any = self.stopper
         self.workers = Workers(config, self.reactor, stopper, ("sh", 80, True), self.listeners)
 
@@ -206,6 +208,44 @@ class EndTests(WorkersTestCase):
         self.reactor.advance(LONGEST_DELAY)
         self.assertEqual(len(self.reactor.processes), 2)
 
+    def test_drainIsOver(self) -> None:
+        """After C{--drain} seconds nobody is waited for any more; stopping sees to those that are left."""
+        self.start()
+        drained = self.workers.drain()
+        self.reactor.advance(59.5)
+        self.assertNoResult(drained)
+        self.reactor.advance(0.5)
+        self.successResultOf(drained)
+        self.ended(self.workers.stopService())
+
+    def test_stuck(self) -> None:
+        """One that does not do as it is told, as it is stopped, is killed in time, whatever it was told to do."""
+        self.start()
+        self.workers.end(7)
+        self.reactor.processes[0].end()
+        self.reactor.advance(LAST_WORDS + 1.5)
+        self.assertEqual([process.signals for process in self.reactor.processes], [[], [9]])
+        self.reactor.processes[1].end(signal=9)
+        self.assertEqual(self.stopper.statuses, [7])
+
+    def test_program(self) -> None:
+        """The wrapped program is ended when workers have told their clients so, and not much later if one does not."""
+        for told in ((0, 1), (0,)):
+            self.setUp()
+            stops: list[float] = []
+            program = Service()
+            program.stopService = lambda stops=stops: stops.append(self.reactor.seconds())
+            program.setServiceParent(self.workers)
+            self.start()
+            stopped = self.workers.stopService()
+            for each in told:
+                self.reactor.processes[each].say("ending")
+            self.reactor.advance(0.5)
+            self.assertEqual(len(stops), len(told) == 2)
+            self.reactor.advance(ENDING)
+            self.assertEqual(len(stops), 1)
+            self.ended(stopped)
+
     def test_drainWithoutWorker(self) -> None:
         """One that is dead, and would be started later, is not waited for."""
         self.start()
@@ -241,6 +281,15 @@ class EndTests(WorkersTestCase):
     def test_unstarted(self) -> None:
         """Those that were never started can be stopped."""
         self.successResultOf(self.workers.stopService())
+
+    def test_nonsense(self) -> None:
+        """A worker that says what nobody understands goes on being heard."""
+        self.start()
+        process = self.reactor.processes[0]
+        process.say("unable")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        process.say("log", "there", "info", "still here")
+        self.assertIn("worker 1: still here", self.lines())
 
     def test_abandon(self) -> None:
         """Abandoned, all are killed."""

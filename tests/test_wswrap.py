@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.options import Options
-from wsproxy.wswrap import translate
+from wsproxy.wswrap import makeOptions, translate
 
 TWISTD = ["-n", "--pidfile=", "websockify"]
 
@@ -34,6 +37,23 @@ class TranslateTests(SynchronousTestCase):
             self.translate("--wrap-mode", "ignore", "-v", "5901", "vncserver", ":1"),
             [*TWISTD, "--wrap-mode", "ignore", "-v", "--listen", "5901", "--raw", "--", "vncserver", ":1"],
         )
+
+    def test_raw(self) -> None:
+        """C{--raw} may be said, too."""
+        self.assertEqual(
+            self.translate("--raw", "1", "prog"), [*TWISTD, "--raw", "--listen", "1", "--", "prog"]
+        )
+
+    def test_help(self) -> None:
+        """Help is about wswrap, and names the options that it takes; the version is ours."""
+        for word, beginning in (("--help", "Usage: wswrap ["), ("-h", "Usage: wswrap ["), ("--version", "wsproxy ")):
+            out = io.StringIO()
+            self.patch(sys, "stdout", out)
+            stopped = self.assertRaises(SystemExit, translate, [word], makeOptions())
+            self.assertEqual(stopped.code, 0)
+            self.assertTrue(out.getvalue().startswith(beginning), out.getvalue())
+            self.assertEqual("--wrap-mode" in out.getvalue(), word != "--version")
+            self.assertNotIn("--target ENDPOINT |", out.getvalue())
 
     def test_complaints(self) -> None:
         """Everything else is one line."""

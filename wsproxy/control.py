@@ -6,10 +6,10 @@
     ["start", …]                 first of all             ["up"]                  it takes connections
     ["program", STATE]           of a wrapped program     ["unable", LINE]        why it cannot start
     ["reload"]                   the certificates         ["log", NAMESPACE, LEVEL, TEXT]
-    ["drain"]                    take no more clients,    ["served"]              a client has reached the program
-                                 end with the last one    ["gone", GENERATION, PORT, ADDRESS]
-    ["end"]                      the program has ended                            nothing listens there any more
-    end-of-file                  there is no parent; end
+    ["drain"]                    take no more clients,    ["ending"]              its clients have been told to go
+                                 end with the last one    ["served"]              a client has reached the program
+    ["end"]                      the program has ended    ["gone", GENERATION, PORT, ADDRESS]
+    end-of-file                  there is no parent; end                          nothing listens there any more
 
 No Twisted in here.
 """

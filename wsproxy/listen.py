@@ -1,7 +1,7 @@
 """Where clients come in: the values of C{--listen} and the sockets they stand for.
 
     6080                   every address of this machine, IPv6 and IPv4 on one socket; 0: the kernel chooses
-    192.0.2.1:6080         one address, or a name that resolves to one
+    192.0.2.1:6080         one address, or a name: all addresses that it has
     [::1]:6080             one IPv6 address; C{[::]} is IPv6 alone
     unix:/path:mode=660    a socket file; the mode is optional and octal
     systemd:domain=INET:…  any other Twisted server endpoint string
@@ -23,7 +23,13 @@ from typing import Any, NoReturn, cast
 
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import Deferred, execute, maybeDeferred
-from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -50,6 +56,9 @@ _serverFromString: Callable[[Any, str], IStreamServerEndpoint] = serverFromStrin
 _socketFile: Callable[[Any, str, int, int, int], IStreamServerEndpoint] = UNIXServerEndpoint
 _cannotListen: Callable[[str | None, int, OSError], CannotListenError] = CannotListenError
 
+_ATTEMPTS = 16
+"""Free ports that are tried until one is free at each address of a name."""
+
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL})
 
 
@@ -71,18 +80,28 @@ class Listen:
     def __str__(self) -> str:
         return self.text
 
-    def bind(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+    @property
+    def isPlain(self) -> bool:
+        """Whether what listens there does no more than to accept, so that others can do it as well."""
+        return isinstance(self.endpoint, _PLAIN)
+
+    def bind(self, factory: IProtocolFactory) -> Deferred[list[IListeningPort]]:
         """
         Listen there.
 
-        @return: fires with the port; fails with L{ConfigError}.
+        @return: fires with the ports, several where a name has several addresses; fails with L{ConfigError}.
         """
 
         def failed(failure: Failure) -> NoReturn:
             error = cast(Exception, failure.value)
             raise listenError(self, error) from error
 
-        return maybeDeferred(self.endpoint.listen, factory).addErrback(failed)
+        bound: Deferred[list[IListeningPort]]
+        if isinstance(self.endpoint, _TCPServerEndpoint):
+            bound = execute(self.endpoint.listenEverywhere, factory)
+        else:
+            bound = maybeDeferred(self.endpoint.listen, factory).addCallback(lambda port: [port])
+        return bound.addErrback(failed)
 
 
 def parseListen(reactor: Any, text: str) -> Listen:
@@ -183,17 +202,30 @@ class _TCPServerEndpoint:
         self._port = port
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        return execute(self._listen, protocolFactory)
+        """At the first of its addresses."""
+        return execute(lambda: self._adopt(self._sockets()[:1], protocolFactory)[0])
 
-    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+    def listenEverywhere(self, factory: IProtocolFactory) -> list[IListeningPort]:
+        """
+        At all of its addresses, on one port.
+
+        @raise CannotListenError: at one of them, or at all, it is not possible.
+        """
+        return self._adopt(self._sockets(), factory)
+
+    def _adopt(self, listeners: list[socket.socket], factory: IProtocolFactory) -> list[IListeningPort]:
+        # a port takes a duplicate of the descriptor
         try:
-            listener = self._everywhere() if self._host is None else self._at(self._host)
+            return [self._reactor.adoptStreamPort(each.fileno(), each.family, factory) for each in listeners]
+        finally:
+            for each in listeners:
+                each.close()
+
+    def _sockets(self) -> list[socket.socket]:
+        try:
+            return [self._everywhere()] if self._host is None else self._at(self._host)
         except OSError as error:
             raise _cannotListen(self._host, self._port, error) from error
-        with listener:
-            # the port takes a duplicate of the descriptor
-            port: IListeningPort = self._reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
-        return port
 
     def _everywhere(self) -> socket.socket:
         try:
@@ -204,11 +236,36 @@ class _TCPServerEndpoint:
                 raise
             return _listening(socket.AF_INET, ("0.0.0.0", self._port))
 
-    def _at(self, host: str) -> socket.socket:
-        # Blocking, because a privileged port is bound before the reactor runs. Of several addresses, IPv4.
+    def _at(self, host: str) -> list[socket.socket]:
+        # Blocking, because a privileged port is bound before the reactor runs. IPv4 first, and each once.
         found = socket.getaddrinfo(host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-        return _listening(family, address)
+        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
+        return _listeningAll(sorted(addresses, key=lambda each: each[0] != socket.AF_INET))
+
+
+def _listeningAll(addresses: list[tuple[int, Any]]) -> list[socket.socket]:
+    """
+    @param addresses: families and addresses of a name, all with one port; 0: a free one.
+    @raise OSError: an address cannot be had. That this machine has no IPv6 is told of no name that has IPv4, too.
+    """
+    for _ in range(_ATTEMPTS):
+        listeners: list[socket.socket] = []
+        try:
+            for family, address in addresses:
+                host, port, *scope = address
+                port = port or (listeners[0].getsockname()[1] if listeners else 0)
+                try:
+                    listeners.append(_listening(family, (host, port, *scope)))
+                except OSError as error:
+                    if not (listeners and family == socket.AF_INET6 and error.errno in _NO_IPV6):
+                        raise
+            return listeners
+        except OSError as error:
+            for each in listeners:
+                each.close()
+            if error.errno != errno.EADDRINUSE or addresses[0][1][1] or not listeners:
+                raise
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def _listening(family: int, address: Any, v6only: bool = True) -> socket.socket:
@@ -258,3 +315,14 @@ def _isStale(path: str) -> bool:
     except OSError:
         return False  # there is none, or it is busy, or not for us to tell
     return False
+
+
+_PLAIN = (
+    _TCPServerEndpoint,
+    _UNIXServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXServerEndpoint,
+    AdoptedStreamServerEndpoint,
+)
+"""Endpoints whose ports hand connections to nobody in between."""

@@ -11,6 +11,8 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from getopt import GetoptError, getopt
 
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.logger import Logger
@@ -21,6 +23,7 @@ from .access.origin import OriginPolicy
 from .config import Config, TLSConfig
 from .errors import ConfigError
 from .exit import complaint
+from .pidfile import checkPidfile
 
 __all__ = ["Options"]
 
@@ -31,6 +34,7 @@ _MOST_WORKERS = 512
 _SIZE = re.compile("([1-9][0-9]{0,14})([kKmMgG]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SSL_VERSIONS = ("tlsv1_2", "tlsv1_3")
+_REPEATABLE = frozenset({"listen", "origin", "subprotocol"})
 _WRAP_MODES = ("exit", "ignore", "respawn")
 _log = Logger()  # of the module: an instance's would put all options, secrets too, into each event
 
@@ -139,6 +143,17 @@ class Options(usage.Options):
     ]
     # fmt: on
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._secretVariables: set[str] = set()
+
+    def opt_help(self) -> None:
+        """Display this help and exit."""
+        print(self)
+        raise SystemExit(0)
+
+    opt_h = opt_help
+
     def opt_listen(self, endpoint: str) -> None:
         """Where to listen: port, host:port, unix:/path, any Twisted endpoint. Repeatable. Default: 6080."""
         self.setdefault("listen", []).append(_absoluteSocket(_filled("listen", endpoint)))
@@ -176,9 +191,20 @@ class Options(usage.Options):
             self["program"] = tuple(words[end + 1 :])
             del words[end:]
         try:
+            self._forbidTwice(words)
             super().parseOptions(words)
         except (ConfigError, usage.UsageError) as error:
             raise SystemExit(complaint(error)) from None
+
+    def _forbidTwice(self, words: Sequence[str]) -> None:
+        """Of two values one would be forgotten, and which one is anybody's guess."""
+        given: set[str] = set()
+        with suppress(GetoptError):  # which is told of by whoever parses them in earnest
+            for word, _ in getopt(words, self.shortOpt, self.longOpt)[0]:
+                name = self.synonyms[word.lstrip("-")]
+                if name in given and name not in _REPEATABLE:
+                    raise ConfigError(f"--{name}: given twice")
+                given.add(name)
 
     def postOptions(self) -> None:
         target, program = self._target(), self._program()
@@ -239,6 +265,10 @@ class Options(usage.Options):
             traffic=bool(self["traffic"]),
             workers=workers,
         )
+        if self.parent is not None:
+            checkPidfile(self.parent.get("pidfile"))
+        for name in self._secretVariables:
+            del os.environ[name]  # whatever is started here inherits the rest
 
     def _target(self) -> str | None:
         word: str | None = self["target"]
@@ -349,7 +379,7 @@ class Options(usage.Options):
     def _workers(self) -> int:
         word: str = self["workers"]
         if word == "auto":
-            return len(os.sched_getaffinity(0))
+            return _processors()
         count = int(word) if _COUNT.fullmatch(word) else 0
         if not 1 <= count <= _MOST_WORKERS:
             raise ConfigError(f"--workers {word}: neither a number from 1 to {_MOST_WORKERS} nor auto")
@@ -380,9 +410,17 @@ class Options(usage.Options):
         if word.startswith("env:"):
             if word[4:] not in os.environ:
                 raise ConfigError(f"--{name} {word}: not in the environment")
+            self._secretVariables.add(word[4:])
             return os.environ[word[4:]]
         _log.warn("--{name}: all users of this machine can read it; use @FILE or env:NAME", name=name)
         return word
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _filled(name: str, word: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import resource
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,9 +24,10 @@ from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import IStatusStop
 from wsproxy.lifetime import Lifetime
 from wsproxy.listen import Listen, parseListen
+from wsproxy.process.supervisor import Supervisor
 from wsproxy.tunnel.recorder import Recordings
 
-__all__ = ["Proxy", "announce", "announceRoom", "stopped"]
+__all__ = ["CLOSING", "LAST_WORDS", "Proxy", "abandonPrograms", "announce", "announceRoom", "stopped"]
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors left aside for files, logs and name servers when the capacity is told."""
@@ -35,6 +37,9 @@ RECORDING = 6.5
 
 LAST_WORDS = 5.0
 """Seconds that clients are given to take what a program wrote before it ended, and the proxy with it."""
+
+CLOSING = 5.0
+"""Seconds until sessions are aborted that do not end by themselves, which may take 1 more. See L{wsproxy.exit}."""
 
 
 class Proxy(MultiService):
@@ -68,6 +73,7 @@ class Proxy(MultiService):
         self._listens = [parseListen(reactor, text) for text in config.listen] if adopted is None else adopted
         self._ports: list[IListeningPort] = []
         self._stopping: list[Deferred[None]] = []
+        self._endBy: float | None = None
         self._fronts: set[str] | None = set()
         self._lifetime = Lifetime(
             reactor, config, factory.sessions, self._stopListening, partial(stopper.stop, 0)
@@ -79,8 +85,12 @@ class Proxy(MultiService):
         bound = gatherResults([self._listen(listen) for listen in self._listens], consumeErrors=True)
         bound.addCallbacks(self._bound, self._unbound)
 
-    def _listen(self, listen: Listen) -> Deferred[None]:
-        return listen.bind(self._factory).addCallback(self._ports.append)
+    def _listen(self, listen: Listen) -> Deferred[list[IListeningPort]]:
+        def listening(ports: list[IListeningPort]) -> list[IListeningPort]:
+            self._ports += ports
+            return ports
+
+        return listen.bind(self._factory).addCallback(listening)
 
     def front(self, text: str) -> None:
         """Listen at this C{--listen} value as well, which a wrapped program has asked for; once, and as long as any."""
@@ -88,13 +98,16 @@ class Proxy(MultiService):
             return
         self._fronts.add(text)
         listening = self._listen(parseListen(self._reactor, text))
-        listening.addCallback(lambda _: announce(self._log, self._config, self._ports[-1]))
+        listening.addCallback(self._announce)
         listening.addErrback(lambda failure: self._log.error("{error}", error=failure.getErrorMessage()))
+
+    def _announce(self, ports: Sequence[IListeningPort]) -> None:
+        for port in ports:
+            announce(self._log, self._config, port)
 
     def _bound(self, _: object) -> None:
         if self._announcing:
-            for port in self._ports:
-                announce(self._log, self._config, port)
+            self._announce(self._ports)
             announceRoom(self._log)
         self._lifetime.start()
         self.started.callback(None)
@@ -111,32 +124,37 @@ class Proxy(MultiService):
 
     def drain(self) -> Deferred[None]:
         """
-        Take no more clients; after C{--drain} seconds close those that are here.
+        Take no more clients.
 
-        @return: fires when the last session is gone.
+        @return: fires when the last session is gone, or when C{--drain} is over; L{stopService} closes the others.
         """
         self._lifetime.cancel()
         self._stopListening()
         if not self._config.drain:
-            return self._factory.closeAll()
+            return succeed(None)
         self._factory.refuseNew()
         idle = self._factory.sessions.whenIdle().addTimeout(self._config.drain, self._reactor)
-        return idle.addErrback(lambda _: self._factory.closeAll())
+        return idle.addErrback(lambda _: None)
 
     def end(self, status: int) -> None:
         """The wrapped program has ended, and so does the proxy when clients have taken what the program said last."""
         self._lifetime.cancel()
         self._stopListening()
+        self._endBy = self._reactor.seconds() + LAST_WORDS + 1
         sessions = self._factory.sessions
         sessions.refuseNew("Program ended")
         idle = sessions.whenIdle().addTimeout(LAST_WORDS, self._reactor)
         idle.addErrback(lambda _: None).addCallback(lambda _: self._stopper.stop(status))
 
     def stopService(self) -> Deferred[None]:
+        """@return: fires when all is over, L{CLOSING} seconds later at most but for the wrapped program."""
         self._lifetime.cancel()
-        recorded = self._reactor.seconds() + RECORDING
+        now = self._reactor.seconds()
+        within = CLOSING if self._endBy is None else min(CLOSING, max(0.5, self._endBy - now))
         # the sessions first: a wrapped program that is told to end closes its side of them
-        ending = gatherResults([self._stopListening(), self._factory.closeAll(), super().stopService()])
+        closed = self._factory.closeAll(within)
+        ending = gatherResults([self._stopListening(), closed, super().stopService()])
+        recorded = now + RECORDING
         return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
 
     def reload(self) -> None:
@@ -144,8 +162,16 @@ class Proxy(MultiService):
         if self._tls is not None:
             self._tls.reload()
 
-    def abandon(self) -> None:
-        """There is no other process to care for; the kernel ends a wrapped program."""
+    def abandon(self, number: int = signal.SIGTERM) -> None:
+        """There is no other process to care for but a wrapped program's."""
+        abandonPrograms(self, number)
+
+
+def abandonPrograms(parent: MultiService, number: int) -> None:
+    """Signal all of each program that is wrapped here: nobody will be there to wait for its end."""
+    for service in parent:
+        if isinstance(service, Supervisor):
+            service.abandon(number)
 
 
 def announce(log: Logger, config: Config, port: IListeningPort) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from zope.interface import implementer
 
@@ -21,6 +21,8 @@ from wsproxy.frontend.pages import kindOf, makePages
 from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import IDialer, IResolver, IStatusStop, Request, Target
 from wsproxy.listen import Listen, parseListen
+from wsproxy.log import retrying
+from wsproxy.outlet import Outlet, Stream, sinkOf
 from wsproxy.process.command import Command, rebindLibrary
 from wsproxy.process.dialer import ProgramDialer
 from wsproxy.process.listeners import Listeners
@@ -60,15 +62,15 @@ class WrappedProgram:
     announced: bool
 
 
-def makeRoot(config: Config, reactor: Any, stopper: IStatusStop, logsToStdout: bool = False) -> Proxy | Workers:
+def makeRoot(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None = None) -> Proxy | Workers:
     """
     What a process of its own runs. See L{makeProxy}.
 
-    @param logsToStdout: whether the process does.
+    @param stdout: where the process logs to its stdout, the descriptor.
     """
     if config.workers == 1:
         return makeProxy(config, reactor, stopper)
-    return _makeWorkers(config, reactor, stopper, logsToStdout)
+    return _makeWorkers(config, reactor, stopper, stdout)
 
 
 def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
@@ -93,16 +95,16 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     return proxy
 
 
-def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, logsToStdout: bool) -> Workers:
+def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None) -> Workers:
     """The parent of several processes, each of which has what L{assemble} makes."""
     if not config.program:
         assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
-        return Workers(config, reactor, stopper, logsToStdout=logsToStdout)
+        return Workers(config, reactor, stopper, stdout=stdout)
     command, rebinding = _findProgram(config, reactor)
     wrapped = _wrapped(command, rebinding)
     listeners = Listeners()
     assemble(config, reactor, stopper, None, wrapped, listeners)
-    workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, logsToStdout)
+    workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, stdout)
     mode = WrapMode(config.wrapMode)
     Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
     return workers
@@ -124,7 +126,7 @@ def assemble(
     @param listeners: where it listens.
     @raise ConfigError: see L{makeProxy}; for a worker, things may have changed since the parent was started.
     """
-    tls = ServerTLS(config.tls, reactor) if config.tls is not None else None
+    tls = ServerTLS(config.tls) if config.tls is not None else None
     targetTLS = partial(clientTLS, authorities=config.targetAuthorities, insecure=config.targetInsecure)
     if config.targetAuthorities is not None:
         targetTLS("localhost")  # a bad file is told now, not to the first client
@@ -138,7 +140,7 @@ def assemble(
     recordings = _recordings(config, reactor)
     taps: list[TapFactory] = [] if recordings is None else [recordings]
     if config.traffic and sys.__stdout__ is not None:
-        marks = TrafficMarks(sys.__stdout__)
+        marks = TrafficMarks(_unwaiting(sys.__stdout__, reactor))
         taps.append(lambda session: marks)
     resolver: IResolver
     way: IDialer
@@ -184,6 +186,15 @@ def assemble(
         verbose=config.verbose,
     )
     return Proxy(config, reactor, factory, tls, recordings, stopper, adopted)
+
+
+def _unwaiting(stream: TextIO, reactor: Any) -> Any:
+    """What writes to this stream, but loses what nobody takes; the stream itself where there is no file behind it."""
+    try:
+        sink = sinkOf(stream.fileno())
+    except (OSError, ValueError):
+        return stream
+    return Stream(Outlet(sink, retrying(reactor), lambda count: b""))
 
 
 def _findProgram(config: Config, reactor: Any) -> tuple[Command, Rebinding | None]:

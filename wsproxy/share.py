@@ -155,10 +155,15 @@ class SharedPort:
         return "SharedPort"
 
     def doRead(self) -> None:
-        if self._share.isFair(self._worker, len(self._factory.connections)):
-            self._accept()
-        else:
-            self._lookAway(GIVE_WAY)
+        try:
+            if self._share.isFair(self._worker, len(self._factory.connections)):
+                self._accept()
+            else:
+                self._lookAway(GIVE_WAY)
+        except Exception:  # raised to the reactor, it would be the last connection that is accepted here
+            self._log.failure("accepting a client")
+            if self._away is None:
+                self._lookAway(OUT_OF_DESCRIPTORS)
 
     def _lookAway(self, seconds: float) -> None:
         self._reactor.removeReader(self)
@@ -171,15 +176,25 @@ class SharedPort:
 
     def _accept(self) -> None:
         try:
-            with self._listener.accept()[0] as connection:
+            connection = self._listener.accept()[0]
+        except OSError as error:
+            self._unaccepted(error)
+            return
+        try:
+            with connection:
                 connection.setblocking(False)
                 # the transport takes a duplicate of the descriptor
                 self._reactor.adoptStreamConnection(connection.fileno(), connection.family, self._factory)
         except OSError as error:
-            # EAGAIN: another worker was faster. The rest are what the network did to the client: accept(2).
-            if error.errno in _SCARCE:
-                self._log.warn("Clients have to wait: {error}", error=error.strerror)
-                self._lookAway(OUT_OF_DESCRIPTORS)
+            self._unaccepted(error)
+        except Exception:
+            self._log.failure("serving a client")
+
+    def _unaccepted(self, error: OSError) -> None:
+        # EAGAIN: another worker was faster. The rest are what the network did to the client: accept(2).
+        if error.errno in _SCARCE:
+            self._log.warn("Clients have to wait: {error}", error=error.strerror)
+            self._lookAway(OUT_OF_DESCRIPTORS)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""

@@ -11,14 +11,19 @@ from contextlib import suppress
 from typing import Any, cast
 
 from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from .backend.names import installResolver
+from .clock import useMonotonic
 from .errors import ConfigError
-from .exit import Exit, complaint, tellInOneLine
+from .exit import Exit, complaint
+from .log import Log, makeLog
 from .options import Options
 from .proxy import Proxy
 from .service import makeRoot
+from .watchdog import Watchdog
 from .workers import Workers
 
 __all__ = ["Options", "ProcessService", "makeService"]
@@ -31,32 +36,48 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor  # late: twistd --reactor chooses which one
 
+    useMonotonic(reactor)
     twistd: dict[str, Any] = options.parent or {}
-    pidfile = twistd.get("pidfile")
-    elsewhere = twistd.get("syslog") or twistd.get("logger") or twistd.get("logfile") not in (None, "", "-")
-    logsToStdout = bool(twistd.get("nodaemon")) and not elsewhere
     installResolver(reactor)
-    stopper = Exit(cast(Any, reactor), pidfile)
-    sys.excepthook = tellInOneLine
     try:
-        return ProcessService(makeRoot(options.config, reactor, stopper, logsToStdout), stopper)
+        log = makeLog(twistd, reactor, sys.__stdout__)
+        drain = options.config.drain
+        stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
+        sys.excepthook = stopper.tellInOneLine
+        proxy = makeRoot(options.config, reactor, stopper, log.stdout)
     except ConfigError as error:
         raise SystemExit(complaint(error)) from None
+    return ProcessService(proxy, stopper, log)
 
 
 class ProcessService(MultiService):
     """A proxy that is the purpose of its process."""
 
-    def __init__(self, proxy: Proxy | Workers, stopper: Exit) -> None:
+    def __init__(self, proxy: Proxy | Workers, stopper: Exit, log: Log) -> None:
         super().__init__()
         self._proxy = proxy
         self._stopper = stopper
+        self._log = log
+        self._privileged = False
         proxy.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """@param parent: an application, which logs where this says."""
+        super().setServiceParent(parent)
+        if self._log.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log.observer)
+
+    def startService(self) -> None:
+        """C{twist} leaves out L{privilegedStartService}."""
+        if not self._privileged:
+            self.privilegedStartService()
+        super().startService()
 
     def privilegedStartService(self) -> None:
         """
         @raise ConfigError: a listener cannot be bound. From here it reaches the shell that started a daemon.
         """
+        self._privileged = True
         self._stopper.obeySignals(self._proxy)
         raiseDescriptorLimit()
         super().privilegedStartService()

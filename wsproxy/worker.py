@@ -18,10 +18,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from importlib import import_module
-from select import PIPE_BUF
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
@@ -40,22 +38,36 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.backend.names import installResolver
+from wsproxy.clock import useMonotonic
 from wsproxy.config import fromPlain
 from wsproxy.control import REPORTS, SHARE, SOCKETS, Messages, encode
 from wsproxy.errors import ConfigError
+from wsproxy.exit import THREADS, within
 from wsproxy.interfaces import IStatusStop
 from wsproxy.listen import Listen
+from wsproxy.log import lostLine, retrying
+from wsproxy.outlet import Outlet, sinkOf
 from wsproxy.process.listeners import ListenersElsewhere
 from wsproxy.proxy import Proxy
 from wsproxy.service import WrappedProgram, assemble
 from wsproxy.share import Share, SharedEndpoint
+from wsproxy.watchdog import Watchdog
 
 __all__ = ["Worker", "main"]
 
 LOG_DELAY = 0.02
 """Seconds until a log line goes to the parent."""
 
+BOUND = 7.0
+"""Seconds until a worker that is to end has left, where nobody is left to kill it earlier."""
+
+_LAST_WORDS = 0.3
+"""Seconds for those who read what it says last."""
+
 _CHUNK = 65536
+
+_NEEDED = frozenset({"up", "unable", "ending"})
+"""Words that the parent waits for."""
 
 
 @implementer(IReadDescriptor, IStatusStop)
@@ -65,14 +77,16 @@ class Worker:
 
     @param index: which worker this is, from 0.
     @param report: tells the parent something.
+    @param watchdog: ends this process where it does not itself.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, index: int, report: Callable[..., None]) -> None:
+    def __init__(self, reactor: Any, index: int, report: Callable[..., None], watchdog: Watchdog) -> None:
         self._reactor = reactor
         self._index = index
         self._report = report
+        self._watchdog = watchdog
         self._messages = Messages()
         self._proxy: Proxy | None = None
         self._listeners = ListenersElsewhere(report)
@@ -80,6 +94,7 @@ class Worker:
         os.set_blocking(0, False)
         reactor.addReader(self)
         reactor.addSystemEventTrigger("before", "shutdown", self._stopped)
+        reactor.addSystemEventTrigger("during", "shutdown", watchdog.leaveWithin, THREADS)
 
     def fileno(self) -> int:
         return 0
@@ -94,7 +109,12 @@ class Worker:
         except BlockingIOError:
             return None
         for verb, *words in self._messages.feed(data):
-            getattr(self, f"_do_{verb}")(*words)
+            try:
+                getattr(self, f"_do_{verb}")(*words)
+            except Exception:  # raised to the reactor, it would be the end of all sessions
+                self._log.failure("obeying {verb}", verb=verb)
+                if self._proxy is None:
+                    self.stop(1)
         return None if data else CONNECTION_DONE
 
     def connectionLost(self, reason: Failure) -> None:
@@ -105,6 +125,7 @@ class Worker:
         """End; the status is the parent's to leave with."""
         if not self._stopping:
             self._stopping = True
+            self._watchdog.leaveWithin(BOUND)
             self._reactor.stop()
 
     def fail(self, failure: Failure) -> None:
@@ -113,7 +134,9 @@ class Worker:
         self.stop(1)
 
     def _stopped(self) -> Deferred[None]:
-        return succeed(None) if self._proxy is None else self._proxy.stopService()
+        stopped = succeed(None) if self._proxy is None else self._proxy.stopService()
+        self._report("ending")
+        return stopped
 
     def _do_start(self, plain: dict[str, Any], listens: list[str], wrapped: list[Any]) -> None:
         share = Share(SHARE)
@@ -153,84 +176,87 @@ class Worker:
 class Reports:
     """
     What is said to the parent: at once, but for log lines, which go L{LOG_DELAY} seconds later, many together. That
-    halves what they cost: each line on its own would wake the parent.
+    halves what they cost: each line on its own would wake the parent. Nothing here waits for it: L{Outlet}.
 
     @param number: of this worker, for the log.
-    @param toStdout: write log lines there, as twistd would, instead of having the parent do that. It takes a third of
+    @param stdout: write log lines there, as twistd would, instead of having the parent do that. It takes a third of
         what they cost otherwise: two lines of a connection 30 µs instead of 90.
     """
 
-    def __init__(self, reactor: Any, number: int, toStdout: bool) -> None:
+    def __init__(self, reactor: Any, number: int, parent: Outlet, stdout: Outlet | None) -> None:
         self._reactor = reactor
         self._number = number
-        self._toStdout = toStdout
-        self._pending: list[bytes] = []
-        self._lines: list[str] = []
+        self._parent = parent
+        self._stdout = stdout
+        self._lines: list[bytes] = []
         self._scheduled = False
         self._second = 0
         self._time = ""
 
     def say(self, verb: str, *words: object) -> None:
-        self._pending.append(encode(verb, *words))
         self.flush()
+        self._parent.write([encode(verb, *words)], needed=verb in _NEEDED)
 
     def log(self, event: LogEvent) -> None:
         """An L{ILogObserver}."""
         level = event.get("log_level", LogLevel.info).name
         namespace = event.get("log_namespace", __name__)
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        if self._toStdout:
+        if self._stdout is not None:
             if self._second != int(event["log_time"]):
                 self._second = int(event["log_time"])
                 self._time = formatTime(event["log_time"])
             start = f"{self._time} [{namespace}#{level}] worker {self._number}: "
-            self._lines += [f"{start}{line}\n" for line in text.splitlines()]
+            self._lines += [f"{start}{line}\n".encode("utf-8", "backslashreplace") for line in text.splitlines()]
         else:
-            self._pending.append(encode("log", namespace, level, text))
+            self._lines.append(encode("log", namespace, level, text))
         if not self._scheduled:
             self._scheduled = True
             self._reactor.callLater(LOG_DELAY, self.flush)
 
     def flush(self) -> None:
-        """Blocking, as a log is: what is said last must not be lost with the process."""
         self._scheduled = False
-        data, self._pending = b"".join(self._pending), []
-        with suppress(BrokenPipeError):  # the parent is no more, and stdin says so
-            while data:
-                data = data[os.write(REPORTS, data) :]
         lines, self._lines = self._lines, []
         if lines:
-            with suppress(OSError):  # there is nobody to tell
-                _print(lines)
+            (self._stdout or self._parent).write(lines)
 
-
-def _print(lines: Iterable[str]) -> None:
-    """To stdout, as many at once as go into a pipe undivided (pipe(7)): others write to it as well."""
-    size = 0
-    for line in lines:
-        size += len(line) * 4  # in bytes, at most
-        if size > PIPE_BUF:
-            sys.stdout.flush()
-            size = len(line) * 4
-        sys.stdout.write(line)
-    sys.stdout.flush()
+    def finish(self) -> None:
+        """What is said last must not be lost with the process; but nobody is waited for who does not listen."""
+        self.flush()
+        for outlet in filter(None, (self._parent, self._stdout)):
+            outlet.finish(_LAST_WORDS)
 
 
 def main() -> None:
     """The process."""
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(each, signal.SIG_IGN)
     number, reactorModule, log = sys.argv[1:]
     import_module(reactorModule).install()
     from twisted.internet import reactor as _reactor  # late: it is the parent's kind
 
     reactor: Any = _reactor
+    useMonotonic(reactor)
     installResolver(reactor)
-    reports = Reports(reactor, int(number), log == "stdout")
+    os.set_blocking(REPORTS, False)
+    parent = Outlet(sinkOf(REPORTS), retrying(reactor), _lost)
+    stdout = Outlet(sinkOf(1), retrying(reactor), lostLine) if log == "stdout" else None
+    reports = Reports(reactor, int(number), parent, stdout)
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, reports.log)], redirectStandardIO=False)
-    Worker(reactor, int(number) - 1, reports.say)
+    watchdog = Watchdog(hangUp=0)
+    Worker(reactor, int(number) - 1, reports.say, watchdog)
+
+    def leave() -> None:
+        within(_LAST_WORDS, reports.finish)
+        os._exit(0)
+
+    watchdog.start(lambda number: watchdog.leaveWithin(BOUND), lambda: None, leave)
     reactor.run(installSignalHandlers=False)
-    reports.flush()
+    reports.finish()
+
+
+def _lost(count: int) -> bytes:
+    return encode("log", __name__, "warn", f"{count} lines of the log were lost: nobody took them")
 
 
 if __name__ == "__main__":

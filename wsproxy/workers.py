@@ -23,9 +23,17 @@ from functools import cache
 from typing import Any, cast
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    FirstError,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
@@ -38,10 +46,10 @@ from wsproxy.interfaces import IStatusStop
 from wsproxy.listen import Listen, parseListen
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.output import LineLog
-from wsproxy.proxy import announce, announceRoom, stopped
+from wsproxy.proxy import LAST_WORDS, abandonPrograms, announce, announceRoom, stopped
 from wsproxy.share import Share, makeShare
 
-__all__ = ["HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "SHORTEST_DELAY", "Workers"]
+__all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "SHORTEST_DELAY", "Workers"]
 
 SHORTEST_DELAY, LONGEST_DELAY = 1.0, 30.0
 """Seconds from the death of a worker to its next start: twice as many each time, unless it was healthy."""
@@ -49,8 +57,11 @@ SHORTEST_DELAY, LONGEST_DELAY = 1.0, 30.0
 HEALTHY = 10.0
 """Seconds of life that make a worker a healthy one."""
 
-KILL_AFTER = 15.0
-"""Seconds that a worker is given to end when all do, after which it is killed. Its sessions take 5 at most."""
+KILL_AFTER = 6.25
+"""Seconds that a worker is given to end when all do, after which it is killed. Its sessions take less."""
+
+ENDING = 1.0
+"""Seconds that workers are given to tell their clients, before the wrapped program is ended, which closes its side."""
 
 
 class _Reserved(Factory[Protocol]):
@@ -66,7 +77,7 @@ class Workers(MultiService):
     """Listens, has others serve, and ends in good order: to its process what L{Proxy<wsproxy.proxy.Proxy>} is.
 
     @param wrapped: of a wrapped program what L{assemble<wsproxy.service.assemble>} takes, and its listeners.
-    @param logsToStdout: whether this process does; then workers do so as well.
+    @param stdout: where this process logs to its stdout, the descriptor; workers do so as well.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     """
 
@@ -79,7 +90,7 @@ class Workers(MultiService):
         stopper: IStatusStop,
         wrapped: Sequence[object] = (),
         listeners: Listeners | None = None,
-        logsToStdout: bool = False,
+        stdout: int | None = None,
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
@@ -88,14 +99,15 @@ class Workers(MultiService):
         self._stopper = stopper
         self._wrapped = wrapped
         self._listeners = listeners
-        self._logsToStdout = logsToStdout
+        self._stdout = stdout
         self._listens = [parseListen(reactor, text) for text in config.listen]
-        self._ports: list[IListeningPort] = []
+        self._ports: list[tuple[str, Any]] = []
         self._shareDescriptor = makeShare(config.workers)
         self._share = Share(self._shareDescriptor)
         self._workers: list[_Worker | None] = [None] * config.workers
         self._keeping: list[Deferred[None]] = []
         self._ending = False
+        self._killing: IDelayedCall | None = None
         self._proven = False  # whether there has been a worker that took connections
         # made now: twistd changes directory, and may be started with relative entries in there
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
@@ -109,18 +121,17 @@ class Workers(MultiService):
         bound.addCallbacks(self._bound, self._unbound)
 
     def _listen(self, listen: Listen) -> Deferred[None]:
-        factory = _Reserved()
-
-        def listening(port: Any) -> None:
-            self._ports.append(port)
-            if getattr(port, "factory", None) is not factory:  # its endpoint does more than to accept
+        def listening(ports: list[IListeningPort]) -> None:
+            self._ports += ((str(listen), port) for port in ports)
+            if not listen.isPlain:
                 raise ConfigError(f"--listen {listen}: no socket for --workers to share; give a port or a unix: path")
-            port.stopReading()
+            for port in ports:
+                self._reactor.removeReader(port)
 
-        return listen.bind(factory).addCallback(listening)
+        return listen.bind(_Reserved()).addCallback(listening)
 
     def _bound(self, _: object) -> None:
-        for port in self._ports:
+        for _, port in self._ports:
             announce(self._log, self._config, port)
         announceRoom(self._log, self._config.workers)
         self.started.callback(None)
@@ -190,11 +201,10 @@ class Workers(MultiService):
     def _start(self, index: int) -> _Worker:
         """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
         worker = _Worker(index + 1, self._received)
-        sockets = {SOCKETS + number: cast(Any, port).fileno() for number, port in enumerate(self._ports)}
+        sockets = {SOCKETS + number: port.fileno() for number, (_, port) in enumerate(self._ports)}
         descriptors = {SHARE: self._shareDescriptor, **sockets}
-        worker.start(self._reactor, self._environment, descriptors, self._logsToStdout)
-        listens = [str(listen) for listen in self._listens]
-        worker.tell("start", asPlain(self._config), listens, self._wrapped)
+        worker.start(self._reactor, self._environment, descriptors, self._stdout)
+        worker.tell("start", asPlain(self._config), [text for text, _ in self._ports], self._wrapped)
         if self._listeners is not None:
             worker.tell("program", self._listeners.state())
         return worker
@@ -228,44 +238,58 @@ class Workers(MultiService):
         for keeping, worker in zip(self._keeping, self._workers, strict=False):
             if worker is None:
                 keeping.cancel()
-        gone = DeferredList([worker.ended() for worker in self._workers if worker is not None])
+        gone = DeferredList([each.ended() for each in self._workers if each is not None], consumeErrors=True)
         return gone.addCallback(lambda _: None)
 
     def drain(self) -> Deferred[None]:
         """
-        Take no more clients; after C{--drain} seconds close those that are here.
+        Take no more clients.
 
-        @return: fires when the last worker has ended.
+        @return: fires when the last worker has ended, or when C{--drain} is over; L{stopService} ends the others.
         """
-        return self._end(lambda: self._tell("drain"))
+        if not self._config.drain:
+            self._end(lambda: None)
+            return succeed(None)
+        return self._end(lambda: self._tell("drain")).addTimeout(self._config.drain, self._reactor)
 
     def end(self, status: int) -> None:
         """The wrapped program has ended, and so does all of this when clients have taken what it said last."""
+        self._killAfter(LAST_WORDS + 1.5)
         self._end(lambda: self._tell("end")).addCallback(lambda _: self._stopper.stop(status))
 
     def stopService(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        # the workers first: a wrapped program that is told to end closes its side of the sessions
+        self._killAfter(KILL_AFTER)
         ended = self._end(self._hangUp)
-        killing = self._reactor.callLater(KILL_AFTER, self.abandon)
-        await ended
-        if killing.active():
-            killing.cancel()
+        # the workers first: a wrapped program that is told to end closes its side of the sessions
+        told = DeferredList([each.ending for each in self._workers if each is not None], consumeErrors=True)
+        await told.addTimeout(ENDING, self._reactor)
+        await gatherResults([ended, maybeDeferred(super().stopService)])
+        if self._killing is not None and self._killing.active():
+            self._killing.cancel()
         os.close(self._shareDescriptor)
-        await super().stopService()
 
     def _hangUp(self) -> None:
         for worker in self._workers:
             if worker is not None:
                 worker.hangUp()
 
-    def abandon(self) -> None:
-        """Kill the workers: the process ends at once, or they do not end by themselves."""
+    def _killAfter(self, seconds: float) -> None:
+        """Kill the workers that are there then; once. One that is stopped (SIGSTOP) neither reads nor ends."""
+        if self._killing is None:
+            self._killing = self._reactor.callLater(seconds, self._kill)
+
+    def _kill(self) -> None:
         for worker in self._workers:
             if worker is not None:
                 worker.kill()
+
+    def abandon(self, number: int = signal.SIGTERM) -> None:
+        """Kill the workers, and signal the wrapped program: the process ends at once."""
+        self._kill()
+        abandonPrograms(self, number)
 
     def reload(self) -> None:
         """Look at the certificate files now."""
@@ -273,7 +297,7 @@ class Workers(MultiService):
 
     def _stopListening(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
-        return DeferredList([Deferred.fromCoroutine(stopped(port)) for port in ports])
+        return DeferredList([Deferred.fromCoroutine(stopped(port)) for _, port in ports])
 
 
 _logger = cache(Logger)
@@ -286,6 +310,7 @@ class _Worker(ProcessProtocol):
 
     @param received: called with each message that is not about the process alone.
     @ivar complaint: why it cannot start, where the configuration is to blame.
+    @ivar ending: fires when its clients have been told to go, or it has ended.
     """
 
     transport: Any
@@ -293,6 +318,7 @@ class _Worker(ProcessProtocol):
 
     def __init__(self, number: int, received: Callable[..., None]) -> None:
         self.complaint: str | None = None
+        self.ending: Deferred[None] = Deferred()
         self._number = number
         self._received = received
         self._messages = Messages()
@@ -302,13 +328,13 @@ class _Worker(ProcessProtocol):
         self._waiting: list[Deferred[int]] = []
 
     def start(
-        self, reactor: Any, environment: dict[str, str], descriptors: dict[int, int], logsToStdout: bool
+        self, reactor: Any, environment: dict[str, str], descriptors: dict[int, int], stdout: int | None
     ) -> None:
         """@raise OSError: it cannot be."""
         # -P: modules are not looked for in the current directory, which is anybody's
         words = [sys.executable, "-P", "-m", "wsproxy.worker", str(self._number), type(reactor).__module__]
-        words.append("stdout" if logsToStdout else "parent")
-        childFDs = {0: "w", 1: 1 if logsToStdout else "r", 2: "r", REPORTS: "r", **descriptors}
+        words.append("parent" if stdout is None else "stdout")
+        childFDs = {0: "w", 1: "r" if stdout is None else stdout, 2: "r", REPORTS: "r", **descriptors}
         reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
         self._log.info("worker {number} started as process {pid}", number=self._number, pid=self.transport.pid)
 
@@ -339,15 +365,27 @@ class _Worker(ProcessProtocol):
             self._output[childFD].feed(data)
             return
         for verb, *words in self._messages.feed(data):
-            if verb == "log":
-                self._logged(*words)
-            elif verb == "up":
-                self._log.info("worker {number} is up", number=self._number)
-                self._received(verb)
-            elif verb == "unable":
-                [self.complaint] = words
-            else:
-                self._received(verb, *words)
+            try:
+                self._heard(verb, *words)
+            except Exception:  # raised to the reactor, it would be the last thing heard of this worker
+                self._log.failure("worker {number} said {verb}", number=self._number, verb=verb)
+
+    def _heard(self, verb: str, *words: Any) -> None:
+        if verb == "log":
+            self._logged(*words)
+        elif verb == "up":
+            self._log.info("worker {number} is up", number=self._number)
+            self._received(verb)
+        elif verb == "ending":
+            self._isEnding()
+        elif verb == "unable":
+            [self.complaint] = words
+        else:
+            self._received(verb, *words)
+
+    def _isEnding(self) -> None:
+        if not self.ending.called:
+            self.ending.callback(None)
 
     def _logged(self, namespace: str, level: str, text: str) -> None:
         emit, severity = _logger(namespace).emit, LogLevel.lookupByName(level)
@@ -366,6 +404,7 @@ class _Worker(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         value: Any = reason.value
         self._status = value.exitCode if value.signal is None else 128 + value.signal
+        self._isEnding()
         waiting, self._waiting = self._waiting, []
         for deferred in waiting:
             deferred.callback(self._status)

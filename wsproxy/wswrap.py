@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from getopt import GetoptError, getopt
 
-from twisted.python.usage import Options
+from wsproxy.options import Options
 
-__all__ = ["main", "translate"]
+__all__ = ["main", "makeOptions", "translate"]
 
 
 def translate(words: Sequence[str], options: Options) -> list[str]:
@@ -24,26 +24,44 @@ def translate(words: Sequence[str], options: Options) -> list[str]:
     @param words: the arguments of wswrap.
     @param options: what C{twistd websockify} takes, of which any may come first.
     @return: the arguments of twistd.
-    @raise SystemExit: with one line, for stderr.
+    @raise SystemExit: with one line, for stderr; or help or a version was asked for, and shown.
     """
     try:
-        _, rest = getopt(list(words), options.shortOpt, options.longOpt)
+        named, rest = getopt(list(words), options.shortOpt, options.longOpt)
     except GetoptError as error:
         raise SystemExit(f"wswrap: {error}") from None
+    names = {name for name, _ in named}
+    if names & {"--help", "-h"}:
+        options.opt_help()
+    if "--version" in names:
+        options.opt_version()
     given = list(words[: len(words) - len(rest)])
     listen = ["--every-port"]
     if rest and rest[0].isdecimal():
         listen = ["--listen", rest.pop(0)]
-    if not rest and "--help" not in given:
+    if not rest:
         raise SystemExit("wswrap: which program? wswrap [OPTIONS] [PORT] PROGRAM [ARGS...]")
-    return ["-n", "--pidfile=", "websockify", *given, *listen, "--raw", "--", *rest]
+    raw = [] if "--raw" in names else ["--raw"]
+    return ["-n", "--pidfile=", "websockify", *given, *listen, *raw, "--", *rest]
+
+
+def makeOptions() -> Options:
+    """@return: what C{twistd websockify} takes, and says of it for wswrap."""
+
+    class WrapOptions(Options):
+        synopsis = "Usage: wswrap [options] [PORT] PROGRAM [ARGS...]"
+        longdesc = (
+            "Runs PROGRAM, and makes its port a WebSocket port, on which its own clients are served as they were. "
+            "PORT is the one that it opens; without, each that it opens is taken. The options are those of "
+            "twistd websockify, which this runs in the foreground with --raw and --listen PORT, or --every-port."
+        )
+
+    return WrapOptions()
 
 
 def main() -> None:
     """The console script."""
     from twisted.scripts import twistd
 
-    from wsproxy.options import Options
-
-    sys.argv[1:] = translate(sys.argv[1:], Options())
+    sys.argv[1:] = translate(sys.argv[1:], makeOptions())
     twistd.run()

@@ -42,7 +42,7 @@ class ServerCase(SynchronousTestCase):
         return str(path)
 
     def server(self, **changes: object) -> ServerTLS:
-        return ServerTLS(replace(self.config, **changes), self.clock)
+        return ServerTLS(replace(self.config, **changes), self.clock.seconds)
 
     def context(self, client: Issued | None = None, only: ssl.TLSVersion | None = None) -> ssl.SSLContext:
         """A client that verifies the server, in every way Python has."""

@@ -116,7 +116,8 @@ class ComplaintTests(ServerCase):
             text = base64.encodebytes(der.replace(b"\x2b\x65\x6e", b"\x2b\x65\x63")).decode()
             pems.append(f"-----BEGIN {label}-----\n{text}-----END {label}-----\n".encode())
         key, cert = self.file("key", pems[0]), self.file("cert", pems[1] + ISSUED.keyPEM())
-        self.assertEqual(self.complaint(key=key), "--key key: the private key is of no known kind")
+        malformed = "--key key: the private key is malformed"  # to older versions of cryptography
+        self.assertIn(self.complaint(key=key), ("--key key: the private key is of no known kind", malformed))
         self.assertEqual(self.complaint(certificate=cert), "--cert cert: its key is of no known kind")
 
     def test_chainOrder(self) -> None:
@@ -149,9 +150,9 @@ class ComplaintTests(ServerCase):
         """A missing password is not asked for on the terminal."""
         key = self.file("key.pem", ISSUED.keyPEM(b"secret", traditional=True))
         code = (
-            "from twisted.internet.task import Clock; from wsproxy.config import TLSConfig;"
+            "from wsproxy.config import TLSConfig;"
             "from wsproxy.frontend.tls import ServerTLS;"
-            f"ServerTLS(TLSConfig({self.config.certificate!r}, {key!r}), Clock())"
+            f"ServerTLS(TLSConfig({self.config.certificate!r}, {key!r}))"
         )
         terminal, slave = pty.openpty()
         try:

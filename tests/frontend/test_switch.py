@@ -305,8 +305,8 @@ class VerifyingTests(SwitchTestCase):
                 file.write(content)
         config = TLSConfig(certificate, verifyClient=True, authorities=authority)
         for tls, verifies in (
-            (ServerTLS(config, self.clock), True),
-            (ServerTLS(TLSConfig(certificate), self.clock), False),
+            (ServerTLS(config, self.clock.seconds), True),
+            (ServerTLS(TLSConfig(certificate), self.clock.seconds), False),
             (VERIFYING, True),
             (CERTIFICATE, False),
             (None, False),

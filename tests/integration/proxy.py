@@ -15,7 +15,7 @@ from twisted.internet.inotify import IN_CLOSE_WRITE, IN_MODIFY, INotify
 from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
 
-from .twistd import ROOT, TWISTD
+from .twistd import REACTOR, ROOT, TWISTD
 
 __all__ = ["Proxy", "descriptors", "ticks"]
 
@@ -55,7 +55,7 @@ class Proxy:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._log = folder / "log"
-        command = [*prefix, TWISTD, "-n", "--pidfile=", "websockify", "--listen", "127.0.0.1:0", *arguments]
+        command = [*prefix, TWISTD, "-n", *REACTOR, "--pidfile=", "websockify", "--listen", "127.0.0.1:0", *arguments]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,

@@ -82,7 +82,7 @@ class ALPNTests(FrontTestCase):
 
     async def ports(self) -> list[int]:
         return [
-            await self.listen(tls=ServerTLS(TLSConfig(self.certificate), reactor)),
+            await self.listen(tls=ServerTLS(TLSConfig(self.certificate))),
             await self.listen(tls=self.options),
             await self.listen(self.options),
         ]
@@ -184,7 +184,7 @@ class VanishingTests(FrontTestCase):
     async def test_secure(self) -> None:
         """A TLS handshake, whoever speaks it."""
         hello = _hello()
-        for settings in ({"tls": self.options}, {"tls": ServerTLS(TLSConfig(self.certificate), reactor)}):
+        for settings in ({"tls": self.options}, {"tls": ServerTLS(TLSConfig(self.certificate))}):
             await self.vanish(await self.listen(**settings), [hello], 29)
         port = await self.listen(self.options)
         self.factories.pop()

@@ -225,7 +225,7 @@ class RawTests(TestCase):
         certificate = Path(self.mktemp()).absolute()
         certificate.parent.mkdir(parents=True, exist_ok=True)
         certificate.write_bytes(AUTHORITY.issue(*LOCAL).both)
-        return {"tls": ServerTLS(TLSConfig(str(certificate)), reactor), **settings}
+        return {"tls": ServerTLS(TLSConfig(str(certificate))), **settings}
 
     def converseTLS(self, conversation: Callable[[socket.socket], Any]) -> Deferred[Any]:
         context = ssl.create_default_context(cadata=pem(AUTHORITY.certificate).decode())

@@ -282,7 +282,7 @@ class WorkOverTLSTests(WorkTests):
         path = FilePath(self.mktemp())
         authority = Authority()
         path.setContent(authority.issue(*LOCAL).both)
-        self.tls = ServerTLS(TLSConfig(path.path), reactor)
+        self.tls = ServerTLS(TLSConfig(path.path))
         self.context = ssl.create_default_context(cadata=pem(authority.certificate).decode())
         await super().setUp()
 

@@ -18,10 +18,13 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-__all__ = ["ROOT", "TWISTD", "Outcome", "Running", "daemonTwistd", "start", "startTwistd"]
+__all__ = ["REACTOR", "ROOT", "TWISTD", "Outcome", "Running", "daemonTwistd", "start", "startTwistd"]
 
 ROOT = Path(__file__).parents[2]
 TWISTD = str(Path(sys.executable).with_name("twistd"))
+
+REACTOR = ("--reactor", os.environ["WSPROXY_REACTOR"]) if os.environ.get("WSPROXY_REACTOR") else ()
+"""twistd's option for another reactor than its default, if the tests are to have one."""
 
 # A daemon is nobody's child: this stands in for init, and tells how it and its launcher ended.
 _INIT = """
@@ -146,7 +149,7 @@ def start(test: TestCase, arguments: Sequence[str], **environment: str) -> Runni
 
 def startTwistd(test: TestCase, *arguments: str, options: Sequence[str] = (), **environment: str) -> Running:
     """C{twistd -n} with these options of its own, and C{websockify} with these arguments."""
-    return start(test, [TWISTD, "-n", *options, "websockify", *arguments], **environment)
+    return start(test, [TWISTD, "-n", *REACTOR, *options, "websockify", *arguments], **environment)
 
 
 def daemonTwistd(test: TestCase, options: Sequence[str], *arguments: str) -> Running:
@@ -154,7 +157,8 @@ def daemonTwistd(test: TestCase, options: Sequence[str], *arguments: str) -> Run
     C{twistd} in the background, with C{twistd.pid}, C{log} and these options of its own. The lines C{launcher
     left with N} and, later, C{PID left with N} tell how the launching process and the daemon ended.
     """
-    command = [TWISTD, "--pidfile", "twistd.pid", "--logfile", "log", *options, "websockify", *arguments]
+    own = ("--pidfile", "twistd.pid", "--logfile", "log")
+    command = [TWISTD, *REACTOR, *own, *options, "websockify", *arguments]
     running = start(test, [sys.executable, "-c", _INIT, *command])
 
     def killDaemon() -> None:

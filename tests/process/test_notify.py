@@ -39,6 +39,17 @@ class ReportSocketTests(TestCase):
         await until(lambda: self.reports)
         self.assertEqual(self.reports, [(Report(True, "127.0.0.1:40123", 5901, "0.0.0.0:5901"), os.getpid())])
 
+    async def test_unexpected(self) -> None:
+        """Whatever is raised about one report, the next one is heard."""
+        self.addCleanup(self.socket.close)
+        reports, self.reports = self.reports, None  # type: ignore[assignment]
+        self.sender.sendto(GOOD, self.socket.path)
+        self.socket.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.reports = reports
+        self.sender.sendto(GOOD, self.socket.path)
+        await until(lambda: self.reports)
+
     async def test_otherUser(self) -> None:
         """A program that is another user by now can report, since it was told the path; nobody else finds it."""
         require("the right to become another user", lambda: os.geteuid() == 0)

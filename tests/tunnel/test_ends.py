@@ -50,7 +50,7 @@ class OverTLS:
         path = FilePath(self.mktemp())
         path.setContent(Authority().issue(*LOCAL).both)
         secured = TLSMemoryBIOFactory(
-            ServerTLS(TLSConfig(path.path), reactor), False, _HandshakeFactory(factory), reactor
+            ServerTLS(TLSConfig(path.path)), False, _HandshakeFactory(factory), reactor
         )
         secured.protocol = SecureTransport
         return await super().listen(reactor, secured)  # type: ignore[misc]  # a mixin

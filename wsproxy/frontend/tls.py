@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -68,14 +70,14 @@ class ServerTLS:
 
     _log = Logger()
 
-    def __init__(self, config: TLSConfig, clock: IReactorTime) -> None:
+    def __init__(self, config: TLSConfig, now: Callable[[], float] = time.time) -> None:
         """
-        @param clock: its C{seconds()} are counted from the epoch, as a reactor's are.
+        @param now: seconds since the epoch, for the certificate's dates; a reactor's may be counted from anywhere.
         @raise ConfigError: one line naming the option and the file that will not do.
         """
         self.asks = config.verifyClient
         self._config = config
-        self._clock = clock
+        self._now = now
         paths = (config.certificate, config.key, config.authorities if config.verifyClient else None)
         self._paths = [path for path in paths if path is not None]
         self._seen = self._look()
@@ -113,7 +115,7 @@ class ServerTLS:
     def _load(self) -> SSL.Context:
         credentials = Credentials.load(self._config)
         context = _makeContext(self._config, credentials)
-        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        now = datetime.fromtimestamp(self._now(), UTC)
         for problem in credentials.problems(now):
             self._log.warn("--cert {file}: {problem}", file=self._config.certificate, problem=problem)
         return context

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -19,6 +20,8 @@ __all__ = ["ReportSocket"]
 
 _ROUNDS = 64
 """Reports read before the reactor has its turn."""
+
+_log = Logger()
 
 _CREDENTIALS = struct.Struct("3i")
 """C{struct ucred}: pid, uid, gid; unix(7)."""
@@ -37,7 +40,7 @@ class ReportSocket:
     def __init__(self, reactor: Any, directory: str, reported: Callable[[Report, int], None]) -> None:
         self.path = os.path.join(directory, secrets.token_hex(8))
         self._reactor = reactor
-        self._reported = reported
+        self._reported = _guarded(reported)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         # a program in a pid namespace of its own does not know which number it has in ours
@@ -83,3 +86,15 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
             pid: int = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
             return pid
     return 0
+
+
+def _guarded(reported: Callable[[Report, int], None]) -> Callable[[Report, int], None]:
+    """The same, but what it raises is logged: raised to the reactor, it would be the last report that is heard."""
+
+    def tell(report: Report, sender: int) -> None:
+        try:
+            reported(report, sender)
+        except Exception:
+            _log.failure("obeying {report} of process {sender}", report=report, sender=sender)
+
+    return tell

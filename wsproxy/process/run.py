@@ -97,7 +97,7 @@ class Run(ProcessProtocol):
     async def end(self) -> None:
         """End all of the process group: TERM, and KILL after L{KILL_AFTER} seconds."""
         for number, seconds in (signal.SIGTERM, KILL_AFTER), (signal.SIGKILL, _GIVE_UP_AFTER):
-            self._signal(number)
+            self.signal(number)
             deadline = self._reactor.seconds() + seconds
             while self.runs() and self._reactor.seconds() < deadline:
                 await deferLater(self._reactor, _POLL)
@@ -109,7 +109,8 @@ class Run(ProcessProtocol):
             while not (self._over or self._leading):
                 await deferLater(self._reactor, 0)
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
+        """Send a signal to all of the process group, if anything in it runs."""
         # the launcher leads no group yet when it has just been forked
         if self.runs() and not signalGroup(self.pid, number) and self._leading:
             os.kill(self.pid, number)

@@ -122,6 +122,11 @@ class Supervisor(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
+    def abandon(self, number: int) -> None:
+        """Signal all of the program's process group, and wait for nothing. In any thread."""
+        if self._run is not None:
+            self._run.signal(number)
+
     async def _stop(self) -> None:
         if self._supervision is not None:
             self._supervision.cancel()

@@ -127,8 +127,9 @@ async def serve(reactor: Any, options: Namespace) -> None:
     try:
         listen = parseListen(reactor, options.listen)
         factory = PlayerFactory(options.file, reactor, options.speed, failed)
-        port = await listen.bind(factory)
+        ports = await listen.bind(factory)
     except ConfigError as error:
         raise SystemExit(_failed(error)) from None
-    print(f"Playing {options.file} on {printable(port.getHost())}", flush=True)
+    where = ", ".join(printable(port.getHost()) for port in ports)
+    print(f"Playing {options.file} on {where}", flush=True)
     await Deferred()
