@@ -56,7 +56,12 @@ class Watchdog:
         @param leave: ends the process. It should not return.
         """
         self._noticed, self._lastCall, self._leave = noticed, lastCall, leave
-        Thread(target=self._watch, name="watchdog", daemon=True).start()
+        # Not to this thread: whoever has them held back for a while does so in the main thread alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            Thread(target=self._watch, name="watchdog", daemon=True).start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def watchSignals(self) -> None:
         """Have signals reported here; again when somebody else has had himself put there. In the main thread."""
