@@ -40,7 +40,7 @@ unit: TESTS = $(subst /,.,$(FOLDERS) $(basename $(wildcard tests/test_*.py)))
 unit: test
 
 reactor: export WSPROXY_REACTOR = $(REACTOR)
-reactor: TESTS = $(addprefix tests.integration.test_,life http tls secure raw recording workers bounds)
+reactor: TESTS = $(addprefix tests.integration.test_,life http tls secure raw recording bounds)
 reactor: test
 
 oldest: .build/oldest.txt

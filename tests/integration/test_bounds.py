@@ -10,7 +10,8 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -80,6 +81,10 @@ parser = Parser()
 """
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+
+
+_End = Callable[[], Coroutine[Any, Any, None]]
+"""Ends what a case has started, and sees to it that that is in time."""
 
 
 class Flood:
@@ -186,35 +191,35 @@ class ClientTests(BoundsTestCase):
         certificate.write_bytes(authority().issue(*LOCAL).both)
         self.certified = ("--cert", str(certificate))
 
-    def ways(self) -> Iterator[tuple[bool, Proxy]]:
+    def ways(self) -> Iterator[tuple[bool, float, Proxy]]:
+        """Whether over TLS, C{--drain}, and a proxy."""
+        target = ("--target", f"127.0.0.1:{self.flood.port}")
         for secure in (False, True):
-            for words in ((), ("--no-pump",), ("--workers", "2"), ("--record", str(self.folder() / "it"))):
-                if not (secure and "--record" in words):
-                    target = ("--target", f"127.0.0.1:{self.flood.port}", *(self.certified if secure else ()))
-                    yield secure, self.proxy(*target, *words)
+            for words in ((), ("--no-pump",), ("--workers", "2")):
+                yield secure, 0, self.proxy(*target, *words, *(self.certified if secure else ()))
+        yield False, 0, self.proxy(*target, "--record", str(self.folder() / "it"))
+        for words in ((), ("--workers", "2")):
+            yield False, 1, self.proxy(*target, *words, "--drain", "1")
 
     async def test_anybody(self) -> None:
         """Whether they read slowly, or not at all, or write without end, and whichever way they are relayed."""
-        proxies = list(self.ways())
-        for secure, proxy in proxies:
+        ways = list(self.ways())
+        for secure, _, proxy in ways:
             for how in (slow, deaf, uploading):
                 self.behave(await self.open(proxy, secure), how)
-        await gatherResults([_leaving(self.assertLeaves(proxy)) for _, proxy in proxies])
-
-    async def test_drain(self) -> None:
-        """C{--drain} comes on top of it."""
-        target = ("--target", f"127.0.0.1:{self.flood.port}", "--drain", "1")
-        proxies = [self.proxy(*target), self.proxy(*target, "--workers", "2")]
-        for proxy in proxies:
-            for how in (slow, deaf):
-                self.behave(await self.open(proxy), how)
-        await gatherResults([_leaving(self.assertLeaves(proxy, 1 + BOUND)) for proxy in proxies])
+        await _all(self.assertLeaves(proxy, drain + BOUND) for _, drain, proxy in ways)
 
 
 class ProcessTests(BoundsTestCase):
     """What keeps a process from ending."""
 
-    async def test_threads(self) -> None:
+    async def test_anything(self) -> None:
+        """Threads, the event loop, workers and programs: each for itself does not keep it, and nothing is left."""
+        cases = (self.threads, self.eventLoop, self.stoppedWorkers, self.programs, self.parentGone)
+        ends = [end for case in cases for end in await case()]
+        await _all(end() for end in ends)
+
+    async def threads(self) -> list[_End]:
         """A name lookup that does not come back, or another call in a thread, in one process or several."""
         folder = self.folder()
         (folder / "sitecustomize.py").write_text(HANGING_NAMES)
@@ -223,7 +228,7 @@ class ProcessTests(BoundsTestCase):
         for proxy in proxies:
             await self.open(proxy)
         proxies += [await self.stuck(*words, target="stuck:thread") for words in ((), ("--workers", "2"))]
-        await gatherResults([_leaving(self.assertLeaves(proxy)) for proxy in proxies])
+        return [partial(self.assertLeaves, proxy) for proxy in proxies]
 
     async def stuck(self, *words: str, target: str = "stuck:") -> Proxy:
         """A proxy, or a worker of it, whose event loop, or a thread, a plugin does not give back."""
@@ -238,57 +243,62 @@ class ProcessTests(BoundsTestCase):
         await until((proxy.folder / "stuck").exists)
         return proxy
 
-    async def test_eventLoop(self) -> None:
-        """A plugin that blocks the event loop; the pidfile goes, and a second SIGTERM makes it quick."""
-        proxies = [await self.stuck() for _ in range(2)]
-        proxies.append(await self.stuck("--workers", "2"))
-        first, second, workers = proxies
-        first.signal(signal.SIGTERM)
-        await deferToThread(time.sleep, 0.2)
-        first.signal(signal.SIGTERM)
-        self.assertEqual(await first.end(), 128 + signal.SIGTERM)
-        await gatherResults([_leaving(self.assertLeaves(proxy)) for proxy in (second, workers)])
+    async def eventLoop(self) -> list[_End]:
+        """A plugin that blocks the event loop; a second SIGTERM makes it quick."""
+        first, second, workers = await self.stuck(), await self.stuck(), await self.stuck("--workers", "2")
 
-    async def test_stoppedWorker(self) -> None:
+        async def twice() -> None:
+            first.signal(signal.SIGTERM)
+            await deferToThread(time.sleep, 0.2)
+            first.signal(signal.SIGTERM)
+            self.assertEqual(await first.end(), 128 + signal.SIGTERM)
+
+        return [twice, partial(self.assertLeaves, second), partial(self.assertLeaves, workers)]
+
+    async def stoppedWorkers(self) -> list[_End]:
         """A worker that was stopped (SIGSTOP), with C{--drain} and without."""
-        proxies = [self.proxy("--target", "demo:", "--workers", "2", "--drain", drain) for drain in ("0", "1")]
-        pids = []
-        for proxy in proxies:
+        ends: list[_End] = []
+        for drain in (0, 1):
+            proxy = self.proxy("--target", "demo:", "--workers", "2", "--drain", str(drain))
             await self.open(proxy)
             await proxy.said(r"worker \d is up", 2)
-            found = await proxy.said(r"worker \d started as process (\d+)", 2)
-            pids += [int(each[1]) for each in found]
+            pids = [int(found[1]) for found in await proxy.said(r"worker \d started as process (\d+)", 2)]
             os.kill(pids[-1], signal.SIGSTOP)
-        await gatherResults([_leaving(self.assertLeaves(proxy, BOUND + 1)) for proxy in proxies])
+            ends.append(partial(self.assertNobodyStays, proxy, pids, drain + BOUND))
+        return ends
+
+    async def assertNobodyStays(self, proxy: Proxy, pids: list[int], within: float = BOUND) -> None:
+        await self.assertLeaves(proxy, within)
         self.assertFalse(any(map(running, pids)))
 
-    async def test_program(self) -> None:
-        """A wrapped program that ignores SIGTERM, beside a client that is deaf."""
+    async def programs(self) -> list[_End]:
+        """A wrapped program that ignores SIGTERM."""
         require("rebind.so", _rebind)
-        proxies = [
-            self.proxy("--wrap-mode", "exit", *words, "--", sys.executable, "-c", DEAF, "{port}")
-            for words in ((), ("--workers", "2"))
-        ]
-        pids = []
-        for proxy in proxies:
-            pids.append(int((await proxy.said(r"\] python\S* started as process (\d+)"))[0][1]))
+        ends: list[_End] = []
+        for words in ((), ("--workers", "2")):
+            proxy = self.proxy("--wrap-mode", "exit", *words, "--", sys.executable, "-c", DEAF, "{port}")
+            pid = int((await proxy.said(r"\] python\S* started as process (\d+)"))[0][1])
             await proxy.said("deaf")
-        await gatherResults([_leaving(self.assertLeaves(proxy)) for proxy in proxies])
-        self.assertFalse(any(map(running, pids)))
+            ends.append(partial(self.assertNobodyStays, proxy, [pid]))
+        return ends
 
-    async def test_parentGone(self) -> None:
+    async def parentGone(self) -> list[_End]:
         """A worker that has no parent any more is gone in time, too, though its event loop does not come back."""
         proxy = await self.stuck("--workers", "2")
         pids = [int(found[1]) for found in await proxy.said(r"worker \d started as process (\d+)", 2)]
-        proxy.signal(signal.SIGKILL)
-        await proxy.end()
-        began = time.monotonic()
-        await until(lambda: not any(map(running, pids)))
-        self.assertLess(time.monotonic() - began, BOUND)
+
+        async def end() -> None:
+            proxy.signal(signal.SIGKILL)
+            await proxy.end()
+            began = time.monotonic()
+            await until(lambda: not any(map(running, pids)))
+            self.assertLess(time.monotonic() - began, BOUND)
+
+        return [end]
 
 
-def _leaving(coroutine: Any) -> Any:
-    return Deferred.fromCoroutine(coroutine)
+async def _all(coroutines: Iterable[Any]) -> None:
+    await gatherResults([Deferred.fromCoroutine(each) for each in coroutines], consumeErrors=True)
 
 
 def _rebind() -> bool:
