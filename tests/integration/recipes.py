@@ -31,7 +31,7 @@ class Recipe:
 
 def _read(path: Path) -> tuple[Any, str]:
     said = StringIO()
-    settings = {"report_level": 1, "halt_level": 5, "warning_stream": said}
+    settings = {"report_level": 1, "halt_level": 5, "warning_stream": said, "syntax_highlight": "none"}
     return publish_doctree(path.read_text(), str(path), settings_overrides=settings), said.getvalue()
 
 

@@ -27,6 +27,16 @@ _ELSEWHERE = {
 }
 """Commands that no test here runs, and why or where."""
 
+_CHECKED = """
+for attempt in $(seq 200); do
+    state=$(echo "show stat" | socat - UNIX:/run/haproxy.sock 2>&1 | grep ^consoles,wsproxy,)
+    case $state in *,L7OK,*) exit 0;; *,DOWN,*) break;; esac
+    sleep 0.1
+done
+echo "$state"; exit 1
+"""
+"""Waits until HAProxy has looked at the proxy, and found it in good health."""
+
 _LIVE = "/etc/letsencrypt/live/console.example.com"
 
 
@@ -212,10 +222,12 @@ class FrontTests(RecipeCase):
     def test_haproxy(self) -> None:
         """TLS ends there; the health check finds the proxy up."""
         requireComponent("haproxy", "/usr/sbin/haproxy")
+        requireComponent("socat")
         self.certificate("localhost", "/etc/haproxy/site.pem")
-        self.machine.write("/run/haproxy.cfg", f"global\n    log stdout local0\n{_recipe('Behind HAProxy').text}\n")
-        haproxy = self.machine.start("haproxy -db -f /run/haproxy.cfg")
-        haproxy.line("Loading success|ready")
+        recipe = _recipe("Behind HAProxy").text
+        self.machine.write("/run/haproxy.cfg", f"global\n    stats socket /run/haproxy.sock\n{recipe}\n")
+        self.machine.start("haproxy -db -f /run/haproxy.cfg")
+        self.machine.run(["sh", "-c", _CHECKED])
         self.assertEqual(self.machine.fetch("https://localhost/"), "200 https://localhost/")
         self.assertEqual(self.machine.greeting("wss://localhost/"), "binary VNC")
 
