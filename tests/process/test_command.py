@@ -45,7 +45,7 @@ class MovedTests(SynchronousTestCase):
     def test_variables(self) -> None:
         """rebind's variables are set for the program, and nothing else changes, our own environment least of all."""
         before = dict(os.environ)
-        command = Command.find(["sh"], {"PATH": "/bin", "REBIND_NEW_PORT": "7"}).moved("/r.so", 80, "/n")
+        command = Command.find(["sh"], {"PATH": "/bin", "REBIND_NEW_PORT": "7"}).moved("/r.so", 80, 10080, "/n")
         self.assertEqual(
             command.environment,
             {
@@ -53,6 +53,7 @@ class MovedTests(SynchronousTestCase):
                 "LD_PRELOAD": "/r.so",
                 "REBIND_OLD_PORT": "80",
                 "REBIND_NEW_PORT": "0",
+                "REBIND_TREE_PORT": "10080",
                 "REBIND_NOTIFY": "/n",
             },
         )
@@ -60,7 +61,7 @@ class MovedTests(SynchronousTestCase):
 
     def test_preloaded(self) -> None:
         """What is preloaded already stays so, and comes first."""
-        command = Command.find(["sh"], {"PATH": "/bin", "LD_PRELOAD": "a.so b.so"}).moved("/r.so", None, "/n")
+        command = Command.find(["sh"], {"PATH": "/bin", "LD_PRELOAD": "a.so b.so"}).moved("/r.so", None, 10080, "/n")
         self.assertEqual(command.environment["LD_PRELOAD"], "a.so b.so:/r.so")
         self.assertEqual(command.environment["REBIND_OLD_PORT"], "*")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from array import array
 from pathlib import Path
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -39,16 +41,18 @@ class ReportSocketTests(TestCase):
         await until(lambda: self.reports)
         self.assertEqual(self.reports, [(Report(True, "127.0.0.1:40123", 5901, "0.0.0.0:5901"), os.getpid())])
 
-    async def test_unexpected(self) -> None:
-        """Whatever is raised about one report, the next one is heard."""
+    async def test_answer(self) -> None:
+        """Who passes a descriptor along is answered, when the report has been dealt with, by its being closed."""
         self.addCleanup(self.socket.close)
-        reports, self.reports = self.reports, None  # type: ignore[assignment]
-        self.sender.sendto(GOOD, self.socket.path)
-        self.socket.doRead()
-        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
-        self.reports = reports
-        self.sender.sendto(GOOD, self.socket.path)
-        await until(lambda: self.reports)
+        for datagram in GOOD, b"nonsense":
+            here, there = socket.socketpair()
+            self.addCleanup(here.close)
+            here.settimeout(30)
+            with there:
+                passed = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [there.fileno()]))
+                self.sender.sendmsg([datagram], [passed], 0, self.socket.path)
+            closed = await deferToThread(here.recv, 1)
+            self.assertEqual((closed, len(self.reports)), (b"", 1))
 
     async def test_otherUser(self) -> None:
         """A program that is another user by now can report, since it was told the path; nobody else finds it."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from typing import Any
-from unittest import mock
 
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from wsproxy.process import supervisor as module
 from wsproxy.process.command import Command
+from wsproxy.process.launch import LIFE_LINE, STATUS
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.report import Report
 from wsproxy.process.run import Run
@@ -35,10 +36,21 @@ class Process:
         self.protocol = protocol
         self.words = words
         self.environment = environment
+        self._said: list[str] = []
 
     def exit(self, status: int = 0, signal: int | None = None) -> None:
-        failed = ProcessTerminated(status, signal) if status or signal else ProcessDone(0)
-        self.protocol.processExited(Failure(failed))
+        """The launcher says so, and is alone with that."""
+        if "exit" not in self._said:
+            self.say("exit", status if signal is None else 128 + signal)
+
+    def say(self, what: str, number: int) -> None:
+        self._said.append(what)
+        self.protocol.childDataReceived(STATUS, f"{what} {number}\n".encode())
+
+    def closeChildFD(self, descriptor: int) -> None:
+        if descriptor == LIFE_LINE:
+            self.exit(signal=15)
+            self.protocol.childConnectionLost(STATUS)
 
     def loseConnection(self) -> None:
         self.protocol.processEnded(Failure(ProcessDone(0)))
@@ -64,6 +76,7 @@ class Reactor(Clock):
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self.processes.append(Process(protocol, words, environment))
         protocol.makeConnection(self.processes[-1])
+        self.processes[-1].say("pid", NOBODY)
 
 
 @implementer(ILogObserver)
@@ -78,6 +91,7 @@ class SupervisorTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
         self.reactor = Reactor()
+        self.patch(module, "descends", lambda pid, ancestor: (pid, ancestor) == (os.getpid(), NOBODY))
         self.listeners = Listeners()
         self.statuses: list[int] = []
         self.moved: list[Report] = []
@@ -99,8 +113,7 @@ class SupervisorTestCase(SynchronousTestCase):
 
     def stop(self, supervisor: Supervisor) -> None:
         if supervisor.running:
-            with mock.patch("os.kill", lambda pid, number: self.process.exit(signal=number)):
-                self.successResultOf(supervisor.stopService())
+            self.successResultOf(supervisor.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertEqual(self.reactor.readers, [])
 

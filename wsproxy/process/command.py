@@ -7,7 +7,6 @@ a loopback port that is free, C{{socket}} the path of a unix socket, anew for ea
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
@@ -17,13 +16,11 @@ from pathlib import Path
 
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
+from wsproxy.process.guard import quietPorts
 
 __all__ = ["Command", "rebindLibrary"]
 
 _PORT, _SOCKET = "{port}", "{socket}"
-
-_ATTEMPTS = 100
-"""Ports tried before the kernel is asked for one of those it gives to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +60,13 @@ class Command:
             raise ConfigError(f"-- {words[0]}: {what}")
         return cls(os.path.abspath(path), tuple(words), environment)
 
-    def moved(self, library: str, port: int | None, notify: str) -> Command:
+    def moved(self, library: str, port: int | None, tree: int, notify: str) -> Command:
         """
         This command with its port moved by rebind. A library that is preloaded already stays so.
 
         @param library: the path of rebind.so.
         @param port: the port to move; L{None}: every one.
+        @param tree: the port where to; see L{Guard<wsproxy.process.guard.Guard>}.
         @param notify: the path of the socket to report to.
         """
         preloads = [self.environment.get("LD_PRELOAD", ""), library]
@@ -76,6 +74,7 @@ class Command:
             "LD_PRELOAD": ":".join(filter(None, preloads)),
             "REBIND_OLD_PORT": "*" if port is None else str(port),
             "REBIND_NEW_PORT": "0",
+            "REBIND_TREE_PORT": str(tree),
             "REBIND_NOTIFY": notify,
         }
         return replace(self, environment={**self.environment, **variables})
@@ -119,13 +118,8 @@ def rebindLibrary() -> str:
 
 
 def _freePort() -> int:
-    """A port that nobody has on the loopback interface, and that the kernel gives to nobody by itself."""
-    try:
-        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    except OSError:
-        first, last = 32768, 65535
-    reserved = [*range(10000, first), *range(last + 1, 65536)]
-    for port in (*random.sample(reserved, min(_ATTEMPTS, len(reserved))), 0):
+    """A port that nobody has on the loopback interface."""
+    for port in quietPorts():
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             found: int = probe.getsockname()[1]

@@ -26,6 +26,10 @@ _log = Logger()
 _CREDENTIALS = struct.Struct("3i")
 """C{struct ucred}: pid, uid, gid; unix(7)."""
 
+_DESCRIPTOR = struct.Struct("i")
+
+_ROOM = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
+
 
 @implementer(IReadDescriptor)
 class ReportSocket:
@@ -69,12 +73,15 @@ class ReportSocket:
         """Take the reports that have come in; also called to have them all before a program is declared dead."""
         for _ in range(_ROUNDS):
             try:
-                datagram, ancillary, _, _ = self._socket.recvmsg(REPORT_LIMIT, socket.CMSG_SPACE(_CREDENTIALS.size))
+                datagram, ancillary, _, _ = self._socket.recvmsg(REPORT_LIMIT, _ROOM, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             report = parseReport(datagram)
-            if report is not None:
-                self._reported(report, _sender(ancillary))
+            try:
+                if report is not None:
+                    self._reported(report, _sender(ancillary))
+            finally:
+                _answer(ancillary)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""
@@ -88,13 +95,9 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
     return 0
 
 
-def _guarded(reported: Callable[[Report, int], None]) -> Callable[[Report, int], None]:
-    """The same, but what it raises is logged: raised to the reactor, it would be the last report that is heard."""
-
-    def tell(report: Report, sender: int) -> None:
-        try:
-            reported(report, sender)
-        except Exception:
-            _log.failure("obeying {report} of process {sender}", report=report, sender=sender)
-
-    return tell
+def _answer(ancillary: list[tuple[int, int, bytes]]) -> None:
+    """Let the sender go on, which waits for the other end of what it has passed."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            for (descriptor,) in _DESCRIPTOR.iter_unpack(data[: len(data) // _DESCRIPTOR.size * _DESCRIPTOR.size]):
+                os.close(descriptor)
