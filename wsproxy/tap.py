@@ -21,6 +21,7 @@ from .errors import ConfigError
 from .exit import Exit, complaint
 from .log import Log, makeLog
 from .options import Options
+from .process.command import NoProgram
 from .proxy import Proxy
 from .service import makeRoot
 from .watchdog import Watchdog
@@ -40,11 +41,10 @@ def makeService(options: Options) -> IService:
     twistd: dict[str, Any] = options.parent or {}
     installResolver(reactor)
     try:
-        log = makeLog(twistd, reactor, sys.__stdout__)
-        drain = options.config.drain
-        stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
-        sys.excepthook = stopper.tellInOneLine
-        proxy = makeRoot(options.config, reactor, stopper, log.stdout)
+        return ProcessService(makeRoot(options.config, reactor, stopper, logsToStdout), stopper)
+    except NoProgram as error:
+        print(complaint(error), file=sys.stderr)
+        raise SystemExit(error.status) from None
     except ConfigError as error:
         raise SystemExit(complaint(error)) from None
     return ProcessService(proxy, stopper, log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,10 +13,10 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 
-from tests.components import requireComponent
+from tests.components import require, requireComponent
 from tests.process.programs import running, until
 
-from .twistd import Running, start
+from .twistd import TWISTD, Running, start
 from .wrapped import Client, WrapTestCase, listening
 
 # echo PORT [HOST…]: greets each client, then says everything after it; "exit N" ends it
@@ -67,6 +68,36 @@ if os.fork() == 0:
     serve(listen('', int(port)))
 """
 )
+
+# like nginx: listens before it puts itself in the background
+EARLY_DAEMON = (
+    ECHO
+    + """
+listener = listen('', int(port))
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print('daemon', os.getpid())
+        serve(listener)
+"""
+)
+# like uvicorn --reload: one process binds, another one, which is executed anew, listens
+RELOADER = (
+    ECHO
+    + """
+import subprocess
+if hosts:
+    listener = socket.socket(fileno=int(hosts[0]))
+    listener.listen()
+    serve(listener)
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(('', int(port)))
+number = listener.fileno()
+subprocess.run([sys.executable, '-u', '-S', '-c', SOURCE, port, str(number)], pass_fds=[number])
+"""
+)
+RELOADER = f"SOURCE = {RELOADER!r}\n{RELOADER}"
 
 STATIC = """
 #include <arpa/inet.h>
@@ -204,8 +235,23 @@ class ExitTests(WrapTestCase):
 
     async def test_notFound(self) -> None:
         """A program that is not there is one line, and nothing is started."""
-        outcome = await self.wrap("exit", "no-such-program").end()
-        self.assertEqual((outcome.status, outcome.err), (1, "twistd websockify: -- no-such-program: no such program\n"))
+        file = __file__
+        for word, status, what in ("no-such-program", 127, "no such program"), (file, 126, "not executable"):
+            outcome = await self.wrap("exit", word).end()
+            self.assertEqual((outcome.status, outcome.err), (status, f"twistd websockify: -- {word}: {what}\n"))
+
+    async def test_notPermitted(self) -> None:
+        """Where twistd becomes a user who must not run the program, the log names what is not permitted."""
+        require("the right to become another user", lambda: os.geteuid() == 0)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True, mode=0o700)
+        program = folder / "program"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        words = ["-n", "--pidfile=", "--uid", "65534", "--gid", "65534", "websockify", "--listen", str(self.port)]
+        outcome = await start(self, [sys.executable, TWISTD, *words, "--", str(program)]).end()
+        self.assertEqual(outcome.status, 126, outcome)
+        self.assertRegex(outcome.out, r"program cannot be started: .*Permission denied for user 65534: '/\S+'")
 
 
 class RespawnTests(WrapTestCase):
@@ -268,6 +314,33 @@ class IgnoreTests(WrapTestCase):
         )
         self.assertTrue(running(daemon))
 
+    async def test_earlyDaemon(self) -> None:
+        """So is one that listens before it does so."""
+        twistd = self.wrap("ignore", *python(EARLY_DAEMON, self.port))
+        daemon = int((await twistd.line(r"daemon (\d+)"))[1])
+        self.addCleanup(os.kill, daemon, signal.SIGKILL)
+        await twistd.line("ended with status 0")
+        self.assertEqual(await self.converse(greeting), b"hello\n")
+        outcome = await self.end(twistd)
+        self.assertRegex(outcome.out, rf"process {daemon} \(\S+\) has left the .* and goes on listening on 127\.")
+
+    async def test_otherMode(self) -> None:
+        """In another mode the log names the one that such a program needs."""
+        for mode in "exit", "respawn":
+            twistd = self.wrap(mode, *python(EARLY_DAEMON, self.port))
+            daemon = int((await twistd.line(r"daemon (\d+)"))[1])
+            self.addCleanup(os.kill, daemon, signal.SIGKILL)
+            await twistd.line("python has put itself in the background; --wrap-mode ignore")
+            await twistd.line(f"process {daemon} .* goes on listening on")
+            if mode == "exit":
+                self.assertEqual((await twistd.end()).status, 0)
+
+    async def test_failed(self) -> None:
+        """A program that has failed is not said to be in the background, nor of a kind that cannot be moved."""
+        twistd = self.wrap("ignore", "sh", "-c", "echo no; exit 1")
+        await twistd.line(r"sh has failed without opening port \d+")
+        self.assertNotIn("static", (await self.end(twistd)).out)
+
     async def test_tigervncserver(self) -> None:
         """A VNC server started by its script is reached by WebSocket clients and by plain viewers."""
         server = requireComponent("tigervncserver")
@@ -313,8 +386,48 @@ def handshake(client: Client) -> str:
     return "None"
 
 
+class StrangerTests(WrapTestCase):
+    async def test_report(self) -> None:
+        """A process that the program has not started cannot tell the proxy where to lead clients."""
+        twistd = self.wrap("exit", *python(ONE, self.port))
+        await self.address(twistd)
+        environment = Path(f"/proc/{await self.pid(twistd)}/environ").read_bytes().split(b"\0")
+        (path,) = (each.partition(b"=")[2] for each in environment if each.startswith(b"REBIND_NOTIFY="))
+        with socket.create_server(("127.0.0.1", 0)) as trap, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as liar:
+            report = f"1 listen {twistd.pid} inet 127.0.0.1 {trap.getsockname()[1]} {self.port} 0.0.0.0\n"
+            liar.sendto(report.encode(), path)
+            await twistd.line(f"process {os.getpid()} is none that the program has started")
+            self.assertEqual(await self.converse(greeting), b"hello\n")
+        await self.end(twistd)
+
+    async def test_killedProxy(self) -> None:
+        """Should the proxy be killed, nothing in the program's group goes on, which had a shell between."""
+        twistd = self.wrap("exit", "sh", "-c", '"$@" & wait', "sh", *python(ONE, self.port))
+        await self.address(twistd)
+        server = int((await twistd.line(r"\(process (\d+)\)"))[1])
+        os.kill(twistd.pid, signal.SIGKILL)
+        await until(lambda: not running(server))
+
+
 class ShapeTests(WrapTestCase):
     """Programs of every shape."""
+
+    async def test_reloader(self) -> None:
+        """One process may bind, and another one listen: what is executed anew, which is told the descriptor."""
+        twistd = self.wrap("exit", *python(RELOADER, self.port))
+        await self.address(twistd)
+        self.assertEqual(await self.converse(greeting), b"hello\n")
+        outcome = await self.end(twistd)
+        self.assertNotIn("{port}", outcome.out)
+
+    async def test_second(self) -> None:
+        """A second program on the port is told that it is in use, and the first one serves."""
+        script = '"$@" & sleep 0.5; "$@"; echo second left with $?; wait'
+        twistd = self.wrap("exit", "sh", "-c", script, "sh", *python(ONE, self.port))
+        await twistd.line("Address already in use")
+        await twistd.line("second left with 1")
+        self.assertEqual(await self.converse(greeting), b"hello\n")
+        await self.end(twistd)
 
     async def test_both(self) -> None:
         """A program that binds 0.0.0.0 and [::] is moved in both families, and reached."""

@@ -17,10 +17,23 @@ from pathlib import Path
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 from wsproxy.process.guard import quietPorts
+from wsproxy.process.launch import NOT_EXECUTABLE, NOT_FOUND
 
-__all__ = ["Command", "rebindLibrary"]
+__all__ = ["Command", "NoProgram", "rebindLibrary"]
 
 _PORT, _SOCKET = "{port}", "{socket}"
+
+
+class NoProgram(ConfigError):
+    """
+    There is no such program, or it must not be run.
+
+    @ivar status: what a shell leaves with then.
+    """
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +65,29 @@ class Command:
     def find(cls, words: Sequence[str], environment: Mapping[str, str]) -> Command:
         """
         @param words: the program, looked up on PATH if its name has no slash, and its arguments.
-        @raise ConfigError: there is no such program, or it must not be run.
+        @raise NoProgram: there is no such program, or it must not be run.
         """
         path = shutil.which(words[0], path=environment.get("PATH", os.defpath))
+        if path is None and "/" in words[0] and os.path.exists(words[0]):
+            raise NoProgram(f"-- {words[0]}: not executable", NOT_EXECUTABLE)
         if path is None:
-            what = "not executable" if os.path.exists(words[0]) and "/" in words[0] else "no such program"
-            raise ConfigError(f"-- {words[0]}: {what}")
+            raise NoProgram(f"-- {words[0]}: no such program", NOT_FOUND)
         return cls(os.path.abspath(path), tuple(words), environment)
+
+    def forbidden(self, *others: str) -> str | None:
+        """
+        What stands in the way of running it, for the user that we are now.
+
+        @param others: files that have to be readable, too.
+        @return: the path of the first file or directory that is not permitted.
+        """
+        for path, wanted in (self.path, os.X_OK), *((other, os.R_OK) for other in others):
+            for parent in reversed(Path(path).parents):
+                if not os.access(parent, os.X_OK, effective_ids=True):
+                    return str(parent)
+            if os.path.exists(path) and not os.access(path, wanted, effective_ids=True):
+                return path
+        return None
 
     def moved(self, library: str, port: int | None, tree: int, notify: str) -> Command:
         """

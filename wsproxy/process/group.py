@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-__all__ = ["Process", "descendants", "descends", "groupRuns", "signalGroup"]
+__all__ = ["Process", "descendants", "descends", "groupRuns", "isRunning", "signalGroup"]
 
 _ATTEMPTS = 3
 """Walks up a tree in which processes come and go."""
@@ -41,6 +41,10 @@ def signalGroup(group: int, number: int) -> bool:
 def groupRuns(group: int) -> bool:
     """Whether a process of this group is running."""
     return signalGroup(group, 0) and any(found.group == group for found in _processes())
+
+
+def isRunning(pid: int) -> bool:
+    return _stat(str(pid)) is not None
 
 
 def descendants(ancestor: int) -> list[Process]:

@@ -25,7 +25,7 @@ from wsproxy.process.group import groupRuns, signalGroup
 from wsproxy.process.launch import LIFE_LINE, NOT_EXECUTABLE, STATUS
 from wsproxy.process.output import LineLog
 
-__all__ = ["KILL_AFTER", "Run"]
+__all__ = ["KILL_AFTER", "NEEDED", "Run"]
 
 KILL_AFTER = 5.0
 """Seconds from TERM to KILL."""
@@ -34,6 +34,9 @@ _GIVE_UP_AFTER = 2.0
 """Seconds after KILL until the launcher is killed itself: it has been stopped."""
 
 _LAUNCHER = str(Path(__file__).with_name("launch.py"))
+
+NEEDED = (sys.executable, _LAUNCHER)
+"""Files that are read to run anything."""
 
 
 class Run(ProcessProtocol):
@@ -105,6 +108,11 @@ class Run(ProcessProtocol):
     def runs(self) -> bool:
         """Whether anything in the process group runs, so soon after its end that the number is nobody else's."""
         return self.pid != 0 and groupRuns(self.pid)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all of the process group, if anything in it runs."""
+        if self.runs():
+            signalGroup(self.pid, number)
 
     async def end(self) -> None:
         """End all of the process group: TERM, and KILL after L{KILL_AFTER} seconds."""

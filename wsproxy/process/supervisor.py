@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from errno import EACCES
 from typing import Any
 
 from twisted.application.service import Service
@@ -29,13 +30,13 @@ from twisted.python.failure import Failure
 
 from wsproxy.escape import escape
 from wsproxy.process.command import Command
-from wsproxy.process.group import Process, descendants, descends
+from wsproxy.process.group import Process, descendants, descends, isRunning
 from wsproxy.process.guard import Guard
 from wsproxy.process.launch import NOT_EXECUTABLE, NOT_FOUND
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.notify import ReportSocket
 from wsproxy.process.report import Report
-from wsproxy.process.run import Run
+from wsproxy.process.run import NEEDED, Run
 from wsproxy.process.sockets import listening
 
 __all__ = ["GRACE", "HEALTHY", "LONGEST_DELAY", "SHORTEST_DELAY", "TOLD", "Rebinding", "Supervisor", "WrapMode"]
@@ -48,6 +49,9 @@ HEALTHY = 10.0
 
 GRACE = 5.0
 """Seconds until a program that has opened no port is mentioned."""
+
+SETTLING = 0.05
+"""Seconds for what is about to leave the process group: a daemon forks twice, and the first child goes at once."""
 
 TOLD = 0
 """The port, to L{Listeners}, of a program that was told where to listen."""
@@ -113,7 +117,6 @@ class Supervisor(Service):
         self._bound: OrderedDict[str, Report] = OrderedDict()
         self._addresses: set[str] = set()
         self._ending: Deferred[None] | None = None
-        self._closing: Deferred[None] | None = None
         self._told = False
         self._toldOfStrangers = False
 
@@ -126,19 +129,17 @@ class Supervisor(Service):
         self._supervision = Deferred.fromCoroutine(self._supervise())
         self._supervision.addErrback(self._failed)
 
-    def close(self) -> None:
-        """End the program, now that the proxy begins to end; L{stopService} waits for that."""
-        if self._closing is None:
-            self._closing = Deferred.fromCoroutine(self._close())
-
     def stopService(self) -> Deferred[None]:
         """@return: fires when nothing in the program's process group runs any more."""
         super().stopService()
-        self.close()
-        assert self._closing is not None
-        return self._closing
+        return Deferred.fromCoroutine(self._stop())
 
-    async def _close(self) -> None:
+    def abandon(self, number: int) -> None:
+        """Signal all of the program's process group, and wait for nothing. In any thread."""
+        if self._run is not None:
+            self._run.signal(number)
+
+    async def _stop(self) -> None:
         if self._supervision is not None:
             self._supervision.cancel()
         self._cancelGrace()
@@ -172,6 +173,7 @@ class Supervisor(Service):
         run = self._run = Run(self._reactor, lambda line: self._log.info("{program}: {line}", program=name, line=line))
         run.began.addCallback(lambda pid: self._log.info("{program} started as process {pid}", program=name, pid=pid))
         try:
+            self._check()
             command = self._prepared()
             run.start(command)
         except OSError as error:
@@ -197,6 +199,13 @@ class Supervisor(Service):
             await self._endRun()
         return status
 
+    def _check(self) -> None:
+        """@raise PermissionError: the user that twistd has become must not run it."""
+        library = [] if self._rebinding is None else [self._rebinding.library]
+        path = self._command.forbidden(*NEEDED, *library)
+        if path is not None:
+            raise PermissionError(EACCES, f"Permission denied for user {os.geteuid()}", path)
+
     def _prepared(self) -> Command:
         """@raise OSError: there are no ports or descriptors left."""
         assert self._directory is not None
@@ -221,6 +230,8 @@ class Supervisor(Service):
     async def _endingRun(self) -> None:
         run, self._run = self._run, None
         if run is not None:
+            if self._outside(run):
+                await deferLater(self._reactor, SETTLING)
             others = self._outside(run)
             await run.end()
             if run.runs():
@@ -235,10 +246,9 @@ class Supervisor(Service):
         self._addresses.clear()
 
     def _outside(self, run: Run) -> list[Process]:
-        """What the program has started that has left its process group; of each lot the one that started the others."""
+        """What the program has started that has left its process group."""
         below = [] if run.launcher is None else descendants(run.launcher)
-        outside = {process.pid for process in below if process.group != run.pid}
-        return [process for process in below if process.pid in outside and process.parent not in outside]
+        return [process for process in below if process.group != run.pid]
 
     def _reported(self, report: Report, pid: int) -> None:
         launcher = None if self._run is None else self._run.launcher
@@ -311,19 +321,19 @@ class Supervisor(Service):
 
     def _tellOfBackground(self, run: Run, status: int) -> None:
         """Of a program whose end was not the end of it; else, if it opened no port, of why that may be."""
-        others = [] if status else self._outside(run)
-        if others:
+        if status == 0 and self._outside(run):
             self._log.warn(
-                "{program} has put itself in the background (process {pid}); --wrap-mode ignore serves such a program",
+                "{program} has put itself in the background; --wrap-mode ignore serves such a program",
                 program=self._command.name,
-                pid=others[0].pid,
             )
         elif self._grace is not None and status not in (NOT_FOUND, NOT_EXECUTABLE):
             self._tellOfAlternatives("ended without opening")
 
     def _tellOfSurvivors(self, others: list[Process]) -> None:
+        """Of each lot of processes only the one that has started the others is named."""
+        left = {process.pid for process in others if isRunning(process.pid)}
         for process in others:
-            if not os.path.exists(f"/proc/{process.pid}"):
+            if process.pid not in left or process.parent in left:
                 continue
             addresses = sorted(listening(process.pid) & self._addresses)
             self._log.info(
