@@ -24,14 +24,16 @@
  *     1 EVENT PID FAMILY ADDRESS PORT OLD-PORT OLD-ADDRESS\n
  *     as in    1 listen 4711 inet6 ::1 40123 5901 ::
  *
- * 1 is the version, EVENT bind or listen, FAMILY inet or inet6, OLD-ADDRESS what was asked for, where * is all
+ * 1 is the version, EVENT bind, listen or taken, FAMILY inet or inet6, OLD-ADDRESS what was asked for, where * is all
  * addresses of both families; a reader ignores further fields. A launcher may bind only to see whether the port is
  * free: the program serves where it listened last. Outside of a tree a program that binds again, or once in each of
  * several SO_REUSEPORT workers, gets another port each time unless REBIND_NEW_PORT fixes one.
  *
  * In a tree a report comes with a descriptor, and the program waits until the reader has closed that, or is no more,
- * or for 2 s: whoever connects to the port next is served, and the reader can look at the process. Elsewhere reports
- * are never waited for. Nor is there anywhere a wait for a reader that lets its queue fill up
+ * or for 2 s: whoever connects to the port next is served, and the reader can look at the process. Where every port
+ * is moved, and one is in use outside, the reader is asked (EVENT taken) whether it is by itself, and says so with a
+ * byte; if not, or if the port cannot be had there at all, bind fails as it would without us. Elsewhere reports are
+ * never waited for. Nor is there anywhere a wait for a reader that lets its queue fill up
  * (net.unix.max_dgram_qlen, 10 by default): it loses some. A path is out of reach after chroot. Anyone in the network
  * namespace can write to an abstract socket: SO_PASSCRED tells its reader who did.
  *
@@ -256,30 +258,35 @@ static int milliseconds_until(const struct timespec *end)
     return (int)((end->tv_sec - now.tv_sec) * 1000 + (end->tv_nsec - now.tv_nsec) / 1000000);
 }
 
-/* Until the reader has closed its end of the pair, or is no more, or has had its time. */
-static void send_and_wait(int fd, char *line, size_t length, int pair[2])
+/* Until the reader has closed its end of the pair, or is no more, or has had its time. Whether it has said yes. */
+static bool send_and_wait(int fd, char *line, size_t length, int pair[2])
 {
     struct pollfd answer = {.fd = pair[0], .events = POLLIN};
     struct timespec end;
     int rest = WAIT_MAX;
-    bool sent = send_line(fd, line, length, pair[1]);
+    char yes;
+    bool sent = send_line(fd, line, length, pair[1]), said;
 
     close(pair[1]);
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += WAIT_MAX / 1000;
     while (sent && rest > 0 && poll(&answer, 1, rest) < 0 && errno == EINTR)
         rest = milliseconds_until(&end);
+    said = recv(pair[0], &yes, 1, MSG_DONTWAIT) == 1;
     close(pair[0]);
+    return said;
 }
 
-/* The socket is made for each report: a program would close, overwrite or inherit one that is kept open. */
-static void report(const char *event, const union address *asked, bool both, const union address *local)
+/* The socket is made for each report: a program would close, overwrite or inherit one that is kept open. Whether the
+ * reader has said yes. */
+static bool report(const char *event, const union address *asked, bool both, const union address *local)
 {
     char line[192], asked_text[INET6_ADDRSTRLEN], local_text[INET6_ADDRSTRLEN];
     int fd, length, cancelling, pair[2];
+    bool yes = false;
 
     if (notify_length == 0)
-        return;
+        return false;
     write_address(asked, asked_text);
     write_address(local, local_text);
     length = snprintf(line, sizeof line, "1 %s %ld %s %s %d %d %s\n", event, (long)getpid(),
@@ -292,10 +299,11 @@ static void report(const char *event, const union address *asked, bool both, con
         if (tree.port == 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
             send_line(fd, line, (size_t)length, -1);
         else
-            send_and_wait(fd, line, (size_t)length, pair);
+            yes = send_and_wait(fd, line, (size_t)length, pair);
         close(fd);
     }
     pthread_setcancelstate(cancelling, NULL);
+    return yes;
 }
 
 
@@ -315,17 +323,46 @@ static int bind_loopback(int fd, const union address *asked)
     return result;
 }
 
+/* Bind another socket where this one asked for, and let go of it. 0, or what went wrong. */
+static int try_outside(int fd, const union address *asked)
+{
+    static const int names[][2] = {
+        {SOL_SOCKET, SO_REUSEADDR}, {SOL_SOCKET, SO_REUSEPORT}, {IPPROTO_IPV6, IPV6_V6ONLY}};
+    int other = socket(asked->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), problem = 0;
+
+    if (other < 0)
+        return 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int value = option_of(fd, names[i][0], names[i][1]);
+
+        if (value >= 0)
+            setsockopt(other, names[i][0], names[i][1], &value, sizeof value);
+    }
+    if (libc_bind(other, &asked->any, size_of(asked)) != 0)
+        problem = errno;
+    close(other);
+    return problem;
+}
+
+/* The supervisor listens there for us as soon as we do, if it can. Where it listens already is no obstacle. */
+static int outside_problem(int fd, const union address *asked, bool both, const union address *place)
+{
+    int problem = every_port && notify_length != 0 ? try_outside(fd, asked) : 0;
+
+    return problem == EADDRINUSE && report("taken", asked, both, place) ? 0 : problem;
+}
+
 static int bind_place(int fd, const union address *asked, bool both)
 {
-    bool reuse_port = option_of(fd, SOL_SOCKET, SO_REUSEPORT) > 0;
-    union address place;
+    union address place = tree_place(&tree, asked, both);
+    int problem = outside_problem(fd, asked, both, &place);
 
-    if (tree_in_use(&tree, asked, both, reuse_port)) {
-        errno = EADDRINUSE;
-        return -1;
-    }
-    place = tree_place(&tree, asked, both);
-    return libc_bind(fd, &place.any, size_of(&place));
+    if (problem == 0 && tree_in_use(&tree, asked, both, option_of(fd, SOL_SOCKET, SO_REUSEPORT) > 0))
+        problem = EADDRINUSE;
+    if (problem == 0)
+        return libc_bind(fd, &place.any, size_of(&place));
+    errno = problem;
+    return -1;
 }
 
 static bool is_to_move(const union address *asked)

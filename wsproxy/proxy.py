@@ -98,8 +98,17 @@ class Proxy(MultiService):
             return
         self._fronts.add(text)
         listening = self._listen(parseListen(self._reactor, text))
-        listening.addCallback(self._announce)
-        listening.addErrback(lambda failure: self._log.error("{error}", error=failure.getErrorMessage()))
+        listening.addCallback(lambda _: announce(self._log, self._config, self._ports[-1]))
+        listening.addErrback(self._unfronted, text)
+
+    def _unfronted(self, failure: Failure, text: str) -> None:
+        self._log.error("{error}", error=failure.getErrorMessage())
+        if self._fronts is not None:
+            self._fronts.discard(text)
+
+    def fronts(self, port: int) -> bool:
+        """Whether we listen on this port because a wrapped program has asked for it."""
+        return any(text.rpartition(":")[2] == str(port) for text in self._fronts or ())
 
     def _announce(self, ports: Sequence[IListeningPort]) -> None:
         for port in ports:

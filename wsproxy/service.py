@@ -91,7 +91,10 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
             proxy.front(report.asked)
 
     mode = WrapMode(config.wrapMode)
-    Supervisor(reactor, command, mode, rebinding, listeners, ended=proxy.end, moved=moved).setServiceParent(proxy)
+    supervisor = Supervisor(
+        reactor, command, mode, rebinding, listeners, ended=proxy.end, moved=moved, fronts=proxy.fronts
+    )
+    supervisor.setServiceParent(proxy)
     return proxy
 
 

@@ -522,3 +522,24 @@ class WswrapTests(WrapTestCase):
             self.port = port
             self.assertEqual(await self.converse(greeting), b"hello\n")
         await self.end(wswrap)
+
+    async def test_takenPort(self) -> None:
+        """Where somebody else has the port outside, the program is told so, as without us."""
+        with socket.create_server(("127.0.0.1", self.port)):
+            wswrap = self.wswrap(*python(ONE, self.port))
+            await wswrap.line("Address already in use")
+            self.assertEqual((await wswrap.end()).status, 1)
+
+    async def test_notPermitted(self) -> None:
+        """Nor does it get an address that is not this machine's, or that it must not have."""
+        wswrap = self.wswrap(*python(ECHO + "listen('192.0.2.1', int(port))", self.port))
+        await wswrap.line("Cannot assign requested address")
+        self.assertEqual((await wswrap.end()).status, 1)
+
+    async def test_again(self) -> None:
+        """Its own port it may have again, which is listened on outside already, and in both families."""
+        script = BOTH.replace("listeners =", "listen('', int(port)).close()\nlisteners =")
+        wswrap = self.wswrap("--raw-after", "0.2", *python(script, self.port))
+        await gatherResults([wswrap.line(rf"Listening on {host}:{self.port} ") for host in (r"0\.0\.0\.0", r"\[::\]")])
+        self.assertEqual(await self.plain(b"", b"hello\n"), b"hello\n")
+        await self.end(wswrap)

@@ -16,13 +16,13 @@ GOOD = b"1 listen 4711 inet 127.0.0.1 40123 5901 0.0.0.0\n"
 class ReportTests(SynchronousTestCase):
     def test_listen(self) -> None:
         """A socket that listens: where it is, and where the program thinks it is."""
-        self.assertEqual(parseReport(GOOD), Report(True, "127.0.0.1:40123", 5901, "0.0.0.0:5901"))
+        self.assertEqual(parseReport(GOOD), Report("listen", "127.0.0.1:40123", 5901, "0.0.0.0:5901"))
 
     def test_bind(self) -> None:
         """A socket that has only been bound is told from one that listens."""
         self.assertEqual(
             parseReport(b"1 bind 1 inet6 ::1 1 65535 fe80::1\n"),
-            Report(False, "[::1]:1", 65535, "[fe80::1]:65535"),
+            Report("bind", "[::1]:1", 65535, "[fe80::1]:65535"),
         )
 
     def test_bothFamilies(self) -> None:

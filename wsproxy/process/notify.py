@@ -7,6 +7,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -36,12 +37,13 @@ class ReportSocket:
     """A unix datagram socket for those who know its path: a program may become another user before it listens.
 
     @param directory: where to make it; an empty one of ours.
-    @param reported: called with each report, and the process that sent it according to the kernel.
+    @param reported: called with each report, and the process that sent it according to the kernel; says whether the
+        answer is yes.
     @ivar path: what the program is told; up to 107 bytes.
     @raise OSError: it cannot be made there.
     """
 
-    def __init__(self, reactor: Any, directory: str, reported: Callable[[Report, int], None]) -> None:
+    def __init__(self, reactor: Any, directory: str, reported: Callable[[Report, int], bool]) -> None:
         self.path = os.path.join(directory, secrets.token_hex(8))
         self._reactor = reactor
         self._reported = _guarded(reported)
@@ -77,11 +79,12 @@ class ReportSocket:
             except BlockingIOError:
                 return
             report = parseReport(datagram)
+            yes = False
             try:
                 if report is not None:
-                    self._reported(report, _sender(ancillary))
+                    yes = self._reported(report, _sender(ancillary))
             finally:
-                _answer(ancillary)
+                _answer(ancillary, yes)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""
@@ -95,9 +98,15 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
     return 0
 
 
-def _answer(ancillary: list[tuple[int, int, bytes]]) -> None:
-    """Let the sender go on, which waits for the other end of what it has passed."""
+def _answer(ancillary: list[tuple[int, int, bytes]], yes: bool) -> None:
+    """Let the sender go on, which waits for the other end of what it has passed; a byte is a yes."""
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             for (descriptor,) in _DESCRIPTOR.iter_unpack(data[: len(data) // _DESCRIPTOR.size * _DESCRIPTOR.size]):
-                os.close(descriptor)
+                try:
+                    asking = socket.socket(fileno=descriptor)
+                except OSError:  # something else
+                    os.close(descriptor)
+                    continue
+                with suppress(OSError), asking:
+                    asking.send(b"\1" * yes, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

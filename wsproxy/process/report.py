@@ -17,7 +17,7 @@ REPORT_LIMIT = 512
 """Bytes of the longest report that is read."""
 
 _LINE = re.compile(
-    rb"1 (?P<event>bind|listen) [1-9][0-9]{0,9}"
+    rb"1 (?P<event>bind|listen|taken) [1-9][0-9]{0,9}"
     rb" (?:inet (?P<ipv4>127\.[0-9.]{5,11})|inet6 ::1) (?P<port>[0-9]{1,5}) (?P<old>[0-9]{1,5})"
     rb" (?P<asked>[0-9a-f.:]{2,39}|\*)(?: [!-~]+)*\n"
 )
@@ -25,16 +25,16 @@ _LINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A socket was moved.
+    """A socket was moved; or is to be, and its port is in use.
 
-    @ivar listens: whether it takes connections now; else it has only been bound.
+    @ivar event: C{"bind"}; C{"listen"}: it takes connections now; C{"taken"}: is it by us that the port is used?
     @ivar address: where it is, as a target string: C{127.1.23.13:40123} or C{[::1]:40123}.
     @ivar port: the port that the program asked for; 0 where the process that listens does not know, as another one
         has bound it: an earlier report for this address does.
     @ivar asked: where clients of the program expect it, as C{--listen} takes it.
     """
 
-    listens: bool
+    event: str
     address: str
     port: int
     asked: str
@@ -45,8 +45,8 @@ def parseReport(datagram: bytes) -> Report | None:
     match = _LINE.fullmatch(datagram)
     if match is None:
         return None
-    port, old, listens = int(match["port"]), int(match["old"]), match["event"] == b"listen"
-    unknown = old == 0 and listens and match["ipv4"] is None
+    port, old, event = int(match["port"]), int(match["old"]), match["event"].decode("ascii")
+    unknown = old == 0 and event == "listen" and match["ipv4"] is None
     if not (1 <= port <= 65535 and (1 <= old <= 65535 or unknown)):
         return None
     try:
@@ -54,7 +54,7 @@ def parseReport(datagram: bytes) -> Report | None:
         asked = _listen(match["asked"].decode("ascii"), old)
     except ValueError:
         return None
-    return Report(listens, f"{host}:{port}", old, asked)
+    return Report(event, f"{host}:{port}", old, asked)
 
 
 def _listen(host: str, port: int) -> str:

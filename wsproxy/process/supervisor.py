@@ -86,6 +86,7 @@ class Supervisor(Service):
     @param listeners: told where the program listens.
     @param ended: called with the program's exit status where that ends the proxy (L{WrapMode.EXIT}).
     @param moved: called with each report of a socket that listens.
+    @param fronts: whether it is for the program that a port is listened on here.
     """
 
     _log = Logger()
@@ -100,6 +101,7 @@ class Supervisor(Service):
         *,
         ended: Callable[[int], object],
         moved: Callable[[Report], object] = lambda report: None,
+        fronts: Callable[[int], bool] = lambda port: False,
     ) -> None:
         self._reactor = reactor
         self._command = command
@@ -108,6 +110,7 @@ class Supervisor(Service):
         self._listeners = listeners
         self._ended = ended
         self._moved = moved
+        self._fronts = fronts
         self._run: Run | None = None
         self._supervision: Deferred[None] | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -250,20 +253,23 @@ class Supervisor(Service):
         below = [] if run.launcher is None else descendants(run.launcher)
         return [process for process in below if process.group != run.pid]
 
-    def _reported(self, report: Report, pid: int) -> None:
+    def _reported(self, report: Report, pid: int) -> bool:
         launcher = None if self._run is None else self._run.launcher
         if launcher is None or not descends(pid, launcher):
             self._refuse(pid)
-            return
-        if not report.listens:
+        elif report.event == "taken":
+            return self._fronts(report.port)
+        elif report.event == "bind":
             self._bound[report.address] = report
             if len(self._bound) > _BINDS:
                 self._bound.popitem(last=False)
-            return
-        if not report.port:
-            if report.address not in self._bound:  # none of the sockets that were moved
-                return
-            report = replace(self._bound[report.address], listens=True)
+        elif report.port:
+            self._listens(report, pid)
+        elif report.address in self._bound:  # else it is none of the sockets that were moved
+            self._listens(replace(self._bound[report.address], event="listen"), pid)
+        return False
+
+    def _listens(self, report: Report, pid: int) -> None:
         self._cancelGrace()
         self._addresses.add(report.address)
         self._log.info(
