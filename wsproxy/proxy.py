@@ -98,7 +98,7 @@ class Proxy(MultiService):
             return
         self._fronts.add(text)
         listening = self._listen(parseListen(self._reactor, text))
-        listening.addCallback(lambda _: announce(self._log, self._config, self._ports[-1]))
+        listening.addCallback(self._announce)
         listening.addErrback(self._unfronted, text)
 
     def _unfronted(self, failure: Failure, text: str) -> None:

@@ -41,7 +41,11 @@ def makeService(options: Options) -> IService:
     twistd: dict[str, Any] = options.parent or {}
     installResolver(reactor)
     try:
-        return ProcessService(makeRoot(options.config, reactor, stopper, logsToStdout), stopper)
+        log = makeLog(twistd, reactor, sys.__stdout__)
+        drain = options.config.drain
+        stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
+        sys.excepthook = stopper.tellInOneLine
+        proxy = makeRoot(options.config, reactor, stopper, log.stdout)
     except NoProgram as error:
         print(complaint(error), file=sys.stderr)
         raise SystemExit(error.status) from None

@@ -46,6 +46,17 @@ class ReportSocketTests(TestCase):
         await until(lambda: self.reports)
         self.assertEqual(self.reports, [(Report("listen", "127.0.0.1:40123", 5901, "0.0.0.0:5901"), os.getpid())])
 
+    async def test_unexpected(self) -> None:
+        """Whatever is raised about one report, the next one is heard."""
+        self.addCleanup(self.socket.close)
+        reports, self.reports = self.reports, None  # type: ignore[assignment]
+        self.sender.sendto(GOOD, self.socket.path)
+        self.socket.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.reports = reports
+        self.sender.sendto(GOOD, self.socket.path)
+        await until(lambda: self.reports)
+
     async def test_answer(self) -> None:
         """
         Who passes a descriptor along is answered, when the report has been dealt with, by its being closed; with a byte

@@ -79,12 +79,8 @@ class ReportSocket:
             except BlockingIOError:
                 return
             report = parseReport(datagram)
-            yes = False
-            try:
-                if report is not None:
-                    yes = self._reported(report, _sender(ancillary))
-            finally:
-                _answer(ancillary, yes)
+            yes = report is not None and self._reported(report, _sender(ancillary))
+            _answer(ancillary, yes)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""
@@ -110,3 +106,16 @@ def _answer(ancillary: list[tuple[int, int, bytes]], yes: bool) -> None:
                     continue
                 with suppress(OSError), asking:
                     asking.send(b"\1" * yes, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def _guarded(reported: Callable[[Report, int], bool]) -> Callable[[Report, int], bool]:
+    """The same, but what it raises is logged: raised to the reactor, it would be the last report that is heard."""
+
+    def tell(report: Report, sender: int) -> bool:
+        try:
+            return reported(report, sender)
+        except Exception:
+            _log.failure("obeying {report} of process {sender}", report=report, sender=sender)
+            return False
+
+    return tell
