@@ -297,6 +297,37 @@ class RespawnTests(WrapTestCase):
         await self.end(twistd)
 
 
+    async def test_oneShot(self) -> None:
+        """
+        A program that serves one client and ends, like many a telnetd: whoever comes while it is ending, and is only in
+        the queue of its socket, is served by the next run.
+        """
+        # the next client is in the queue before the last one's program ends, which it does a moment later
+        script = ECHO + textwrap.dedent(
+            """
+            import time
+            listener = listen('', int(port))
+            client = listener.accept()[0]
+            client.sendall(b"hello\\n")
+            client.recv(100)
+            client.close()
+            time.sleep(0.2)
+            """
+        )
+        twistd = self.wrap("respawn", *python(script, self.port))
+        await self.address(twistd)
+
+        def leave(client: Client) -> bytes:
+            greeting(client)
+            client.send(b"bye")
+            client.closed()
+            return client.received
+
+        for _ in range(3):
+            self.assertEqual(await gatherResults([self.converse(leave)]), [b"hello\n"])
+        await self.end(twistd)
+
+
 class IgnoreTests(WrapTestCase):
     """C{--wrap-mode ignore}."""
 
