@@ -48,6 +48,11 @@
  * true address shows, and a listen is not reported. A connection accepted on a moved socket shows the original port;
  * so does, wrongly, a connection to loopback that the kernel gives the port of a moved socket closed before.
  *
+ * Within a tree, whoever connects to a moved port at an address of the loopback interface, or at none, meets who
+ * listens there, as it would without us, and not the proxy; where nobody does, it is refused, or, where every port is
+ * moved, goes where it wanted. getpeername shows 127.0.0.1 or ::1 and the port; what the place does not tell, only to
+ * the process that has bound it.
+ *
  * Not covered: static and setuid programs, programs that make system calls themselves (Go), io_uring,
  * programs of another word size than this library.
  */
@@ -65,6 +70,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,6 +84,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int (*libc_bind)(int, const struct sockaddr *, socklen_t);
 static int (*libc_listen)(int, int);
 static int (*libc_getsockname)(int, struct sockaddr *, socklen_t *);
+static int (*libc_connect)(int, const struct sockaddr *, socklen_t);
+static int (*libc_getpeername)(int, struct sockaddr *, socklen_t *);
 
 /* In network order; nothing is moved while old_port is 0, unless every port is. */
 static in_port_t old_port, new_port;
@@ -153,6 +161,8 @@ static void prepare(void)
     find("bind", &libc_bind);
     find("listen", &libc_listen);
     find("getsockname", &libc_getsockname);
+    find("connect", &libc_connect);
+    find("getpeername", &libc_getpeername);
     read_ports();
     read_notify();
 }
@@ -205,12 +215,20 @@ static bool is_bound(int fd)
     return local_address(fd, &local) && port_of(&local) != 0;
 }
 
+static bool peer_address(int fd, union address *peer)
+{
+    socklen_t length = sizeof *peer;
+
+    *peer = (union address){.v6 = {0}};
+    return libc_getpeername(fd, &peer->any, &length) == 0
+        && (peer->any.sa_family == AF_INET || peer->any.sa_family == AF_INET6);
+}
+
 static bool is_connected(int fd)
 {
     union address peer;
-    socklen_t length = sizeof peer;
 
-    return getpeername(fd, &peer.any, &length) == 0;
+    return peer_address(fd, &peer);
 }
 
 /* Whether a moved socket may be there. */
@@ -340,7 +358,7 @@ static int try_outside(int fd, const union address *asked)
     }
     if (libc_bind(other, &asked->any, size_of(asked)) != 0)
         problem = errno;
-    close(other);
+    syscall(SYS_close, other); /* close is a cancellation point, bind is not */
     return problem;
 }
 
@@ -446,11 +464,22 @@ static bool shown_address(int fd, union address *shown)
     return port != 0;
 }
 
+/* The kernel checks the pointers and sets the length, which is the same for both addresses. */
+static int show(int (*name)(int, struct sockaddr *, socklen_t *), int fd, const union address *shown,
+                struct sockaddr *address, socklen_t *length)
+{
+    socklen_t room = *length;
+
+    if (name(fd, address, length) != 0)
+        return -1;
+    memcpy(address, shown, room < size_of(shown) ? room : size_of(shown));
+    return 0;
+}
+
 EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
     int before = errno;
     union address shown;
-    socklen_t room;
     bool differs;
 
     pthread_once(&once, prepare);
@@ -458,10 +487,55 @@ EXPORT int getsockname(int fd, struct sockaddr *address, socklen_t *length)
     errno = before;
     if (!differs)
         return libc_getsockname(fd, address, length);
-    room = *length;
-    /* the kernel checks the pointers and sets the length, which is the same for both addresses */
-    if (libc_getsockname(fd, address, length) != 0)
-        return -1;
-    memcpy(address, &shown, room < size_of(&shown) ? room : size_of(&shown));
-    return 0;
+    return show(libc_getsockname, fd, &shown, address, length);
+}
+
+
+/* --- connect -------------------------------------------------------------------------------------------- */
+
+/* A program that looks whether its server has started, or after its health, is not to meet the proxy. */
+EXPORT int connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int before = errno;
+    union address wanted, place;
+    bool redirected;
+
+    pthread_once(&once, prepare);
+    if (tree.port == 0 || !parse_address(address, length, &wanted) || !is_to_move(&wanted))
+        return libc_connect(fd, address, length);
+    wanted = destination(&wanted);
+    redirected = is_here(&wanted) && is_tcp(fd)
+        && (tree_listener(&tree, &wanted, option_of(fd, IPPROTO_IPV6, IPV6_V6ONLY) > 0, &place) || !every_port);
+    errno = before;
+    return redirected ? libc_connect(fd, &place.any, size_of(&place)) : libc_connect(fd, address, length);
+}
+
+
+/* --- getpeername ---------------------------------------------------------------------------------------- */
+
+static bool shown_peer(int fd, union address *shown)
+{
+    union address peer;
+    in_port_t port;
+    bool both = false;
+
+    if (tree.port == 0 || !peer_address(fd, &peer) || !is_here(&peer) || !is_tcp(fd))
+        return false;
+    port = tree_origin(&tree, &peer, shown, &both) ? port_of(shown) : is_inet(&peer) ? 0 : recall_port(&peer);
+    *shown = loopback(peer.any.sa_family, is_inet(&peer) && !both, port);
+    return port != 0;
+}
+
+EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+    int before = errno;
+    union address shown;
+    bool differs;
+
+    pthread_once(&once, prepare);
+    differs = address != NULL && length != NULL && shown_peer(fd, &shown);
+    errno = before;
+    if (!differs)
+        return libc_getpeername(fd, address, length);
+    return show(libc_getpeername, fd, &shown, address, length);
 }

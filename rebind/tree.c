@@ -15,16 +15,6 @@ enum { NUMBER_MIN = 10000, NUMBER_MAX = 32767 };
 
 static const struct in6_addr mapped = {{{[10] = 0xff, [11] = 0xff}}};
 
-static uint32_t ipv4_of(const union address *address)
-{
-    uint32_t ip;
-
-    if (address->any.sa_family == AF_INET)
-        return ntohl(address->v4.sin_addr.s_addr);
-    memcpy(&ip, &address->v6.sin6_addr.s6_addr[12], sizeof ip);
-    return ntohl(ip);
-}
-
 /* Neighbours in a network never have the same. */
 static uint8_t kind_of(const union address *asked, bool both)
 {
@@ -32,7 +22,7 @@ static uint8_t kind_of(const union address *asked, bool both)
 
     if (both)
         return BOTH;
-    ip = ipv4_of(asked);
+    ip = ntohl(ipv4_of(asked));
     if (ip == INADDR_ANY)
         return ALL;
     if (ip == INADDR_LOOPBACK)
@@ -102,7 +92,7 @@ static bool is_used(const union address *place, bool reuse_port)
     if (reuse_port)
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     used = syscall(SYS_bind, fd, &place->any, size_of(place)) != 0 && errno == EADDRINUSE;
-    close(fd);
+    syscall(SYS_close, fd); /* close is a cancellation point, bind is not */
     return used;
 }
 
@@ -134,10 +124,33 @@ bool tree_in_use(const struct tree *tree, const union address *asked, bool both,
     return is_used(&place, reuse_port);
 }
 
+bool tree_listener(const struct tree *tree, const union address *wanted, bool v6only, union address *place)
+{
+    in_port_t old = port_of(wanted);
+    sa_family_t family = wanted->any.sa_family;
+
+    if (is_inet(wanted)) {
+        uint8_t kinds[] = {kind_of(wanted, false), ALL, BOTH};
+
+        for (size_t i = 0; i < sizeof kinds; i++) {
+            *place = place_v4(tree, family, kinds[i], old);
+            if (kind_used(tree, kinds[i], old, false))
+                return true;
+        }
+        return false;
+    }
+    if (!v6only && kind_used(tree, BOTH, old, false)) {
+        *place = place_v4(tree, family, BOTH, old);
+        return true;
+    }
+    *place = tree_place(tree, wanted, false);
+    return is_used(place, false);
+}
+
 bool tree_origin(const struct tree *tree, const union address *place, union address *asked, bool *both)
 {
     sa_family_t family = place->any.sa_family;
-    uint32_t ip = ipv4_of(place), kind = ip >> 16 & 255;
+    uint32_t ip = ntohl(ipv4_of(place)), kind = ip >> 16 & 255;
 
     if (tree->port == 0 || port_of(place) != tree->port)
         return false;

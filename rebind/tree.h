@@ -31,6 +31,10 @@ union address tree_place(const struct tree *tree, const union address *asked, bo
 /* Whether another socket of the tree rules out one that asks for this. Makes and closes sockets; errno may change. */
 bool tree_in_use(const struct tree *tree, const union address *asked, bool both, bool reuse_port);
 
+/* Where a client finds who listens at this address of the loopback interface: false, and where nobody does, if it is
+ * nobody of the tree. Makes and closes sockets; errno may change. */
+bool tree_listener(const struct tree *tree, const union address *wanted, bool v6only, union address *place);
+
 /* What a socket that is here has asked for, as far as the place tells: 127.0.0.1 stands for all others. False for
  * a place that tells nothing. */
 bool tree_origin(const struct tree *tree, const union address *place, union address *asked, bool *both);

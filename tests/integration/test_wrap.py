@@ -451,6 +451,26 @@ class ShapeTests(WrapTestCase):
         outcome = await self.end(twistd)
         self.assertNotIn("{port}", outcome.out)
 
+    async def test_health(self) -> None:
+        """A program that asks itself, over HTTP, right after it listens, is answered by itself and not by the proxy."""
+        script = textwrap.dedent(
+            """
+            import http.server, sys, threading, urllib.request
+            address = "127.0.0.1", int(sys.argv[1])
+            try:
+                urllib.request.urlopen("http://%s:%d/" % address)
+            except OSError as e:
+                print("before:", e)
+            server = http.server.HTTPServer(address, http.server.SimpleHTTPRequestHandler)
+            threading.Thread(target=server.serve_forever).start()
+            print("healthy:", urllib.request.urlopen("http://%s:%d/" % address).headers["Server"])
+            """
+        )
+        twistd = self.wrap("exit", sys.executable, "-u", "-c", script, str(self.port))
+        await twistd.line("before: .*Connection refused")
+        await twistd.line("healthy: SimpleHTTP")
+        await self.end(twistd)
+
     async def test_second(self) -> None:
         """A second program on the port is told that it is in use, and the first one serves."""
         script = '"$@" & sleep 0.5; "$@"; echo second left with $?; wait'

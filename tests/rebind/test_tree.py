@@ -308,6 +308,82 @@ answer(s.getsockname())
         self.assertEqual(self.share(script)[1], ["127.0.0.1", self.old])
 
 
+# every kind of listener, and every way to its port
+CONNECT = """
+import errno
+
+def connect(host):
+    with tcp(socket.AF_INET6 if ":" in host else socket.AF_INET) as client:
+        try:
+            client.connect((host, OLD))
+            return client.getpeername()[:2] if host in ("127.0.0.1", "::1", "", "::") else "connected"
+        except OSError as e:
+            return errno.errorcode[e.errno]
+
+found = []
+for host, v6only in ("", 0), ("127.0.0.1", 0), ("127.0.0.2", 0), ("::", 0), ("::", 1), ("::1", 0), (None, 0):
+    listener = None
+    if host is not None:
+        listener = tcp(socket.AF_INET6 if ":" in host else socket.AF_INET, v6only)
+        listener.bind((host, OLD))
+        listener.listen()
+    for to in "127.0.0.1", "127.0.0.2", "", "::1", "::", "::ffff:127.0.0.1":
+        found.append([host, v6only, to, connect(to)])
+    if listener is not None:
+        listener.close()
+answer(found)
+"""
+
+
+class ConnectTests(TreeTestCase):
+    """Who connects to the port meets who listens there, and not who has it outside."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", 0))
+            self.old = probe.getsockname()[1]
+
+    def outside(self) -> None:
+        """Somebody has the port outside of the tree."""
+        proxy = socket.create_server(("::", self.old), family=socket.AF_INET6, dualstack_ipv6=True)
+        self.addCleanup(proxy.close)
+
+    def test_everyWay(self) -> None:
+        """Each way to each kind of listener leads there or is refused as without rebind, and shows the same."""
+        plain = self.answer(CONNECT, preload="")
+        self.assertIn("ECONNREFUSED", [result for *_, result in plain])
+        self.assertEqual(self.share(CONNECT, "*"), plain)
+        self.outside()
+        self.assertEqual(self.share(CONNECT), plain)
+
+    def test_waiting(self) -> None:
+        """A client that does not wait is told as ever when it is connected, or refused."""
+        script = """
+import errno, select
+found = []
+listener = tcp()
+for listening in 0, 1:
+    if listening:
+        listener.bind(("", OLD))
+        listener.listen()
+    client = tcp()
+    client.setblocking(False)
+    found.append(client.connect_ex(("127.0.0.1", OLD)) == errno.EINPROGRESS)
+    select.select([], [client], [], 10)
+    found.append(errno.errorcode.get(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "connected"))
+answer(found)
+"""
+        self.outside()
+        self.assertEqual(self.share(script), [True, "ECONNREFUSED", True, "connected"])
+
+    def test_others(self) -> None:
+        """Where every port is moved, one that nobody of the tree has leads to who has it."""
+        self.outside()
+        script = "client = socket.create_connection(('127.0.0.1', OLD)); answer(client.getpeername())"
+        self.assertEqual(self.share(script, "*"), ["127.0.0.1", self.old])
+
+
 class AnswerTests(TreeTestCase):
     """Whoever listens is known to do so before it goes on."""
 
@@ -351,6 +427,7 @@ class SanitizedTests(TreeTestCase):
         reports = self.reports()
         Answering(reports)
         variables = {"REBIND_OLD_PORT": str(self.old), "REBIND_TREE_PORT": str(self.tree)}
+        self.answer(CONNECT, preload=preload, ASAN_OPTIONS="detect_leaks=0", **variables)
         for name in "passing", "naming", "vforks":
             program = self.program(name, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
             self.execute(program, str(self.old), preload=preload, REBIND_NOTIFY=reports.name, **variables)
