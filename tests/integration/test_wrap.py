@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
 
 from tests.components import require, requireComponent
 from tests.process.programs import running, until
@@ -98,6 +100,26 @@ subprocess.run([sys.executable, '-u', '-S', '-c', SOURCE, port, str(number)], pa
 """
 )
 RELOADER = f"SOURCE = {RELOADER!r}\n{RELOADER}"
+
+NGINX = """
+pid FOLDER/pid;
+error_log FOLDER/log;
+worker_processes 2;
+events {}
+http {
+    access_log off;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    server {
+        listen PORT;
+        listen [::]:PORT;
+        return 200 "nginx says hello";
+    }
+}
+"""
 
 STATIC = """
 #include <arpa/inet.h>
@@ -233,6 +255,25 @@ class ExitTests(WrapTestCase):
         self.assertFalse(running(grandchild))
         self.assertFalse(running(await self.pid(twistd)))
 
+    async def test_stopBoth(self) -> None:
+        """The program is told to end while clients are, one of which does not care: a plain one that stays."""
+        script = ECHO + textwrap.dedent(
+            """
+            import signal
+            signal.signal(signal.SIGTERM, lambda *_: (print('told'), os._exit(0)))
+            serve(listen('', int(port)))
+            """
+        )
+        twistd = self.wrap("exit", *python(script, self.port), options=("--raw", "--raw-after", "0.2"))
+        await self.address(twistd)
+        with socket.create_connection(("127.0.0.1", self.port)) as client:
+            self.assertEqual(await deferToThread(client.recv, 100), b"hello\n")
+            began = time.monotonic()
+            twistd.signal("TERM")
+            await twistd.line("told")
+            self.assertLess(time.monotonic() - began, 3)
+            self.assertEqual((await twistd.end()).status, 0)
+
     async def test_notFound(self) -> None:
         """A program that is not there is one line, and nothing is started."""
         file = __file__
@@ -354,6 +395,28 @@ class IgnoreTests(WrapTestCase):
         self.assertEqual(await self.converse(greeting), b"hello\n")
         outcome = await self.end(twistd)
         self.assertRegex(outcome.out, rf"process {daemon} \(\S+\) has left the .* and goes on listening on 127\.")
+
+    async def test_nginx(self) -> None:
+        """nginx, which listens in both families, puts itself in the background and has workers, is served and named."""
+        nginx = requireComponent("nginx", "/usr/sbin/nginx")
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        (folder / "nginx.conf").write_text(NGINX.replace("FOLDER", str(folder)).replace("PORT", str(self.port)))
+        twistd = self.wrap("ignore", nginx, "-c", str(folder / "nginx.conf"))
+        await twistd.line("ended with status 0")
+        master = int((folder / "pid").read_text())
+        self.addCleanup(lambda: until(lambda: not running(master)))
+        self.addCleanup(os.kill, master, signal.SIGTERM)
+
+        def get(client: Client) -> bytes:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            return client.until(b"nginx says hello")
+
+        self.assertTrue((await self.converse(get)).startswith(b"HTTP/1.1 200 OK"))
+        outcome = await self.end(twistd)
+        (named,) = (line for line in outcome.out.splitlines() if "has left the process group" in line)
+        self.assertIn(f"process {master} (nginx)", named)
+        self.assertEqual((named.count("127.1."), named.count("[::1]:")), (1, 1))
 
     async def test_otherMode(self) -> None:
         """In another mode the log names the one that such a program needs."""

@@ -97,7 +97,7 @@ class _Tree:
     def stay(self) -> None:
         """Until nobody is left, or the life line has come to its end."""
         self._poll.register(LIFE_LINE, select.POLLIN)
-        while not (self.alone or self._wait(_WATCH if self._ended else None)):
+        while not (self.alone or self._wait(_WATCH if self._ended and self._group is not None else None)):
             pass
         self._poll.unregister(LIFE_LINE)
 
