@@ -60,6 +60,29 @@ bool is_loopback(const union address *address)
     }
 }
 
+in_addr_t ipv4_of(const union address *address)
+{
+    in_addr_t ip = INADDR_ANY;
+
+    if (address->any.sa_family == AF_INET)
+        ip = address->v4.sin_addr.s_addr;
+    else if (is_inet(address))
+        memcpy(&ip, &address->v6.sin6_addr.s6_addr[12], sizeof ip);
+    return ip;
+}
+
+union address destination(const union address *address)
+{
+    if (is_inet(address) ? ipv4_of(address) == INADDR_ANY : is_any(address))
+        return loopback(address->any.sa_family, is_inet(address), port_of(address));
+    return *address;
+}
+
+bool is_here(const union address *address)
+{
+    return is_inet(address) ? ntohl(ipv4_of(address)) >> 24 == 127 : is_loopback(address);
+}
+
 bool is_inet(const union address *address)
 {
     return address->any.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr);

@@ -26,8 +26,17 @@ union address loopback(sa_family_t family, bool mapped, in_port_t port);
 /* Whether it is one of the addresses that loopback() makes, whatever its family and port. */
 bool is_loopback(const union address *address);
 
+/* What a client means that connects to this: 127.0.0.1 or ::1 where it names no address. */
+union address destination(const union address *address);
+
+/* Whether it is any address of the loopback interface: 127.0.0.0/8, IPv4-mapped or not, and ::1. */
+bool is_here(const union address *address);
+
 /* Whether IPv4 is what it speaks. */
 bool is_inet(const union address *address);
+
+/* The IPv4 address, in network order, where it is one, IPv4-mapped or not. */
+in_addr_t ipv4_of(const union address *address);
 
 /* Whether it is all addresses of IPv6, and of IPv4 too where the socket is not IPv6 only. */
 bool is_any(const union address *address);

@@ -99,7 +99,16 @@ class Proxy(MultiService):
         self._fronts.add(text)
         listening = self._listen(parseListen(self._reactor, text))
         listening.addCallback(self._announce)
-        listening.addErrback(lambda failure: self._log.error("{error}", error=failure.getErrorMessage()))
+        listening.addErrback(self._unfronted, text)
+
+    def _unfronted(self, failure: Failure, text: str) -> None:
+        self._log.error("{error}", error=failure.getErrorMessage())
+        if self._fronts is not None:
+            self._fronts.discard(text)
+
+    def fronts(self, port: int) -> bool:
+        """Whether we listen on this port because a wrapped program has asked for it."""
+        return any(text.rpartition(":")[2] == str(port) for text in self._fronts or ())
 
     def _announce(self, ports: Sequence[IListeningPort]) -> None:
         for port in ports:

@@ -60,6 +60,7 @@ class WrappedProgram:
     name: str
     port: int | None
     announced: bool
+    again: bool
 
 
 def makeRoot(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None = None) -> Proxy | Workers:
@@ -84,14 +85,17 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
         return assemble(config, reactor, stopper)
     command, rebinding = _findProgram(config, reactor)
     listeners = Listeners()
-    proxy = assemble(config, reactor, stopper, None, _wrapped(command, rebinding), listeners)
+    proxy = assemble(config, reactor, stopper, None, _wrapped(config, command, rebinding), listeners)
 
     def moved(report: Report) -> None:
         if config.everyPort:
             proxy.front(report.asked)
 
     mode = WrapMode(config.wrapMode)
-    Supervisor(reactor, command, mode, rebinding, listeners, ended=proxy.end, moved=moved).setServiceParent(proxy)
+    supervisor = Supervisor(
+        reactor, command, mode, rebinding, listeners, ended=proxy.end, moved=moved, fronts=proxy.fronts
+    )
+    supervisor.setServiceParent(proxy)
     return proxy
 
 
@@ -101,7 +105,7 @@ def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int
         assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
         return Workers(config, reactor, stopper, stdout=stdout)
     command, rebinding = _findProgram(config, reactor)
-    wrapped = _wrapped(command, rebinding)
+    wrapped = _wrapped(config, command, rebinding)
     listeners = Listeners()
     assemble(config, reactor, stopper, None, wrapped, listeners)
     workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, stdout)
@@ -151,6 +155,7 @@ def assemble(
             listeners,
             wrapped.port,
             announced=wrapped.announced,
+            again=wrapped.again,
             dialer=dialer,
             timeout=config.connectTimeout,
         )
@@ -205,9 +210,10 @@ def _findProgram(config: Config, reactor: Any) -> tuple[Command, Rebinding | Non
     return command, None if command.hasPlaceholder else Rebinding(rebindLibrary(), portToMove(reactor, config))
 
 
-def _wrapped(command: Command, rebinding: Rebinding | None) -> WrappedProgram:
+def _wrapped(config: Config, command: Command, rebinding: Rebinding | None) -> WrappedProgram:
     port = TOLD if rebinding is None else rebinding.port
-    return WrappedProgram(command.name, port, announced=rebinding is not None)
+    again = WrapMode(config.wrapMode) is WrapMode.RESPAWN
+    return WrappedProgram(command.name, port, announced=rebinding is not None, again=again)
 
 
 def portToMove(reactor: Any, config: Config) -> int | None:

@@ -21,6 +21,7 @@ from .errors import ConfigError
 from .exit import Exit, complaint
 from .log import Log, makeLog
 from .options import Options
+from .process.command import NoProgram
 from .proxy import Proxy
 from .service import makeRoot
 from .watchdog import Watchdog
@@ -45,6 +46,9 @@ def makeService(options: Options) -> IService:
         stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
         sys.excepthook = stopper.tellInOneLine
         proxy = makeRoot(options.config, reactor, stopper, log.stdout)
+    except NoProgram as error:
+        print(complaint(error), file=sys.stderr)
+        raise SystemExit(error.status) from None
     except ConfigError as error:
         raise SystemExit(complaint(error)) from None
     return ProcessService(proxy, stopper, log)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
+
+from tests.components import requireComponent
+from tests.integration.twistd import startTwistd
+from tests.integration.wrapped import WrapTestCase
+from tests.process.programs import running, until
 
 from .browser import NODE_MODULES, PAGES, openBrowser
 from .desktop import ROOT_COLOUR, WINDOW_COLOUR, startDesktop
 from .picture import Picture
 from .proxy import certify, startProxy
+
+PASSWORD = "sesame"
+PATIENCE = 60.0 if os.environ.get("WSPROXY_SOAK") == "long" else 35.0
+"""Seconds: more than the 30 that vncserver gives its server to be seen."""
 
 STATUS = "(text => text != 'Connecting' && text)(document.getElementById('status').textContent)"
 LINE = "Hello, Desktop! 6 * 7 = 42; {done}"
@@ -85,3 +97,53 @@ class DesktopTests(TestCase):
 
         shown = await eventually(screenshot("after"), lambda picture: not picture.share(WINDOW_COLOUR))
         self.assertEqual(shown.share(WINDOW_COLOUR), 0)
+
+
+class ScriptTests(WrapTestCase):
+    """The recipe of docs/wrapping.rst: vncserver, as Debian has it, behind the port that it believes to have."""
+
+    timeout = 120.0
+
+    async def test_vncserver(self) -> None:
+        """
+        The script sees that its server has started, runs xstartup, whose window a browser shows, and is still content
+        when its patience would be over; C{vncserver -kill} ends it.
+        """
+        vncserver = requireComponent("vncserver")
+        browser = openBrowser(self)
+        self.port = next(port for port in iter(self.freePort, 0) if not Path(f"/tmp/.X{port - 5900}-lock").exists())
+        display, home = f":{self.port - 5900}", self.home()
+        words = ["-rfbport", str(self.port), "-localhost", "no", "-geometry", "640x400"]
+        options = ["--listen", str(self.port), "--wrap-mode", "ignore", "--web", str(webRoot(self))]
+        proxy = startTwistd(self, *options, "--", vncserver, display, *words, HOME=home)
+        pid = int((await proxy.line(r"listens on \S+ instead of port \d+ \(process (\d+)\)"))[1])
+        began = reactor.seconds()
+
+        await browser.open(f"http://127.0.0.1:{self.port}/desktop.html#{PASSWORD}")
+        self.assertEqual(await browser.until(STATUS), "Connected to ws:")
+        shown = await eventually(
+            lambda: browser.screenshot("canvas", "vncserver"), lambda picture: picture.share(WINDOW_COLOUR) > 0.2
+        )
+        self.assertGreater(shown.share(WINDOW_COLOUR), 0.2)
+
+        await deferLater(reactor, began + PATIENCE - reactor.seconds())
+        self.assertEqual(await browser.until(STATUS), "Connected to ws:")
+        kill = [vncserver, "-kill", display]
+        await deferToThread(subprocess.run, kill, env={**os.environ, "HOME": home}, check=True, capture_output=True)
+        await until(lambda: not running(pid))
+        await browser.until("document.getElementById('status').textContent === 'Closed'")
+        self.assertEqual((await proxy.stop()).status, 0)
+
+    def home(self) -> str:
+        """@return: the home of somebody with a VNC password, and a desktop of one window."""
+        home = Path(self.mktemp()).absolute()
+        folder = home / ".vnc"
+        folder.mkdir(parents=True)
+        password = subprocess.check_output([requireComponent("vncpasswd"), "-f"], input=f"{PASSWORD}\n".encode())
+        (folder / "passwd").write_bytes(password)
+        (folder / "passwd").chmod(0o600)
+        xterm = requireComponent("xterm")
+        look = f"-geometry 80x20+70+60 -fn fixed -bg '#{WINDOW_COLOUR:06x}' -fg white"
+        (folder / "xstartup").write_text(f"#!/bin/sh\nexec {xterm} {look} -e sleep 3600\n")
+        (folder / "xstartup").chmod(0o755)
+        return str(home)

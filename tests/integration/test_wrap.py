@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
 
-from tests.components import requireComponent
+from tests.components import require, requireComponent
 from tests.process.programs import running, until
 
-from .twistd import Running, start
+from .twistd import TWISTD, Running, start
 from .wrapped import Client, WrapTestCase, listening
 
 # echo PORT [HOST…]: greets each client, then says everything after it; "exit N" ends it
@@ -68,6 +71,56 @@ if os.fork() == 0:
 """
 )
 
+# like nginx: listens before it puts itself in the background
+EARLY_DAEMON = (
+    ECHO
+    + """
+listener = listen('', int(port))
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print('daemon', os.getpid())
+        serve(listener)
+"""
+)
+# like uvicorn --reload: one process binds, another one, which is executed anew, listens
+RELOADER = (
+    ECHO
+    + """
+import subprocess
+if hosts:
+    listener = socket.socket(fileno=int(hosts[0]))
+    listener.listen()
+    serve(listener)
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(('', int(port)))
+number = listener.fileno()
+subprocess.run([sys.executable, '-u', '-S', '-c', SOURCE, port, str(number)], pass_fds=[number])
+"""
+)
+RELOADER = f"SOURCE = {RELOADER!r}\n{RELOADER}"
+
+NGINX = """
+pid FOLDER/pid;
+error_log FOLDER/log;
+worker_processes 2;
+events {}
+http {
+    access_log off;
+    client_body_temp_path FOLDER/body;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    server {
+        listen PORT;
+        listen [::]:PORT;
+        return 200 "nginx says hello";
+    }
+}
+"""
+
 STATIC = """
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -106,7 +159,7 @@ class ExitTests(WrapTestCase):
         program = python("import runpy, sys; sys.argv[0] = ''; runpy.run_module('http.server', {}, '__main__')")
         twistd = self.wrap("exit", *program, str(self.port))
         address = await self.address(twistd)
-        self.assertTrue(address.startswith("127.0.0.1:"))
+        self.assertTrue(address.startswith("127."))
         self.assertEqual(listening(await self.pid(twistd)), {address})
         self.assertEqual(listening(twistd.pid), {f":::{self.port}"})
 
@@ -133,7 +186,7 @@ class ExitTests(WrapTestCase):
         await until(lambda: len(listening(twistd.pid)) == 1)
         pid = await self.pid(twistd)
         for address in await until(lambda: listening(pid)):
-            self.assertIn(address.rpartition(":")[0], ("127.0.0.1", "::1"))
+            self.assertTrue(address.startswith(("127.", "::1:")), address)
 
         def shutdown(client: Client) -> tuple[int, str]:
             client.send(b"SHUTDOWN NOSAVE\r\n")
@@ -202,10 +255,44 @@ class ExitTests(WrapTestCase):
         self.assertFalse(running(grandchild))
         self.assertFalse(running(await self.pid(twistd)))
 
+    async def test_stopBoth(self) -> None:
+        """The program is told to end while clients are, one of which does not care: a plain one that stays."""
+        script = ECHO + textwrap.dedent(
+            """
+            import signal
+            signal.signal(signal.SIGTERM, lambda *_: (print('told'), os._exit(0)))
+            serve(listen('', int(port)))
+            """
+        )
+        twistd = self.wrap("exit", *python(script, self.port), options=("--raw", "--raw-after", "0.2"))
+        await self.address(twistd)
+        with socket.create_connection(("127.0.0.1", self.port)) as client:
+            self.assertEqual(await deferToThread(client.recv, 100), b"hello\n")
+            began = time.monotonic()
+            twistd.signal("TERM")
+            await twistd.line("told")
+            self.assertLess(time.monotonic() - began, 3)
+            self.assertEqual((await twistd.end()).status, 0)
+
     async def test_notFound(self) -> None:
         """A program that is not there is one line, and nothing is started."""
-        outcome = await self.wrap("exit", "no-such-program").end()
-        self.assertEqual((outcome.status, outcome.err), (1, "twistd websockify: -- no-such-program: no such program\n"))
+        file = __file__
+        for word, status, what in ("no-such-program", 127, "no such program"), (file, 126, "not executable"):
+            outcome = await self.wrap("exit", word).end()
+            self.assertEqual((outcome.status, outcome.err), (status, f"twistd websockify: -- {word}: {what}\n"))
+
+    async def test_notPermitted(self) -> None:
+        """Where twistd becomes a user who must not run the program, the log names what is not permitted."""
+        require("the right to become another user", lambda: os.geteuid() == 0)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True, mode=0o700)
+        program = folder / "program"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        words = ["-n", "--pidfile=", "--uid", "65534", "--gid", "65534", "websockify", "--listen", str(self.port)]
+        outcome = await start(self, [sys.executable, TWISTD, *words, "--", str(program)]).end()
+        self.assertEqual(outcome.status, 126, outcome)
+        self.assertRegex(outcome.out, r"program cannot be started: .*Permission denied for user 65534: '/\S+'")
 
 
 class RespawnTests(WrapTestCase):
@@ -251,6 +338,37 @@ class RespawnTests(WrapTestCase):
         await self.end(twistd)
 
 
+    async def test_oneShot(self) -> None:
+        """
+        A program that serves one client and ends, like many a telnetd: whoever comes while it is ending, and is only in
+        the queue of its socket, is served by the next run.
+        """
+        # the next client is in the queue before the last one's program ends, which it does a moment later
+        script = ECHO + textwrap.dedent(
+            """
+            import time
+            listener = listen('', int(port))
+            client = listener.accept()[0]
+            client.sendall(b"hello\\n")
+            client.recv(100)
+            client.close()
+            time.sleep(0.2)
+            """
+        )
+        twistd = self.wrap("respawn", *python(script, self.port))
+        await self.address(twistd)
+
+        def leave(client: Client) -> bytes:
+            greeting(client)
+            client.send(b"bye")
+            client.closed()
+            return client.received
+
+        for _ in range(3):
+            self.assertEqual(await gatherResults([self.converse(leave)]), [b"hello\n"])
+        await self.end(twistd)
+
+
 class IgnoreTests(WrapTestCase):
     """C{--wrap-mode ignore}."""
 
@@ -263,8 +381,59 @@ class IgnoreTests(WrapTestCase):
         await self.address(twistd)
         self.assertEqual(await self.converse(greeting), b"hello\n")
         outcome = await self.end(twistd)
-        self.assertIn(f"process {daemon} has left the process group, and goes on listening on 127.0.0.1:", outcome.out)
+        self.assertRegex(
+            outcome.out, rf"process {daemon} \(\S+\) has left the process group, and goes on listening on 127\."
+        )
         self.assertTrue(running(daemon))
+
+    async def test_earlyDaemon(self) -> None:
+        """So is one that listens before it does so."""
+        twistd = self.wrap("ignore", *python(EARLY_DAEMON, self.port))
+        daemon = int((await twistd.line(r"daemon (\d+)"))[1])
+        self.addCleanup(os.kill, daemon, signal.SIGKILL)
+        await twistd.line("ended with status 0")
+        self.assertEqual(await self.converse(greeting), b"hello\n")
+        outcome = await self.end(twistd)
+        self.assertRegex(outcome.out, rf"process {daemon} \(\S+\) has left the .* and goes on listening on 127\.")
+
+    async def test_nginx(self) -> None:
+        """nginx, which listens in both families, puts itself in the background and has workers, is served and named."""
+        nginx = requireComponent("nginx", "/usr/sbin/nginx")
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        (folder / "nginx.conf").write_text(NGINX.replace("FOLDER", str(folder)).replace("PORT", str(self.port)))
+        twistd = self.wrap("ignore", nginx, "-c", str(folder / "nginx.conf"))
+        await twistd.line("ended with status 0")
+        master = int((folder / "pid").read_text())
+        self.addCleanup(lambda: until(lambda: not running(master)))
+        self.addCleanup(os.kill, master, signal.SIGTERM)
+
+        def get(client: Client) -> bytes:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            return client.until(b"nginx says hello")
+
+        self.assertTrue((await self.converse(get)).startswith(b"HTTP/1.1 200 OK"))
+        outcome = await self.end(twistd)
+        (named,) = (line for line in outcome.out.splitlines() if "has left the process group" in line)
+        self.assertIn(f"process {master} (nginx)", named)
+        self.assertEqual((named.count("127.1."), named.count("[::1]:")), (1, 1))
+
+    async def test_otherMode(self) -> None:
+        """In another mode the log names the one that such a program needs."""
+        for mode in "exit", "respawn":
+            twistd = self.wrap(mode, *python(EARLY_DAEMON, self.port))
+            daemon = int((await twistd.line(r"daemon (\d+)"))[1])
+            self.addCleanup(os.kill, daemon, signal.SIGKILL)
+            await twistd.line("python has put itself in the background; --wrap-mode ignore")
+            await twistd.line(f"process {daemon} .* goes on listening on")
+            if mode == "exit":
+                self.assertEqual((await twistd.end()).status, 0)
+
+    async def test_failed(self) -> None:
+        """A program that has failed is not said to be in the background, nor of a kind that cannot be moved."""
+        twistd = self.wrap("ignore", "sh", "-c", "echo no; exit 1")
+        await twistd.line(r"sh has failed without opening port \d+")
+        self.assertNotIn("static", (await self.end(twistd)).out)
 
     async def test_tigervncserver(self) -> None:
         """A VNC server started by its script is reached by WebSocket clients and by plain viewers."""
@@ -275,7 +444,7 @@ class IgnoreTests(WrapTestCase):
         twistd = self.wrap(
             "ignore",
             *(server, f":{self.port - 5900}", "-rfbport", str(self.port), "-localhost", "no"),
-            *("-SecurityTypes", "None", "--I-KNOW-THIS-IS-INSECURE", "-xstartup", "/bin/cat"),
+            *("-SecurityTypes", "None", "--I-KNOW-THIS-IS-INSECURE", "-xstartup", self.mktempScript("sleep 3600")),
             options=("--raw",),
             HOME=self.mktempHome(),
         )
@@ -287,6 +456,13 @@ class IgnoreTests(WrapTestCase):
         self.assertEqual(await self.plain(b"", b"\n"), b"RFB 003.008\n")
         await self.end(twistd)
         await until(lambda: not running(xvnc))
+
+    def mktempScript(self, line: str) -> str:
+        script = Path(self.mktemp()).absolute()
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+        return str(script)
 
     def mktempHome(self) -> str:
         home = Path(self.mktemp()).absolute()
@@ -304,16 +480,76 @@ def handshake(client: Client) -> str:
     return "None"
 
 
+class StrangerTests(WrapTestCase):
+    async def test_report(self) -> None:
+        """A process that the program has not started cannot tell the proxy where to lead clients."""
+        twistd = self.wrap("exit", *python(ONE, self.port))
+        await self.address(twistd)
+        environment = Path(f"/proc/{await self.pid(twistd)}/environ").read_bytes().split(b"\0")
+        (path,) = (each.partition(b"=")[2] for each in environment if each.startswith(b"REBIND_NOTIFY="))
+        with socket.create_server(("127.0.0.1", 0)) as trap, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as liar:
+            report = f"1 listen {twistd.pid} inet 127.0.0.1 {trap.getsockname()[1]} {self.port} 0.0.0.0\n"
+            liar.sendto(report.encode(), path)
+            await twistd.line(f"process {os.getpid()} is none that the program has started")
+            self.assertEqual(await self.converse(greeting), b"hello\n")
+        await self.end(twistd)
+
+    async def test_killedProxy(self) -> None:
+        """Should the proxy be killed, nothing in the program's group goes on, which had a shell between."""
+        twistd = self.wrap("exit", "sh", "-c", '"$@" & wait', "sh", *python(ONE, self.port))
+        await self.address(twistd)
+        server = int((await twistd.line(r"\(process (\d+)\)"))[1])
+        os.kill(twistd.pid, signal.SIGKILL)
+        await until(lambda: not running(server))
+
+
 class ShapeTests(WrapTestCase):
     """Programs of every shape."""
+
+    async def test_reloader(self) -> None:
+        """One process may bind, and another one listen: what is executed anew, which is told the descriptor."""
+        twistd = self.wrap("exit", *python(RELOADER, self.port))
+        await self.address(twistd)
+        self.assertEqual(await self.converse(greeting), b"hello\n")
+        outcome = await self.end(twistd)
+        self.assertNotIn("{port}", outcome.out)
+
+    async def test_health(self) -> None:
+        """A program that asks itself, over HTTP, right after it listens, is answered by itself and not by the proxy."""
+        script = textwrap.dedent(
+            """
+            import http.server, sys, threading, urllib.request
+            address = "127.0.0.1", int(sys.argv[1])
+            try:
+                urllib.request.urlopen("http://%s:%d/" % address)
+            except OSError as e:
+                print("before:", e)
+            server = http.server.HTTPServer(address, http.server.SimpleHTTPRequestHandler)
+            threading.Thread(target=server.serve_forever).start()
+            print("healthy:", urllib.request.urlopen("http://%s:%d/" % address).headers["Server"])
+            """
+        )
+        twistd = self.wrap("exit", sys.executable, "-u", "-c", script, str(self.port))
+        await twistd.line("before: .*Connection refused")
+        await twistd.line("healthy: SimpleHTTP")
+        await self.end(twistd)
+
+    async def test_second(self) -> None:
+        """A second program on the port is told that it is in use, and the first one serves."""
+        script = '"$@" & sleep 0.5; "$@"; echo second left with $?; wait'
+        twistd = self.wrap("exit", "sh", "-c", script, "sh", *python(ONE, self.port))
+        await twistd.line("Address already in use")
+        await twistd.line("second left with 1")
+        self.assertEqual(await self.converse(greeting), b"hello\n")
+        await self.end(twistd)
 
     async def test_both(self) -> None:
         """A program that binds 0.0.0.0 and [::] is moved in both families, and reached."""
         twistd = self.wrap("exit", *python(BOTH, self.port))
-        addresses = {(await twistd.line(rf"listens on {host}:\d+"))[0] for host in (r"127\.0\.0\.1", r"\[::1\]")}
+        addresses = {(await twistd.line(rf"listens on {host}:\d+"))[0] for host in (r"127[.0-9]+", r"\[::1\]")}
         self.assertEqual(len(addresses), 2)
         pid = await self.pid(twistd)
-        self.assertEqual({address.rpartition(":")[0] for address in listening(pid)}, {"127.0.0.1", "::1"})
+        self.assertEqual({address[:4] for address in listening(pid)}, {"127.", "::1:"})
         self.assertEqual(await self.converse(greeting), b"hello\n")
         await self.end(twistd)
 
@@ -399,4 +635,25 @@ class WswrapTests(WrapTestCase):
             self.assertEqual(await self.plain(b"", b"hello\n", port), b"hello\n")
             self.port = port
             self.assertEqual(await self.converse(greeting), b"hello\n")
+        await self.end(wswrap)
+
+    async def test_takenPort(self) -> None:
+        """Where somebody else has the port outside, the program is told so, as without us."""
+        with socket.create_server(("127.0.0.1", self.port)):
+            wswrap = self.wswrap(*python(ONE, self.port))
+            await wswrap.line("Address already in use")
+            self.assertEqual((await wswrap.end()).status, 1)
+
+    async def test_notPermitted(self) -> None:
+        """Nor does it get an address that is not this machine's, or that it must not have."""
+        wswrap = self.wswrap(*python(ECHO + "listen('192.0.2.1', int(port))", self.port))
+        await wswrap.line("Cannot assign requested address")
+        self.assertEqual((await wswrap.end()).status, 1)
+
+    async def test_again(self) -> None:
+        """Its own port it may have again, which is listened on outside already, and in both families."""
+        script = BOTH.replace("listeners =", "listen('', int(port)).close()\nlisteners =")
+        wswrap = self.wswrap("--raw-after", "0.2", *python(script, self.port))
+        await gatherResults([wswrap.line(rf"Listening on {host}:{self.port} ") for host in (r"0\.0\.0\.0", r"\[::\]")])
+        self.assertEqual(await self.plain(b"", b"hello\n"), b"hello\n")
         await self.end(wswrap)

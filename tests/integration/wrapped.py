@@ -94,7 +94,7 @@ class WrapTestCase(TestCase):
 
     async def pid(self, twistd: Running) -> int:
         """The process of the program's first run."""
-        return int((await twistd.line(r"started as process (\d+)"))[1])
+        return int((await twistd.line(r"Supervisor.* started as process (\d+)"))[1])
 
     async def address(self, twistd: Running) -> str:
         """Where it listened first."""

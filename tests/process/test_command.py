@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.components import require
 from wsproxy.errors import ConfigError
-from wsproxy.process.command import Command, rebindLibrary
+from wsproxy.process.command import Command, NoProgram, rebindLibrary
 
 
 class FindTests(SynchronousTestCase):
@@ -36,6 +39,36 @@ class FindTests(SynchronousTestCase):
         self.assertEqual(self.complaint("no-such-program"), "-- no-such-program: no such program")
         self.assertEqual(self.complaint(f"./{path}"), f"-- ./{path}: not executable")
 
+    def test_statuses(self) -> None:
+        """Each has the status that a shell leaves with."""
+        path = self.mktemp()
+        Path(path).write_text("")
+        for word, status in ("no-such-program", 127), (f"./{path}", 126), ("./no/such", 127):
+            error = self.assertRaises(NoProgram, Command.find, [word], os.environ)
+            self.assertEqual(error.status, status)
+
+    def test_forbidden(self) -> None:
+        """What another user must not run is named: the program, a directory above it, or another file that it needs."""
+        require("the right to become another user", lambda: os.geteuid() == 0)
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        program, library = folder / "program", folder / "library.so"
+        for file in program, library:
+            file.touch(0o755)
+        command = Command(str(program), ("program",), {})
+        found = []
+        for path, mode in (folder, 0o755), (folder, 0o700), (program, 0o700), (library, 0o700):
+            before = path.stat().st_mode
+            folder.chmod(0o755)
+            path.chmod(mode)
+            os.seteuid(65534)
+            try:
+                found.append(command.forbidden(str(library)))
+            finally:
+                os.seteuid(0)
+            path.chmod(before)
+        self.assertEqual(found, [None, str(folder), str(program), str(library)])
+
     def test_name(self) -> None:
         """The name for the log is one printable word, whatever the program is called."""
         self.assertEqual(Command("/x", ("dir/evil\nname",), {}).name, "evil\\nname")
@@ -45,7 +78,7 @@ class MovedTests(SynchronousTestCase):
     def test_variables(self) -> None:
         """rebind's variables are set for the program, and nothing else changes, our own environment least of all."""
         before = dict(os.environ)
-        command = Command.find(["sh"], {"PATH": "/bin", "REBIND_NEW_PORT": "7"}).moved("/r.so", 80, "/n")
+        command = Command.find(["sh"], {"PATH": "/bin", "REBIND_NEW_PORT": "7"}).moved("/r.so", 80, 10080, "/n")
         self.assertEqual(
             command.environment,
             {
@@ -53,6 +86,7 @@ class MovedTests(SynchronousTestCase):
                 "LD_PRELOAD": "/r.so",
                 "REBIND_OLD_PORT": "80",
                 "REBIND_NEW_PORT": "0",
+                "REBIND_TREE_PORT": "10080",
                 "REBIND_NOTIFY": "/n",
             },
         )
@@ -60,7 +94,7 @@ class MovedTests(SynchronousTestCase):
 
     def test_preloaded(self) -> None:
         """What is preloaded already stays so, and comes first."""
-        command = Command.find(["sh"], {"PATH": "/bin", "LD_PRELOAD": "a.so b.so"}).moved("/r.so", None, "/n")
+        command = Command.find(["sh"], {"PATH": "/bin", "LD_PRELOAD": "a.so b.so"}).moved("/r.so", None, 10080, "/n")
         self.assertEqual(command.environment["LD_PRELOAD"], "a.so b.so:/r.so")
         self.assertEqual(command.environment["REBIND_OLD_PORT"], "*")
 

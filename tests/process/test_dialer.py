@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -16,7 +16,9 @@ from zope.interface.verify import verifyObject
 
 from wsproxy.backend.dial import DialError
 from wsproxy.interfaces import IDialer, IResolver, Request, Target
-from wsproxy.process.dialer import POLL, ProgramDialer
+from wsproxy.process import dialer as module
+from wsproxy.process.accepted import Acceptance
+from wsproxy.process.dialer import LOOK_MAX, POLL, ProgramDialer
 from wsproxy.process.listeners import Listeners
 
 
@@ -152,6 +154,20 @@ class AnnouncedTests(DialerTestCase):
         self.addresses.refuse(refused, ValueError("certificate"))
         self.assertEqual(str(self.failureResultOf(dialling, DialError).value), "no")
 
+    def test_reset(self) -> None:
+        """A dial that is reset, or lost, meets a program that is ending: the next address is waited for."""
+        for cause in ConnectionResetError(), ConnectionLost():
+            refused: Deferred[Protocol] = Deferred()
+            self.addresses.pending = refused
+            self.listeners.add(80, "127.0.0.1:1")
+            dialling = self.dial()
+            self.addresses.refuse(refused, cause)
+            self.assertNoResult(dialling)
+            self.addresses.open = {"127.0.0.1:2"}
+            self.listeners.add(80, "127.0.0.1:2")
+            self.successResultOf(dialling)
+            self.listeners.clear()
+
     def test_otherPort(self) -> None:
         """Another port of the program is not what the client wants."""
         self.listeners.add(81, "127.0.0.1:1")
@@ -197,3 +213,97 @@ class ToldTests(DialerTestCase):
         self.clock.pump([POLL] * 101)
         self.assertEqual(str(self.failureResultOf(dialling, DialError).value), "Program is not listening")
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Connection:
+    """The transport of a connection that was made, of which the kernel knows what is said here."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+
+    def getHandle(self) -> Connection:
+        return self
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+class AgainTests(DialerTestCase):
+    """A program that is started again when it ends."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.known: dict[Any, Acceptance] = {}
+        self.patch(module, "acceptance", lambda handle: self.known.get(handle, Acceptance.WAITING))
+        self.dialer = ProgramDialer(
+            self.clock, "prog", self.listeners, 80, announced=True, dialer=self.addresses, timeout=10.0, again=True
+        )
+        self.listeners.add(80, "127.0.0.1:1")
+
+    def connect(self) -> tuple[Deferred[Any], Connection]:
+        """A client, and the connection that is made for it."""
+        connecting: Deferred[Protocol] = Deferred()
+        self.addresses.pending = connecting
+        return self.dial(), self.made(connecting)
+
+    def made(self, connecting: Deferred[Protocol]) -> Connection:
+        protocol = Protocol()
+        connection = Connection()
+        protocol.transport = connection  # type: ignore[assignment]
+        connecting.callback(protocol)
+        return connection
+
+    def test_accepted(self) -> None:
+        """A client is connected when the program has accepted it, or nobody knows whether it has."""
+        for answer in Acceptance.ACCEPTED, Acceptance.UNKNOWN:
+            dialling, connection = self.connect()
+            self.clock.advance(LOOK_MAX)
+            self.assertNoResult(dialling)
+            self.known[connection] = answer
+            self.clock.advance(LOOK_MAX)
+            self.assertIs(self.successResultOf(dialling).transport, connection)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_gone(self) -> None:
+        """One that is lost in the queue waits for the next run."""
+        dialling, connection = self.connect()
+        self.known[connection] = Acceptance.GONE
+        self.clock.advance(LOOK_MAX)
+        self.assertTrue(connection.aborted)
+        self.clock.advance(POLL)  # refused: nobody listens any more
+        self.assertEqual(self.addresses.dialled, ["127.0.0.1:1"] * 2)
+        connecting: Deferred[Protocol] = Deferred()
+        self.addresses.pending = connecting
+        self.listeners.add(80, "127.0.0.1:2")
+        self.clock.advance(POLL)
+        self.known[self.made(connecting)] = Acceptance.ACCEPTED
+        self.clock.advance(LOOK_MAX)
+        self.successResultOf(dialling)
+        self.assertEqual(self.addresses.dialled[2:], ["127.0.0.1:2"])
+
+    def test_resets(self) -> None:
+        """A program that resets what it has accepted is not dialled for ever."""
+        dialling, first = self.connect()
+        self.known[first] = Acceptance.GONE
+        self.clock.advance(LOOK_MAX)
+        connecting: Deferred[Protocol] = Deferred()
+        self.addresses.pending = connecting
+        self.clock.advance(POLL)
+        self.known[self.made(connecting)] = Acceptance.GONE
+        self.clock.advance(LOOK_MAX)
+        self.assertEqual(str(self.failureResultOf(dialling, DialError).value), "Target connection lost")
+
+    def test_busy(self) -> None:
+        """A program that is slow to accept is waited for; shortly before the time is up the client is connected."""
+        dialling, connection = self.connect()
+        self.clock.pump([LOOK_MAX] * 440)
+        self.assertNoResult(dialling)
+        self.clock.pump([LOOK_MAX] * 15)
+        self.assertIs(self.successResultOf(dialling).transport, connection)
+
+    def test_cancel(self) -> None:
+        """Of a client that leaves meanwhile no connection is left."""
+        dialling, connection = self.connect()
+        dialling.cancel()
+        self.failureResultOf(dialling, CancelledError)
+        self.assertEqual((connection.aborted, self.clock.getDelayedCalls()), (True, []))

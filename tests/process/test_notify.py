@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from array import array
+from contextlib import suppress as suppressed
 from pathlib import Path
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -26,9 +29,13 @@ class ReportSocketTests(TestCase):
         directory = tempfile.TemporaryDirectory(prefix="wsproxy-")
         self.addCleanup(directory.cleanup)
         self.reports: list[tuple[Report, int]] = []
-        self.socket = ReportSocket(reactor, directory.name, lambda report, pid: self.reports.append((report, pid)))
+        self.socket = ReportSocket(reactor, directory.name, self.reported)
         self.sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(self.sender.close)
+
+    def reported(self, report: Report, pid: int) -> bool:
+        self.reports.append((report, pid))
+        return report.event == "taken"
 
     async def test_reports(self) -> None:
         """Reports arrive with the process that the kernel says sent them; anything else is dropped."""
@@ -37,7 +44,7 @@ class ReportSocketTests(TestCase):
         for datagram in (b"", b"nonsense", GOOD * 20, GOOD):
             self.sender.sendto(datagram, self.socket.path)
         await until(lambda: self.reports)
-        self.assertEqual(self.reports, [(Report(True, "127.0.0.1:40123", 5901, "0.0.0.0:5901"), os.getpid())])
+        self.assertEqual(self.reports, [(Report("listen", "127.0.0.1:40123", 5901, "0.0.0.0:5901"), os.getpid())])
 
     async def test_unexpected(self) -> None:
         """Whatever is raised about one report, the next one is heard."""
@@ -49,6 +56,39 @@ class ReportSocketTests(TestCase):
         self.reports = reports
         self.sender.sendto(GOOD, self.socket.path)
         await until(lambda: self.reports)
+
+    async def test_answer(self) -> None:
+        """
+        Who passes a descriptor along is answered, when the report has been dealt with, by its being closed; with a byte
+        before, if the answer is yes.
+        """
+        self.addCleanup(self.socket.close)
+        for datagram, answer, count in (
+            (GOOD, b"", 1),
+            (b"nonsense", b"", 1),
+            (GOOD.replace(b"listen", b"taken"), b"\1", 2),
+        ):
+            here, there = socket.socketpair()
+            self.addCleanup(here.close)
+            here.settimeout(30)
+            with there:
+                passed = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [there.fileno()]))
+                self.sender.sendmsg([datagram], [passed], 0, self.socket.path)
+            self.assertEqual(await deferToThread(here.recv, 2), answer)
+            self.assertEqual(await deferToThread(here.recv, 1), b"")
+            self.assertEqual(len(self.reports), count)
+
+    async def test_otherDescriptors(self) -> None:
+        """None that is passed stays open here, whatever it is."""
+        self.addCleanup(self.socket.close)
+        with tempfile.TemporaryFile() as file:
+            mine = os.fstat(file.fileno())
+            passed = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [file.fileno()] * 10))
+            self.sender.sendmsg([GOOD], [passed], 0, self.socket.path)
+        await until(lambda: self.reports)
+        for name in os.listdir("/proc/self/fd"):
+            with suppressed(OSError):
+                self.assertFalse(os.path.samestat(os.fstat(int(name)), mine))
 
     async def test_otherUser(self) -> None:
         """A program that is another user by now can report, since it was told the path; nobody else finds it."""

@@ -10,9 +10,11 @@ from unittest import mock
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from tests.components import require
 from tests.process.programs import python, running, state, until
 from wsproxy.process import run as module
 from wsproxy.process.command import Command
+from wsproxy.process.group import descendants, descends
 from wsproxy.process.run import Run
 
 CHILD = """
@@ -74,7 +76,7 @@ class ProgramTests(RunTestCase):
     async def test_noProgramAnyMore(self) -> None:
         """One that is no program after all is 126."""
         self.assertEqual(await self.status(Command("/etc", ("prog",), {})), 126)
-        self.assertEqual(await until(lambda: self.lines), ["prog: Permission denied"])
+        self.assertEqual(await until(lambda: self.lines), ["prog: /etc: Permission denied"])
 
     async def test_surroundings(self) -> None:
         """It leads a session and a group without a terminal, reads nothing, and has no descriptors of ours."""
@@ -107,18 +109,6 @@ print("ids", os.getpid() == os.getsid(0) == os.getpgid(0), repr(sys.stdin.read()
         await until(lambda: len(self.lines) == 2)
         self.assertEqual(sorted(self.lines), ["err", "out"])
 
-    async def test_killedProxy(self) -> None:
-        """Whoever started it may be killed: the program is asked to end then."""
-        script = f"import os\nos.write(1, b'pid %d\\n' % os.getpid())\n{WAIT}"
-        starter = f"""
-import os, signal, subprocess, sys
-program = subprocess.Popen([sys.executable, "-I", "-S", {module._LAUNCHER!r}, sys.executable, "x", "-c", {script!r}])
-signal.pause()
-"""
-        self.run_.start(python(starter))
-        program = await self.pid("pid")
-        os.kill(self.run_.pid, signal.SIGKILL)
-        await until(lambda: not running(program))
 
 
 WAIT = "import signal; signal.pause()"
@@ -145,10 +135,10 @@ class EndTests(RunTestCase):
 
     async def test_stubborn(self) -> None:
         """What ignores TERM is killed, when its time is up."""
-        self.run_.start(python(CHILD, "SIG_IGN", "inside", "leave"))
-        child = await self.pid("child")
         with mock.patch.object(module, "KILL_AFTER", 0.1):
-            await self.run_.end()
+            self.run_.start(python(CHILD, "SIG_IGN", "inside", "leave"))
+        child = await self.pid("child")
+        await self.run_.end()
         self.assertFalse(running(child))
 
     async def test_outsider(self) -> None:
@@ -163,23 +153,73 @@ class EndTests(RunTestCase):
         """A program can be ended before it has begun."""
         self.run_.start(python(WAIT))
         await self.run_.end()
+        self.assertIsNone(self.run_.launcher)
         self.assertIsNone(state(self.run_.pid))
 
-    async def test_emptyGroup(self) -> None:
-        """A group that was empty once is never signalled again: its number may be somebody else's."""
-        self.assertEqual(await self.status(python("")), 0)
-        with mock.patch.object(os, "killpg", side_effect=AssertionError):
-            await self.run_.end()
+    async def test_adopted(self) -> None:
+        """A child that has lost its parents is still known as one of the program's; a stranger is none."""
+        await self.status(python(CHILD, "SIG_DFL", "outside", "leave"))
+        child = await self.pid("child")
+        launcher = self.run_.launcher
+        assert launcher is not None
+        self.assertTrue(descends(child, launcher))
+        self.assertEqual([process.pid for process in descendants(launcher)], [child])
+        self.assertFalse(descends(os.getpid(), launcher))
+        os.kill(child, signal.SIGKILL)
+        await until(lambda: self.run_.launcher is None)
+        self.assertFalse(descends(child, launcher))
 
-    async def test_emptyGroupLater(self) -> None:
-        """Nor when the leader was not the last to leave it."""
-        with mock.patch.object(module, "_WATCH", 0.02):
-            await self.status(python(CHILD, "SIG_DFL", "inside", "leave"))
-            os.kill(await self.pid("child"), signal.SIGKILL)
-            await until(lambda: self.run_._watching is None)
-        with mock.patch.object(os, "killpg", side_effect=AssertionError):
-            await self.run_.end()
+    async def test_launcherLeaves(self) -> None:
+        """Nothing waits for a program that is no more, nor for its children."""
+        await self.status(python(""))
+        await until(lambda: self.run_.launcher is None)
 
+    async def test_launcherKilled(self) -> None:
+        """Should the launcher be killed, so is the program, and its status says so."""
+        self.run_.start(python(CHILD, "SIG_DFL", "inside", "stay"))
+        child, parent = await self.pid("child"), await self.pid("parent")
+        assert self.run_.launcher is not None
+        os.kill(self.run_.launcher, signal.SIGKILL)
+        self.assertEqual(await self.run_.exited, 137)
+        await until(lambda: not running(child) and not running(parent))
+
+
+class KilledProxyTests(RunTestCase):
+    """Whoever started a program may be killed."""
+
+    async def killed(self, *arguments: str) -> tuple[int, int]:
+        """Kill who started the program. @return: a child and its parent, the program."""
+        program = python(CHILD, *arguments)
+        launch = [sys.executable, "-I", "-S", module._LAUNCHER, "0.3", program.path, *program.words]
+        starter = f"""
+import fcntl, os, signal, subprocess
+lifeLine, ours = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in os.pipe())
+os.dup2(lifeLine, 3)
+os.dup2(os.open({os.devnull!r}, os.O_WRONLY), 4)
+subprocess.Popen({launch!r}, pass_fds=(3, 4))
+signal.pause()
+"""
+        self.run_.start(python(starter))
+        child = await self.pid("child")
+        parent = os.getpid() if arguments[2] == "leave" else await self.pid("parent")
+        os.kill(self.run_.pid, signal.SIGKILL)
+        return child, parent
+
+    async def test_group(self) -> None:
+        """The program and its children are ended, whatever they do with TERM."""
+        child, parent = await self.killed("SIG_IGN", "inside", "stay")
+        await until(lambda: not running(child) and not running(parent))
+
+    async def test_otherUser(self) -> None:
+        """So is a program that has become another user: the kernel's own signal for this does not reach it."""
+        require("the right to become another user", lambda: os.geteuid() == 0)
+        script = f"import os\nos.setuid(65534)\nprint('child', os.getpid(), flush=True)\n{WAIT}"
+        self.patch(sys.modules[__name__], "CHILD", script)
+        child, _ = await self.killed("SIG_DFL", "inside", "leave")
+        await until(lambda: not running(child))
+
+
+class NothingLeftTests(RunTestCase):
     async def test_nothingLeft(self) -> None:
         """Run after run leaves no descriptor and no process behind."""
         from twisted.internet import reactor
@@ -189,6 +229,7 @@ class EndTests(RunTestCase):
             run = Run(reactor, self.lines.append)
             run.start(python(WAIT))
             await run.end()
+            self.assertIsNone(run.launcher)
             self.assertIsNone(state(run.pid))
             descriptors.append(len(os.listdir("/proc/self/fd")))
         self.assertEqual(set(descriptors), {descriptors[0]})

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from typing import Any
-from unittest import mock
 
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from wsproxy.process import supervisor as module
 from wsproxy.process.command import Command
+from wsproxy.process.launch import LIFE_LINE, STATUS
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.report import Report
 from wsproxy.process.run import Run
@@ -35,10 +36,21 @@ class Process:
         self.protocol = protocol
         self.words = words
         self.environment = environment
+        self._said: list[str] = []
 
     def exit(self, status: int = 0, signal: int | None = None) -> None:
-        failed = ProcessTerminated(status, signal) if status or signal else ProcessDone(0)
-        self.protocol.processExited(Failure(failed))
+        """The launcher says so, and is alone with that."""
+        if "exit" not in self._said:
+            self.say("exit", status if signal is None else 128 + signal)
+
+    def say(self, what: str, number: int) -> None:
+        self._said.append(what)
+        self.protocol.childDataReceived(STATUS, f"{what} {number}\n".encode())
+
+    def closeChildFD(self, descriptor: int) -> None:
+        if descriptor == LIFE_LINE:
+            self.exit(signal=15)
+            self.protocol.childConnectionLost(STATUS)
 
     def loseConnection(self) -> None:
         self.protocol.processEnded(Failure(ProcessDone(0)))
@@ -64,6 +76,7 @@ class Reactor(Clock):
             raise BlockingIOError(11, "Resource temporarily unavailable")
         self.processes.append(Process(protocol, words, environment))
         protocol.makeConnection(self.processes[-1])
+        self.processes[-1].say("pid", NOBODY)
 
 
 @implementer(ILogObserver)
@@ -78,6 +91,7 @@ class SupervisorTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
         self.reactor = Reactor()
+        self.patch(module, "descends", lambda pid, ancestor: (pid, ancestor) == (os.getpid(), NOBODY))
         self.listeners = Listeners()
         self.statuses: list[int] = []
         self.moved: list[Report] = []
@@ -99,8 +113,7 @@ class SupervisorTestCase(SynchronousTestCase):
 
     def stop(self, supervisor: Supervisor) -> None:
         if supervisor.running:
-            with mock.patch("os.kill", lambda pid, number: self.process.exit(signal=number)):
-                self.successResultOf(supervisor.stopService())
+            self.successResultOf(supervisor.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertEqual(self.reactor.readers, [])
 
@@ -110,8 +123,11 @@ class SupervisorTestCase(SynchronousTestCase):
 
     def report(self, event: str = "listen", port: int = 1234) -> None:
         """What rebind says in the program."""
+        self.say(event, f"inet 127.0.0.1 {port} 80 0.0.0.0")
+
+    def say(self, event: str, where: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            line = f"1 {event} {NOBODY} inet 127.0.0.1 {port} 80 0.0.0.0\n"
+            line = f"1 {event} {NOBODY} {where}\n"
             sender.sendto(line.encode(), self.process.environment["REBIND_NOTIFY"])
         for reader in self.reactor.readers:
             reader.doRead()
@@ -247,6 +263,25 @@ class ReportTests(SupervisorTestCase):
         self.report()
         self.assertEqual([report.asked for report in self.moved], ["0.0.0.0:80"])
 
+    def test_stranger(self) -> None:
+        """What a process reports that is none of the program's is ignored, and said once."""
+        self.supervise(WrapMode.EXIT)
+        self.patch(module, "descends", lambda pid, ancestor: False)
+        for _ in range(2):
+            self.report()
+        self.assertEqual((bool(self.listeners), self.moved), (False, []))
+        (line,) = self.lines("none that the program has started")
+        self.assertIn(f"process {os.getpid()} is none", line)
+
+    def test_boundElsewhere(self) -> None:
+        """Who listens on a socket that another process has bound may not know the port; the bind's report did."""
+        self.supervise(WrapMode.EXIT, Rebinding("/r.so", None))
+        self.say("bind", "inet6 ::1 1234 80 ::")
+        self.say("listen", "inet6 ::1 1234 0 ::1")
+        self.say("listen", "inet6 ::1 4321 0 ::1")
+        self.assertEqual(self.listeners.at(80), ("[::1]:1234",))
+        self.assertEqual([report.asked for report in self.moved], ["[::]:80"])
+
     def test_silence(self) -> None:
         """A program that runs without opening its port is mentioned once, with what can be done."""
         self.supervise(WrapMode.RESPAWN)
@@ -286,6 +321,30 @@ class ReportTests(SupervisorTestCase):
         self.report()
         self.reactor.advance(GRACE)
         self.assertEqual(self.lines("{port} or {socket}"), [])
+
+    def test_failed(self) -> None:
+        """One that has failed is not in the background: what was wrong, it has said itself."""
+        self.supervise(WrapMode.IGNORE)
+        self.process.exit(1)
+        self.reactor.advance(GRACE)
+        self.assertEqual(self.lines("{port} or {socket}"), [])
+        self.assertEqual(len(self.lines("prog has failed without opening port 80")), 1)
+
+    def test_ownPorts(self) -> None:
+        """Each run has a port of its own, which nobody else can have until it has ended."""
+        self.supervise(WrapMode.RESPAWN)
+        ports = []
+        for _ in range(2):
+            port = int(self.process.environment["REBIND_TREE_PORT"])
+            ports.append(port)
+            with socket.socket() as thief:
+                thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self.assertRaises(OSError, thief.bind, ("0.0.0.0", port))
+            self.process.exit(0)
+            with socket.socket() as heir:
+                heir.bind(("0.0.0.0", port))
+            self.reactor.advance(1)
+        self.assertNotEqual(*ports)
 
     def test_placeholders(self) -> None:
         """A program that is told where to listen has nothing preloaded; where that is, is known from the start."""

@@ -7,7 +7,6 @@ a loopback port that is free, C{{socket}} the path of a unix socket, anew for ea
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
@@ -17,13 +16,24 @@ from pathlib import Path
 
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
+from wsproxy.process.guard import quietPorts
+from wsproxy.process.launch import NOT_EXECUTABLE, NOT_FOUND
 
-__all__ = ["Command", "rebindLibrary"]
+__all__ = ["Command", "NoProgram", "rebindLibrary"]
 
 _PORT, _SOCKET = "{port}", "{socket}"
 
-_ATTEMPTS = 100
-"""Ports tried before the kernel is asked for one of those it gives to anybody."""
+
+class NoProgram(ConfigError):
+    """
+    There is no such program, or it must not be run.
+
+    @ivar status: what a shell leaves with then.
+    """
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +65,37 @@ class Command:
     def find(cls, words: Sequence[str], environment: Mapping[str, str]) -> Command:
         """
         @param words: the program, looked up on PATH if its name has no slash, and its arguments.
-        @raise ConfigError: there is no such program, or it must not be run.
+        @raise NoProgram: there is no such program, or it must not be run.
         """
         path = shutil.which(words[0], path=environment.get("PATH", os.defpath))
+        if path is None and "/" in words[0] and os.path.exists(words[0]):
+            raise NoProgram(f"-- {words[0]}: not executable", NOT_EXECUTABLE)
         if path is None:
-            what = "not executable" if os.path.exists(words[0]) and "/" in words[0] else "no such program"
-            raise ConfigError(f"-- {words[0]}: {what}")
+            raise NoProgram(f"-- {words[0]}: no such program", NOT_FOUND)
         return cls(os.path.abspath(path), tuple(words), environment)
 
-    def moved(self, library: str, port: int | None, notify: str) -> Command:
+    def forbidden(self, *others: str) -> str | None:
+        """
+        What stands in the way of running it, for the user that we are now.
+
+        @param others: files that have to be readable, too.
+        @return: the path of the first file or directory that is not permitted.
+        """
+        for path, wanted in (self.path, os.X_OK), *((other, os.R_OK) for other in others):
+            for parent in reversed(Path(path).parents):
+                if not os.access(parent, os.X_OK, effective_ids=True):
+                    return str(parent)
+            if os.path.exists(path) and not os.access(path, wanted, effective_ids=True):
+                return path
+        return None
+
+    def moved(self, library: str, port: int | None, tree: int, notify: str) -> Command:
         """
         This command with its port moved by rebind. A library that is preloaded already stays so.
 
         @param library: the path of rebind.so.
         @param port: the port to move; L{None}: every one.
+        @param tree: the port where to; see L{Guard<wsproxy.process.guard.Guard>}.
         @param notify: the path of the socket to report to.
         """
         preloads = [self.environment.get("LD_PRELOAD", ""), library]
@@ -76,6 +103,7 @@ class Command:
             "LD_PRELOAD": ":".join(filter(None, preloads)),
             "REBIND_OLD_PORT": "*" if port is None else str(port),
             "REBIND_NEW_PORT": "0",
+            "REBIND_TREE_PORT": str(tree),
             "REBIND_NOTIFY": notify,
         }
         return replace(self, environment={**self.environment, **variables})
@@ -119,13 +147,8 @@ def rebindLibrary() -> str:
 
 
 def _freePort() -> int:
-    """A port that nobody has on the loopback interface, and that the kernel gives to nobody by itself."""
-    try:
-        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    except OSError:
-        first, last = 32768, 65535
-    reserved = [*range(10000, first), *range(last + 1, 65536)]
-    for port in (*random.sample(reserved, min(_ATTEMPTS, len(reserved))), 0):
+    """A port that nobody has on the loopback interface."""
+    for port in quietPorts():
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             found: int = probe.getsockname()[1]

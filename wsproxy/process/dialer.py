@@ -7,17 +7,18 @@ comes while the program is down or starting is connected when it is up, or told 
 from __future__ import annotations
 
 import builtins
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from wsproxy.backend.dial import DialError
 from wsproxy.interfaces import IDialer, IResolver, Request, Target
+from wsproxy.process.accepted import Acceptance, acceptance, canTell
 from wsproxy.process.listeners import Listeners
 
 __all__ = ["ProgramDialer"]
@@ -25,8 +26,19 @@ __all__ = ["ProgramDialer"]
 POLL = 0.1
 """Seconds until an address is tried again at which the program was told to listen."""
 
+LOOK, LOOK_MAX = 0.001, 0.02
+"""Seconds until a connection is looked at again that the program has not accepted: twice as many each time."""
 
-_DOWN = (ConnectionRefusedError, builtins.ConnectionRefusedError, FileNotFoundError)
+_PATIENCE = 0.9
+"""Of the time that a client waits, what it waits to be accepted; it is then connected all the same."""
+
+_DOWN = (
+    ConnectionRefusedError,
+    ConnectionLost,
+    builtins.ConnectionRefusedError,
+    builtins.ConnectionResetError,
+    FileNotFoundError,
+)
 
 
 @implementer(IResolver, IDialer)
@@ -38,6 +50,8 @@ class ProgramDialer:
     @param announced: whether the program's listening is reported; else an address is tried until it answers.
     @param dialer: dials an address.
     @param timeout: seconds a client waits.
+    @param again: whether the program is started again when it ends. What it has not accepted by then, of clients that
+        came just before, is for its next run.
     """
 
     def __init__(
@@ -50,6 +64,7 @@ class ProgramDialer:
         announced: bool,
         dialer: IDialer,
         timeout: float,
+        again: bool = False,
     ) -> None:
         self._reactor = reactor
         self._name = name
@@ -58,6 +73,7 @@ class ProgramDialer:
         self._announced = announced
         self._dialer = dialer
         self._timeout = timeout
+        self._looks = again and canTell()
 
     def resolve(self, request: Request) -> Target:
         if self._port is None and isinstance(request.host, (IPv4Address, IPv6Address)):
@@ -75,6 +91,8 @@ class ProgramDialer:
         return connecting.addTimeout(self._timeout, self._reactor, timedOut)
 
     async def _connect(self, port: int, factory: IProtocolFactory) -> IProtocol:
+        deadline = self._reactor.seconds() + self._timeout * _PATIENCE
+        lost: set[str] = set()
         while True:
             addresses = self._listeners.at(port)
             if not addresses:
@@ -88,11 +106,31 @@ class ProgramDialer:
                         raise
                     if self._announced:
                         self._listeners.discard(port, address)
-                else:
+                    continue
+                if not self._looks or await self._accepted(protocol, deadline):
                     self._listeners.served = True
                     return protocol
-            if not self._announced:
+                if address in lost:  # it was not about to end
+                    raise DialError("Target connection lost")
+                lost.add(address)
+            if not self._announced or lost:
                 await deferLater(self._reactor, POLL)
+
+    async def _accepted(self, protocol: Any, deadline: float) -> bool:
+        """Whether the program takes this connection, and not only the kernel; one that is not taken is aborted."""
+        transport, pause = protocol.transport, LOOK
+        try:
+            while (found := acceptance(transport.getHandle())) is Acceptance.WAITING:
+                if self._reactor.seconds() >= deadline:
+                    break
+                await deferLater(self._reactor, pause)
+                pause = min(2 * pause, LOOK_MAX)
+        except CancelledError:
+            transport.abortConnection()
+            raise
+        if found is Acceptance.GONE:
+            transport.abortConnection()
+        return found is not Acceptance.GONE
 
 
 def _nobodyListens(error: DialError) -> bool:

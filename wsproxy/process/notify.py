@@ -7,6 +7,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -26,18 +27,23 @@ _log = Logger()
 _CREDENTIALS = struct.Struct("3i")
 """C{struct ucred}: pid, uid, gid; unix(7)."""
 
+_DESCRIPTOR = struct.Struct("i")
+
+_ROOM = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
+
 
 @implementer(IReadDescriptor)
 class ReportSocket:
     """A unix datagram socket for those who know its path: a program may become another user before it listens.
 
     @param directory: where to make it; an empty one of ours.
-    @param reported: called with each report, and the process that sent it according to the kernel.
+    @param reported: called with each report, and the process that sent it according to the kernel; says whether the
+        answer is yes.
     @ivar path: what the program is told; up to 107 bytes.
     @raise OSError: it cannot be made there.
     """
 
-    def __init__(self, reactor: Any, directory: str, reported: Callable[[Report, int], None]) -> None:
+    def __init__(self, reactor: Any, directory: str, reported: Callable[[Report, int], bool]) -> None:
         self.path = os.path.join(directory, secrets.token_hex(8))
         self._reactor = reactor
         self._reported = _guarded(reported)
@@ -69,12 +75,12 @@ class ReportSocket:
         """Take the reports that have come in; also called to have them all before a program is declared dead."""
         for _ in range(_ROUNDS):
             try:
-                datagram, ancillary, _, _ = self._socket.recvmsg(REPORT_LIMIT, socket.CMSG_SPACE(_CREDENTIALS.size))
+                datagram, ancillary, _, _ = self._socket.recvmsg(REPORT_LIMIT, _ROOM, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             report = parseReport(datagram)
-            if report is not None:
-                self._reported(report, _sender(ancillary))
+            yes = report is not None and self._reported(report, _sender(ancillary))
+            _answer(ancillary, yes)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""
@@ -88,13 +94,28 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
     return 0
 
 
-def _guarded(reported: Callable[[Report, int], None]) -> Callable[[Report, int], None]:
+def _answer(ancillary: list[tuple[int, int, bytes]], yes: bool) -> None:
+    """Let the sender go on, which waits for the other end of what it has passed; a byte is a yes."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            for (descriptor,) in _DESCRIPTOR.iter_unpack(data[: len(data) // _DESCRIPTOR.size * _DESCRIPTOR.size]):
+                try:
+                    asking = socket.socket(fileno=descriptor)
+                except OSError:  # something else
+                    os.close(descriptor)
+                    continue
+                with suppress(OSError), asking:
+                    asking.send(b"\1" * yes, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def _guarded(reported: Callable[[Report, int], bool]) -> Callable[[Report, int], bool]:
     """The same, but what it raises is logged: raised to the reactor, it would be the last report that is heard."""
 
-    def tell(report: Report, sender: int) -> None:
+    def tell(report: Report, sender: int) -> bool:
         try:
-            reported(report, sender)
+            return reported(report, sender)
         except Exception:
             _log.failure("obeying {report} of process {sender}", report=report, sender=sender)
+            return False
 
     return tell

@@ -12,11 +12,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from errno import EACCES
 from typing import Any
 
 from twisted.application.service import Service
@@ -26,13 +28,16 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wsproxy.escape import escape
 from wsproxy.process.command import Command
-from wsproxy.process.group import groupOf
+from wsproxy.process.group import Process, descendants, descends, isRunning
+from wsproxy.process.guard import Guard
 from wsproxy.process.launch import NOT_EXECUTABLE, NOT_FOUND
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.notify import ReportSocket
 from wsproxy.process.report import Report
-from wsproxy.process.run import Run
+from wsproxy.process.run import NEEDED, Run
+from wsproxy.process.sockets import listening
 
 __all__ = ["GRACE", "HEALTHY", "LONGEST_DELAY", "SHORTEST_DELAY", "TOLD", "Rebinding", "Supervisor", "WrapMode"]
 
@@ -45,11 +50,14 @@ HEALTHY = 10.0
 GRACE = 5.0
 """Seconds until a program that has opened no port is mentioned."""
 
+SETTLING = 0.05
+"""Seconds for what is about to leave the process group: a daemon forks twice, and the first child goes at once."""
+
 TOLD = 0
 """The port, to L{Listeners}, of a program that was told where to listen."""
 
-_SERVERS = 64
-"""Processes remembered that have listened."""
+_BINDS = 1024
+"""Reports of sockets remembered that were bound: another process may be the one that listens."""
 
 
 class WrapMode(Enum):
@@ -78,6 +86,7 @@ class Supervisor(Service):
     @param listeners: told where the program listens.
     @param ended: called with the program's exit status where that ends the proxy (L{WrapMode.EXIT}).
     @param moved: called with each report of a socket that listens.
+    @param fronts: whether it is for the program that a port is listened on here.
     """
 
     _log = Logger()
@@ -92,6 +101,7 @@ class Supervisor(Service):
         *,
         ended: Callable[[int], object],
         moved: Callable[[Report], object] = lambda report: None,
+        fronts: Callable[[int], bool] = lambda port: False,
     ) -> None:
         self._reactor = reactor
         self._command = command
@@ -100,13 +110,18 @@ class Supervisor(Service):
         self._listeners = listeners
         self._ended = ended
         self._moved = moved
+        self._fronts = fronts
         self._run: Run | None = None
         self._supervision: Deferred[None] | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._reports: ReportSocket | None = None
         self._grace: IDelayedCall | None = None
-        self._servers: OrderedDict[int, str] = OrderedDict()
+        self._guard: Guard | None = None
+        self._bound: OrderedDict[str, Report] = OrderedDict()
+        self._addresses: set[str] = set()
+        self._ending: Deferred[None] | None = None
         self._told = False
+        self._toldOfStrangers = False
 
     def startService(self) -> None:
         """@raise OSError: there is no place for the socket that the program is to report to."""
@@ -131,9 +146,7 @@ class Supervisor(Service):
         if self._supervision is not None:
             self._supervision.cancel()
         self._cancelGrace()
-        if self._run is not None:
-            await self._run.end()
-            self._tellOfSurvivors(self._run)
+        await self._endRun()
         self._listeners.running = False
         self._listeners.clear()
         if self._reports is not None:
@@ -159,47 +172,106 @@ class Supervisor(Service):
     async def _runOnce(self) -> int:
         """Run the program, and what it needs to be told. @return: its exit status."""
         listeners, name = self._listeners, self._command.name
-        command = self._prepared()
-        self._run = Run(self._reactor, lambda line: self._log.info("{program}: {line}", program=name, line=line))
+        self._ending = None
+        run = self._run = Run(self._reactor, lambda line: self._log.info("{program}: {line}", program=name, line=line))
+        run.began.addCallback(lambda pid: self._log.info("{program} started as process {pid}", program=name, pid=pid))
         try:
-            self._run.start(command)
+            self._check()
+            command = self._prepared()
+            run.start(command)
         except OSError as error:
             self._log.error("{program} cannot be started: {error}", program=name, error=str(error))
             return NOT_EXECUTABLE
-        self._log.info("{program} started as process {pid}", program=name, pid=self._run.pid)
         listeners.running = True
         listeners.served = False
         for address in reversed(command.addresses):
             listeners.add(TOLD, address)
         if self._rebinding is not None:
             self._grace = self._reactor.callLater(GRACE, self._graceIsOver)
-        status = await self._run.exited
+        status = await run.exited
         if self._reports is not None:
             self._reports.doRead()  # what the program said last came in before its end did
         self._log.info("{program} ended with status {status}", program=name, status=status)
-        if self._mode is not WrapMode.IGNORE:
-            if self._grace is not None and status not in (NOT_FOUND, NOT_EXECUTABLE):
-                self._tellOfAlternatives("ended without opening")
+        if self._mode is WrapMode.IGNORE:
+            self._tellOfFailure(status)
+        else:
+            self._tellOfBackground(run, status)
             self._cancelGrace()
             listeners.running = False
             listeners.clear()
-            await self._run.end()
+            await self._endRun()
         return status
 
+    def _check(self) -> None:
+        """@raise PermissionError: the user that twistd has become must not run it."""
+        library = [] if self._rebinding is None else [self._rebinding.library]
+        path = self._command.forbidden(*NEEDED, *library)
+        if path is not None:
+            raise PermissionError(EACCES, f"Permission denied for user {os.geteuid()}", path)
+
     def _prepared(self) -> Command:
+        """@raise OSError: there are no ports or descriptors left."""
         assert self._directory is not None
         if self._rebinding is None or self._reports is None:
             return self._command.placed(self._directory.name)
-        return self._command.moved(self._rebinding.library, self._rebinding.port, self._reports.path)
+        self._guard = Guard()
+        self._toldOfStrangers = False
+        return self._command.moved(self._rebinding.library, self._rebinding.port, self._guard.port, self._reports.path)
 
-    def _reported(self, report: Report, pid: int) -> None:
-        if not report.listens:
-            return
+    def _endRun(self) -> Deferred[None]:
+        """
+        @return: fires when nothing in the program's process group runs any more, and what has left it is named. Who no
+            longer waits for that stops nothing.
+        """
+        if self._ending is None:
+            self._ending = Deferred.fromCoroutine(self._endingRun())
+            self._ending.addErrback(self._failed)
+        done: Deferred[None] = Deferred()
+        self._ending.addCallback(done.callback)
+        return done
+
+    async def _endingRun(self) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            if self._outside(run):
+                await deferLater(self._reactor, SETTLING)
+            others = self._outside(run)
+            await run.end()
+            if run.runs():
+                self._log.warn(
+                    "{program} cannot be ended (process group {pid})", program=self._command.name, pid=run.pid
+                )
+            self._tellOfSurvivors(others)
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+        self._bound.clear()
+        self._addresses.clear()
+
+    def _outside(self, run: Run) -> list[Process]:
+        """What the program has started that has left its process group."""
+        below = [] if run.launcher is None else descendants(run.launcher)
+        return [process for process in below if process.group != run.pid]
+
+    def _reported(self, report: Report, pid: int) -> bool:
+        launcher = None if self._run is None else self._run.launcher
+        if launcher is None or not descends(pid, launcher):
+            self._refuse(pid)
+        elif report.event == "taken":
+            return self._fronts(report.port)
+        elif report.event == "bind":
+            self._bound[report.address] = report
+            if len(self._bound) > _BINDS:
+                self._bound.popitem(last=False)
+        elif report.port:
+            self._listens(report, pid)
+        elif report.address in self._bound:  # else it is none of the sockets that were moved
+            self._listens(replace(self._bound[report.address], event="listen"), pid)
+        return False
+
+    def _listens(self, report: Report, pid: int) -> None:
         self._cancelGrace()
-        self._servers[pid] = report.address
-        self._servers.move_to_end(pid)
-        if len(self._servers) > _SERVERS:
-            self._servers.popitem(last=False)
+        self._addresses.add(report.address)
         self._log.info(
             "{program} listens on {address} instead of port {port} (process {pid})",
             program=self._command.name,
@@ -209,6 +281,15 @@ class Supervisor(Service):
         )
         self._listeners.add(report.port, report.address)
         self._moved(report)
+
+    def _refuse(self, pid: int) -> None:
+        if not self._toldOfStrangers:
+            self._toldOfStrangers = True
+            self._log.warn(
+                "{program}: process {pid} is none that the program has started; what it reports is ignored",
+                program=self._command.name,
+                pid=pid,
+            )
 
     def _cancelGrace(self) -> None:
         if self._grace is not None:
@@ -220,29 +301,54 @@ class Supervisor(Service):
         self._tellOfAlternatives(f"has run for {GRACE:.0f} s without opening")
 
     def _tellOfAlternatives(self, what: str) -> None:
-        assert self._rebinding is not None
-        port = self._rebinding.port
         if not self._told:
             self._told = True
             self._log.warn(
-                "{program} {what} {port}. The port of a static, setuid or Go program cannot be moved: tell it where "
-                "to listen, with {{port}} or {{socket}} in its arguments",
+                "{program} {what} {port}. rebind does not reach a static, setuid or Go program, nor one that is "
+                "started with an environment of its own (env -i): tell such a program where to listen, with {{port}} "
+                "or {{socket}} in its arguments",
                 program=self._command.name,
                 what=what,
-                port="a port" if port is None else f"port {port}",
+                port=self._portName,
             )
 
-    def _tellOfSurvivors(self, run: Run) -> None:
-        if run.runs():
-            self._log.warn("{program} cannot be ended (process group {pid})", program=self._command.name, pid=run.pid)
-        for pid, address in self._servers.items():
-            if groupOf(pid) not in (None, run.pid):
-                self._log.info(
-                    "{program}: process {pid} has left the process group, and goes on listening on {address}",
-                    program=self._command.name,
-                    pid=pid,
-                    address=address,
-                )
+    @property
+    def _portName(self) -> str:
+        assert self._rebinding is not None
+        return "a port" if self._rebinding.port is None else f"port {self._rebinding.port}"
+
+    def _tellOfFailure(self, status: int) -> None:
+        """What has failed is not in the background, and has said itself what was wrong."""
+        if status and self._grace is not None:
+            self._cancelGrace()
+            self._log.warn(
+                "{program} has failed without opening {port}", program=self._command.name, port=self._portName
+            )
+
+    def _tellOfBackground(self, run: Run, status: int) -> None:
+        """Of a program whose end was not the end of it; else, if it opened no port, of why that may be."""
+        if status == 0 and self._outside(run):
+            self._log.warn(
+                "{program} has put itself in the background; --wrap-mode ignore serves such a program",
+                program=self._command.name,
+            )
+        elif self._grace is not None and status not in (NOT_FOUND, NOT_EXECUTABLE):
+            self._tellOfAlternatives("ended without opening")
+
+    def _tellOfSurvivors(self, others: list[Process]) -> None:
+        """Of each lot of processes only the one that has started the others is named."""
+        left = {process.pid for process in others if isRunning(process.pid)}
+        for process in others:
+            if process.pid not in left or process.parent in left:
+                continue
+            addresses = sorted(listening(process.pid) & self._addresses)
+            self._log.info(
+                "{program}: process {pid} ({name}) has left the process group, and goes on {what}",
+                program=self._command.name,
+                pid=process.pid,
+                name=escape(process.name, len(process.name)),
+                what=f"listening on {', '.join(addresses)}" if addresses else "running",
+            )
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

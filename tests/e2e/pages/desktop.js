@@ -1,4 +1,5 @@
-// Shows the desktop behind the port that served this page, by the scheme of the page, and what becomes of it.
+// Shows the desktop behind the port that served this page, by the scheme of the page, and what becomes of it; its
+// password is the fragment.
 
 import RFB from './novnc/core/rfb.js';
 
@@ -6,7 +7,8 @@ const status = document.getElementById('status');
 const url = new URL('/', location.href);
 url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
 
-const rfb = new RFB(document.getElementById('screen'), url.href);
+const credentials = {password: location.hash.slice(1)};
+const rfb = new RFB(document.getElementById('screen'), url.href, {credentials});
 rfb.qualityLevel = 9;
 rfb.addEventListener('connect', () => {
     status.textContent = `Connected to ${url.protocol}`;
