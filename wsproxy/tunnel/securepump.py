@@ -23,9 +23,10 @@ from typing import Any
 from OpenSSL import SSL
 
 from wsproxy.tunnel.end import Buffer, End, Receiver, ignore
-from wsproxy.tunnel.pump import LESS, Pump
+from wsproxy.tunnel.kernel import unanswered, unread, unsent
+from wsproxy.tunnel.pump import LESS, QUIET, Pump
 from wsproxy.tunnel.securetransport import SecureTransport
-from wsproxy.tunnel.transport import TransportEnd, unsent
+from wsproxy.tunnel.transport import TransportEnd
 
 __all__ = ["SecureEnd", "SecurePump"]
 
@@ -57,6 +58,7 @@ class SecureEnd:
         "_ended",
         "_eof",
         "_error",
+        "_leaving",
         "_lost",
         "_notified",
         "_over",
@@ -65,6 +67,9 @@ class SecureEnd:
         "_queue",
         "_raw",
         "_received",
+        "_socket",
+        "_stuck",
+        "_told",
         "_view",
         "_waiting",
         "_wants",
@@ -80,6 +85,7 @@ class SecureEnd:
         self._raw = transport.transport
         self._connection: Any = None  # an SSL.Connection, whose annotations are narrower than what it takes
         handle: socket.socket = self._raw.getHandle()
+        self._socket = handle
         self._cork = handle.setsockopt if handle.family in (socket.AF_INET, socket.AF_INET6) else ignore
         self.descriptor = handle.fileno()
         self.events = 0
@@ -89,6 +95,8 @@ class SecureEnd:
         self._wants = _OUT  # what OpenSSL waits for before it goes on with the first of the queue
         self._direct = False  # whether OpenSSL can be given bytes at once: nothing is before them, nothing has ended
         self._paused = False
+        self._stuck = False  # OpenSSL cannot go on reading before it has written something of its own
+        self._told = False  # that the peer leaves
         self._closing = False
         self._notified = False  # close_notify has left, or cannot leave
         self._eof = False  # the peer's close_notify has come
@@ -96,7 +104,7 @@ class SecureEnd:
         self._error: Exception | None = None
 
     def start(self, receiver: Receiver) -> None:
-        self._received, self._ended, self._drained, self._lost = receiver
+        self._received, self._ended, self._drained, self._lost, self._leaving = receiver
         end = self._waiting
         assert end is not None
         end.start(Receiver(self._received, ignore, ignore, self._gone))
@@ -114,10 +122,12 @@ class SecureEnd:
     def _watch(self) -> None:
         if self._over or self._connection is None:
             return
-        events = 0 if self._paused or self._eof else _IN
+        events = 0 if self._paused or self._eof or self._stuck else _IN
         if self._queue or (self._closing and not self._notified):
             events |= self._wants
-        self._pump.watch(self, events)
+        if self._stuck:
+            events |= _OUT
+        self._pump.watch(self, events or QUIET)
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         if not self._direct:
@@ -162,6 +172,21 @@ class SecureEnd:
         """The socket takes bytes again."""
         if self._send(self._queue):
             self._flushed()
+        if self._stuck and not self._over:
+            self._stuck = False
+            self._watch()
+            self.read()
+
+    def hangUp(self, gone: bool) -> None:
+        """
+        The peer has ended, or is C{gone}, while the socket is not read. There is no half of TLS, so that this is all
+        the same.
+        """
+        if not unread(self.descriptor) and not self._connection.pending():
+            self.read()
+        elif not self._told:
+            self._told = True
+            self._leaving(False)
 
     def _flushed(self) -> None:
         self._direct = not self._closing
@@ -182,6 +207,9 @@ class SecureEnd:
                 size += receive(view[size : size + RECORD])
         except SSL.WantReadError:
             pass
+        except SSL.WantWriteError:
+            self._stuck = True  # an answer to new keys waits for room, as what we queue does
+            self._watch()
         except SSL.Error as caught:
             error = caught.with_traceback(None)  # which would keep this frame, and with it OpenSSL's memory
         if size:
@@ -237,15 +265,24 @@ class SecureEnd:
     def unsent(self) -> int:
         return unsent(self.descriptor)
 
+    def unanswered(self) -> bool:
+        return unanswered(self._socket)
+
     def _unwritable(self) -> None:
-        """The peer takes no more, but what it sent before that can still be read, and then how it ended."""
+        """
+        The peer takes no more, but what it sent before that can still be read, and then how it ended. Nobody is told
+        that there was room: the other side would be read for a peer that is not there.
+        """
         self._queue = []
         self._closing = self._notified = True
+        self._direct = False
+        self.congested = True
         if self._eof:
             self._leave()
             self._raw.loseConnection()
         else:
-            self._flushed()
+            self._wants = _OUT
+            self._watch()
 
     def _leave(self) -> None:
         """Nothing more is done here: the socket is its transport's again, to close."""
