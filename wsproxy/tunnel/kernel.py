@@ -19,6 +19,9 @@ _RETRANSMITS, _PROBES = 2, 3
 _LAST_SENT, _LAST_ACKNOWLEDGEMENT = 44, 56
 """Offsets, each of 32 bits: milliseconds since there was one."""
 
+_PATIENCE = 1000
+"""Milliseconds. A kernel answers that it has no room once in half a second (C{tcp_invalid_ratelimit}, tcp(7))."""
+
 
 def unsent(descriptor: int) -> int:
     """Bytes in a socket's send queue which its peer has not acknowledged; 0 where the kernel does not say."""
@@ -48,7 +51,7 @@ def unanswered(connection: socket.socket) -> bool:
     if len(info) < _INFO_SIZE:
         return False
     sent, heard = (_milliseconds(info, offset) for offset in (_LAST_SENT, _LAST_ACKNOWLEDGEMENT))
-    return info[_PROBES] > 0 or (info[_RETRANSMITS] > 0 and heard > sent)
+    return heard >= _PATIENCE and (info[_PROBES] > 0 or (info[_RETRANSMITS] > 0 and heard > sent))
 
 
 def _milliseconds(info: bytes, offset: int) -> int:

@@ -251,7 +251,7 @@ class Tunnel:
         asks by itself and gets no answer. A client that merely reads slowly, or not at all, is not silent.
         """
         client = self._client
-        if self._state is not _State.CONNECTED or client is None or self._wire.plain:
+        if self._state is not _State.CONNECTED or client is None or self._wire.plain or self._gone == "client":
             return
         if self._alive or not self._isSilent(client):
             self._silent = 0
