@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Sequence
 
 from tests.tunnel.client import Frame
@@ -166,6 +168,22 @@ class EarlyTests(TunnelTestCase):
         self.tunnel.connected(self.target)
         self.assertTrue(self.client.reading)
         self.assertEqual(self.target.written, b"x" * (EARLY_LIMIT - 1) + b"y")
+
+    def test_limitIsMemory(self) -> None:
+        """What waits is held as one piece, however small those are in which it came."""
+        for _ in range(100):
+            self.client.receive(binary(b"xy") * 300)
+        gc.collect()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(16):
+            self.client.receive(binary(b"xy") * 100)
+        self.assertLess(tracemalloc.get_traced_memory()[0] - before, 16_000)
+        pieces: list[int] = []
+        self.patch(self.target, "write", lambda buffers: pieces.append(len(buffers)))
+        self.tunnel.connected(self.target)
+        self.assertEqual(pieces, [1])
 
     def test_limitOnCongestion(self) -> None:
         """Where the target does not take it all, the client waits for that, too."""
