@@ -40,7 +40,7 @@ class Memory:
 
 
 class OpenSSLClient:
-    """The calls of L{ssl.SSLObject} that tests make, of a TLS 1.3 client that trusts everybody. Its memory is not freed."""
+    """The calls of L{ssl.SSLObject} that tests make, of a client that trusts everybody. Its memory is not freed."""
 
     def __init__(self, lib: Any) -> None:
         self._lib = lib

@@ -62,7 +62,7 @@ class HAProxyTests(TestCase):
         factory = WebSockifyFactory(
             reactor,
             resolver=FixedResolver(Target(f"127.0.0.1:{target.port}")),
-            tls=ServerTLS(TLSConfig(certificate.path), reactor),
+            tls=ServerTLS(TLSConfig(certificate.path)),
             raw=True,
             pump=self.pump,
         )

@@ -248,21 +248,25 @@ class SecureTests(BridgeTestCase):
         and nothing is lost in either direction.
         """
         require("libssl", library)
-        hand = ByHand(self.connect(secure=False, receiveBuffer=65536), ssl.TLSVersion.TLSv1_3, OpenSSLClient(library()))
-        await hand.shakeHands()
-        client = Client(cast(Any, hand))
-        self.assertEqual((await client.upgrade()).status, 101)
-        target = await self.target.accept()
-        sending = Pour(target, 16 << 20)
-        await still(lambda: sending.sent)
-        for n in range(5):
-            hand.tls.updateKeys()
-            hand.write(frame(b"%d" % n))
-        hearing = Deferred.fromCoroutine(target.exactly(5))
-        await takeBlocks(client.some, 16 << 20)
-        self.assertEqual(await hearing, b"01234")
-        hand.write(frame(b"and on"))
-        self.assertEqual(await target.exactly(6), b"and on")
+        for more in (b"", PLENTY):
+            hand = ByHand(
+                self.connect(secure=False, receiveBuffer=65536), ssl.TLSVersion.TLSv1_3, OpenSSLClient(library())
+            )
+            await hand.shakeHands()
+            client = Client(cast(Any, hand))
+            self.assertEqual((await client.upgrade()).status, 101)
+            target = await self.target.accept()
+            sending = Pour(target, 16 << 20)
+            await still(lambda sending=sending: sending.sent)
+            said = [b"%d" % n + more for n in range(5)]
+            for words in said:
+                hand.tls.updateKeys()
+                hand.write(frame(words))
+            hearing = Deferred.fromCoroutine(target.exactly(len(b"".join(said))))
+            await takeBlocks(client.some, 16 << 20)
+            self.assertEqual(await hearing, b"".join(said))
+            hand.write(frame(b"and on"))
+            self.assertEqual(await target.exactly(6), b"and on")
 
     async def test_renegotiation(self) -> None:
         """A TLS 1.2 client that wants to renegotiate is refused; its target gets the end-of-file."""
