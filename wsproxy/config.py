@@ -57,7 +57,7 @@ class Config:
     runOnce: bool = False
     timeout: float = 0.0
     idleTimeout: float = 0.0
-    heartbeat: float = 0.0
+    heartbeat: float = 25.0
     connectTimeout: float = 10.0
     handshakeTimeout: float = 10.0
     drain: float = 0.0

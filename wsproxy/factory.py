@@ -24,6 +24,7 @@ from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyRe
 from wsproxy.sessions import Sessions
 from wsproxy.tunnel.securepump import SecurePump
 from wsproxy.tunnel.tap import TapFactory
+from wsproxy.tunnel.watch import Watch
 
 __all__ = ["WebSockifyFactory"]
 
@@ -78,7 +79,7 @@ class WebSockifyFactory(SwitchFactory):
         flashPolicy: bool = True,
         handshakeTimeout: float = 10.0,
         connectTimeout: float = 10.0,
-        heartbeat: float = 0.0,
+        heartbeat: float = 25.0,
         taps: Sequence[TapFactory] = (),
         pump: bool = True,
         raw: bool = False,
@@ -101,7 +102,7 @@ class WebSockifyFactory(SwitchFactory):
             connectTimeout=connectTimeout,
             heartbeat=heartbeat,
             taps=taps,
-            pump=SecurePump(reactor) if pump and SecurePump.available(reactor) else None,
+            pump=SecurePump(reactor) if pump and SecurePump.available(reactor) else Watch(reactor),
             shownPath=shownPath,
         )
         door = FrontDoor(reactor, self.sessions, pages)

@@ -89,8 +89,9 @@ class Options(usage.Options):
          "Stop listening after so many seconds, and exit when the last session ends. 0: never."],
         ["idle-timeout", None, "0",
          "Exit after so many seconds without a session. 0: never."],
-        ["heartbeat", None, "0",
-         "Ping each client every so many seconds; two of them without a byte close the session. 0: never."],
+        ["heartbeat", None, "25",
+         "Ping each client every so many seconds; two of them without a sign of life close the session. 0: never. "
+         "Default: 25."],
         ["connect-timeout", None, "10",
          "Seconds to reach the target."],
         ["handshake-timeout", None, "10",

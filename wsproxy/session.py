@@ -26,10 +26,10 @@ from wsproxy.escape import escape
 from wsproxy.interfaces import Identity, Request, Target
 from wsproxy.tunnel.end import End
 from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.tunnel.pump import Pump
 from wsproxy.tunnel.tap import Tap, TapFactory, Watched, joinTaps
 from wsproxy.tunnel.transport import TransportEnd
 from wsproxy.tunnel.tunnel import Ending, Tunnel
+from wsproxy.tunnel.watch import Adopter
 from wsproxy.tunnel.wire import Wire
 
 __all__ = ["ABORT_TIMEOUT", "FAULT_TIMEOUT", "Registry", "Session"]
@@ -55,7 +55,7 @@ class Registry(Protocol):
     dialTimeout: float
     heartbeats: Heartbeat
     taps: Sequence[TapFactory]
-    pump: Pump | None
+    pump: Adopter | None
     shownPath: Callable[[Request], str] | None
 
     def opened(self, session: Session) -> bool:

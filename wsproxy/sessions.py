@@ -28,9 +28,9 @@ from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyRe
 from wsproxy.outcome import GivenUp
 from wsproxy.session import Session
 from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.tunnel.pump import Pump
 from wsproxy.tunnel.tap import TapFactory
 from wsproxy.tunnel.transport import TransportEnd
+from wsproxy.tunnel.watch import Adopter
 from wsproxy.tunnel.wire import Base64Wire, BinaryWire, RawWire, Wire
 
 __all__ = ["GRACE", "SessionObserver", "Sessions", "Upgrade"]
@@ -86,7 +86,7 @@ class Sessions:
     @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
     @param heartbeat: seconds between pings; 0 for none.
     @param taps: each is asked for a tap on each session.
-    @param pump: relays between sockets; without it their transports do.
+    @param pump: makes the ends of tunnels of their transports; without it those serve as they are.
     @param shownPath: what the log says of a request's path: where that holds a token, its template. By default the
         path itself.
     @param now: the time of day, in seconds since the epoch.
@@ -110,7 +110,7 @@ class Sessions:
         connectTimeout: float = 10.0,
         heartbeat: float = 0.0,
         taps: Sequence[TapFactory] = (),
-        pump: Pump | None = None,
+        pump: Adopter | None = None,
         shownPath: Callable[[Request], str] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:

@@ -474,7 +474,7 @@ class ConnectionTests(SwitchTestCase):
         connection.switch.become(end, b"early ")
         self.assertIs(connection.transport.producer, end)
         connection.switch.dataReceived(b"late")
-        self.assertEqual(end._early, [b"early ", b"late"])
+        self.assertEqual(end._early, b"early late")
         connection.switch.readConnectionLost()
         self.assertTrue(end._eof)
 

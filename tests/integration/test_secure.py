@@ -6,12 +6,16 @@ import random
 import ssl
 from typing import Any, cast
 
-from tests.certificates import pem
-from tests.components import requireComponent
+from twisted.internet.defer import Deferred
 
-from .bridge import BridgeTestCase, authority
+from tests.certificates import pem
+from tests.components import require, requireComponent
+
+from .bridge import BridgeTestCase, authority, still
 from .client import Client, frame
+from .openssl import OpenSSLClient, library
 from .stream import Stream
+from .test_backpressure import Pour, takeBlocks
 from .twistd import Running, start
 
 PLENTY = random.Random(3).randbytes(3_000_000)
@@ -23,15 +27,21 @@ class ByHand:
     Python's C{ssl}, in memory, on a connection that is plain. Stands in for a L{Stream} in a L{Client}.
 
     @ivar wire: the connection.
-    @ivar tls: the client's side of TLS.
+    @ivar tls: the client's side of TLS: Python's C{ssl}, unless another is given.
     @ivar cuts: sizes of the pieces in which TLS is sent, over and over; as it comes, without.
     """
 
-    def __init__(self, wire: Stream, version: ssl.TLSVersion) -> None:
+    def __init__(self, wire: Stream, version: ssl.TLSVersion, tls: OpenSSLClient | None = None) -> None:
         context = ssl.create_default_context(cadata=pem(authority().certificate).decode())
         context.minimum_version = context.maximum_version = version
-        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost")
+        self._in: Any
+        self._out: Any
+        self.tls: Any
+        if tls is None:
+            self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost")
+        else:
+            self._in, self._out, self.tls = tls.incoming, tls.outgoing, tls
         self.wire = wire
         self.cuts: list[int] = []
         self._buffer = b""
@@ -71,7 +81,7 @@ class ByHand:
             return data
         while True:
             try:
-                return self.tls.read(1 << 16)
+                return bytes(self.tls.read(1 << 16))
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLWantReadError:
@@ -231,6 +241,32 @@ class SecureTests(BridgeTestCase):
             self.assertEqual(await target.exactly(6), b"up %d\r\n" % n)
             target.write(b"down %d\n" % n)
             await running.line(f"down {n}")
+
+    async def test_keyUpdatesWhileBehind(self) -> None:
+        """
+        New keys asked for while the client is behind, again and again: the answers wait for room like everything else,
+        and nothing is lost in either direction.
+        """
+        require("libssl", library)
+        for more in (b"", PLENTY):
+            hand = ByHand(
+                self.connect(secure=False, receiveBuffer=65536), ssl.TLSVersion.TLSv1_3, OpenSSLClient(library())
+            )
+            await hand.shakeHands()
+            client = Client(cast(Any, hand))
+            self.assertEqual((await client.upgrade()).status, 101)
+            target = await self.target.accept()
+            sending = Pour(target, 16 << 20)
+            await still(lambda sending=sending: sending.sent)
+            said = [b"%d" % n + more for n in range(5)]
+            for words in said:
+                hand.tls.updateKeys()
+                hand.write(frame(words))
+            hearing = Deferred.fromCoroutine(target.exactly(len(b"".join(said))))
+            await takeBlocks(client.some, 16 << 20)
+            self.assertEqual(await hearing, b"".join(said))
+            hand.write(frame(b"and on"))
+            self.assertEqual(await target.exactly(6), b"and on")
 
     async def test_renegotiation(self) -> None:
         """A TLS 1.2 client that wants to renegotiate is refused; its target gets the end-of-file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,7 +13,9 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.tunnel import watch
 from wsproxy.tunnel.end import Buffer, End, Receiver
+from wsproxy.tunnel.kernel import unread
 from wsproxy.tunnel.transport import TransportEnd
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -72,7 +75,13 @@ class Recorder:
     _check = Peer._check
 
     def receiver(self) -> Receiver:
-        return Receiver(self._received, lambda: self._event("ended"), lambda: self._event("drained"), self._lost)
+        return Receiver(
+            self._received,
+            lambda: self._event("ended"),
+            lambda: self._event("drained"),
+            self._lost,
+            lambda half: self._event("leaves" if half else "is gone"),
+        )
 
     def _received(self, data: Buffer) -> None:
         assert "ended" not in self.events and "lost" not in self.events
@@ -95,9 +104,14 @@ class EndContract:
     """Mix into a trial TestCase. L{adopt} makes the end to be tested of a fresh L{TransportEnd}."""
 
     halfCloses = True
+    timeout = 20
 
     def adopt(self: Any, end: TransportEnd) -> End:
-        return end
+        from twisted.internet import reactor
+
+        self.patch(watch, "INTERVAL", 0.02)
+        adopted: End = watch.Watch(reactor).adopt(end)
+        return adopted
 
     async def listen(self: Any, reactor: Any, factory: Factory[Any]) -> str:
         """@return: a client endpoint string for what was listened on."""
@@ -311,6 +325,123 @@ class EndContract:
         await recorder.when(lambda: "lost" in recorder.events)
         self.assertEqual(recorder.events.count("lost"), 1)
 
+    async def paused(self: Any, unread: bytes = b"") -> tuple[Any, Recorder, Peer]:
+        """A pair whose end is not read, although its peer has sent this, and it has arrived."""
+        end, recorder, peer = await self.pair()
+        await self.assertBothWays(end, recorder, peer)
+        end.pause()
+        if unread:
+            peer.transport.write(unread)
+            await self.arrival(end)
+        return end, recorder, peer
+
+    async def assertBothWays(self: Any, end: End, recorder: Recorder, peer: Peer) -> None:
+        """What is under the end has settled, too."""
+        end.write([b"?"])
+        await peer.when(lambda: peer.received == b"?")
+        peer.transport.write(b"!")
+        await recorder.when(lambda: recorder.received == b"!")
+        recorder.received.clear()
+        recorder.events.clear()
+        peer.received.clear()
+
+    def endSocket(self: Any, peer: Peer) -> None:
+        """The peer's kernel says that it ends, whatever there is above it."""
+        peer.transport.loseConnection()
+
+    async def arrival(self: Any, end: Any) -> None:
+        """The kernel has something for the end."""
+        from twisted.internet import reactor
+
+        while not unread(end.descriptor):
+            await deferLater(reactor, 0.001)
+
+    async def test_peerEndsWhilePaused(self: Any) -> None:
+        """A paused end is told that its peer has ended, when there is nothing to be read before."""
+        end, recorder, peer = await self.paused()
+        self.endSocket(peer)
+        await recorder.when(lambda: {"ended", "lost", "is gone"} & set(recorder.events))
+        end.resume()
+        end.close()
+        await recorder.when(lambda: "lost" in recorder.events)
+        if self.halfCloses:
+            self.assertIsNone(recorder.error)  # else it has been cut off
+
+    async def test_peerResetsWhilePaused(self: Any) -> None:
+        """A paused end whose peer is gone is lost, when there is nothing to be read before."""
+        end, recorder, peer = await self.paused()
+        peer.transport.abortConnection()
+        await recorder.when(lambda: {"ended", "lost", "is gone"} & set(recorder.events))
+        end.resume()
+        end.close()
+        await recorder.when(lambda: "lost" in recorder.events)
+
+    async def test_peerLeavesWhilePaused(self: Any) -> None:
+        """A paused end says that its peer leaves what is to be read; resumed, it reads that, and then how it ended."""
+        end, recorder, peer = await self.paused(b"last words")
+        if self.halfCloses:
+            peer.transport.loseWriteConnection()
+            await recorder.when(lambda: recorder.events)
+            self.assertEqual(recorder.events, ["leaves"])
+        else:
+            self.endSocket(peer)
+            await recorder.when(lambda: recorder.events)
+            self.assertEqual(recorder.events, ["is gone"])
+        self.assertEqual(recorder.received, b"")
+        end.resume()
+        await recorder.when(lambda: {"ended", "lost"} & set(recorder.events))
+        self.assertEqual(recorder.received, b"last words")
+        end.write([b"answer"])
+        end.close()
+        await recorder.when(lambda: "lost" in recorder.events)
+
+    async def test_peerLeavesThenResets(self: Any) -> None:
+        """A peer that first ends and then is gone is told of twice, and no more: nothing spins meanwhile."""
+        from twisted.internet import reactor
+
+        end, recorder, peer = await self.paused(b"last words")
+        if self.halfCloses:
+            peer.transport.loseWriteConnection()
+            await recorder.when(lambda: recorder.events)
+        peer.transport.abortConnection()
+        await recorder.when(lambda: "is gone" in recorder.events)
+        before = time.process_time()
+        await deferLater(reactor, 0.3)
+        self.assertLess(time.process_time() - before, 0.1)
+        self.assertEqual(recorder.events, ["leaves", "is gone"] if self.halfCloses else ["is gone"])
+        end.resume()
+        await recorder.when(lambda: {"ended", "lost"} & set(recorder.events))
+        self.assertEqual(recorder.received, b"last words")
+        end.close()
+        await recorder.when(lambda: "lost" in recorder.events)
+
+    async def test_peerResetsWhileStalled(self: Any) -> None:
+        """
+        An end that neither reads nor can write is told of its peer's loss, and asks for nothing more to be written:
+        what it could not send is not said to have drained.
+        """
+        from twisted.internet import reactor
+
+        end, recorder, peer = await self.pair()
+        await self.assertBothWays(end, recorder, peer)
+        peer.transport.pauseProducing()
+        for _ in range(16):  # more than the kernels hold
+            end.write([MEGABYTE])
+        end.pause()
+        peer.transport.write(MEGABYTE)
+        await self.arrival(end)
+        peer.transport.abortConnection()
+        await recorder.when(lambda: {"lost", "is gone"} & set(recorder.events))
+        before = time.process_time()
+        await deferLater(reactor, 0.3)
+        self.assertLess(time.process_time() - before, 0.1)
+        self.assertTrue(end.congested)
+        self.assertNotIn("drained", recorder.events)
+        end.write([MEGABYTE])
+        end.resume()
+        end.close()
+        await recorder.when(lambda: "lost" in recorder.events)
+
     async def test_afterTheEnd(self: Any) -> None:
         """Every call on a lost end is harmless."""
         end, recorder, _ = await self.pair()
@@ -338,6 +469,20 @@ class EndContract:
             await deferLater(reactor, 0)
 
 
+class HalfContract(EndContract):
+    """And what those do besides, where either direction can end before the other."""
+
+    async def test_resetAfterItsEnd(self: Any) -> None:
+        """A peer that has ended, and been read to that end, is still seen to go."""
+        end, recorder, peer = await self.pair()
+        await self.assertBothWays(end, recorder, peer)
+        peer.transport.loseWriteConnection()
+        await recorder.when(lambda: recorder.events)
+        peer.transport.abortConnection()
+        await recorder.when(lambda: "lost" in recorder.events)
+        self.assertEqual(recorder.events, ["ended", "lost"])
+
+
 class _Producer:
     """Tells when its transport asks it to pause."""
 
@@ -347,5 +492,3 @@ class _Producer:
     def resumeProducing(self) -> None: ...
 
     def stopProducing(self) -> None: ...
-
-

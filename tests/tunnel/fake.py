@@ -15,16 +15,20 @@ class FakeEnd:
     An L{End<wsproxy.tunnel.end.End>} that does what a test says, and keeps what it was told.
 
     As strict as L{wsproxy.tunnel.end} allows: what it receives it overwrites afterwards, and it says nothing
-    once it is lost.
+    once it is lost. What is held back from a paused end is not known to be lost before it was read.
 
     @ivar prompt: lose itself from within C{close} and C{abort}, rather than when told to.
     @ivar owed: what L{unsent} tells.
+    @ivar vanished: what L{unanswered} tells.
+    @ivar unread: whether the peer has sent something that is still to be read.
     """
 
     def __init__(self, prompt: bool = False) -> None:
         self.congested = False
         self.prompt = prompt
         self.owed = 0
+        self.vanished = False
+        self.unread = False
         self.written = b""
         self.receiver: Receiver | None = None
         self.reading = False
@@ -46,6 +50,7 @@ class FakeEnd:
 
     def resume(self) -> None:
         self.reading = True
+        self.unread = False
 
     def finish(self) -> None:
         self.finished = True
@@ -63,6 +68,9 @@ class FakeEnd:
     def unsent(self) -> int:
         return self.owed
 
+    def unanswered(self) -> bool:
+        return self.vanished
+
     # what the peer does
 
     def receive(self, data: bytes) -> None:
@@ -74,8 +82,14 @@ class FakeEnd:
 
     def end(self) -> None:
         """The peer sends no more."""
-        assert self.receiver is not None and self.reading and not self.isLost
+        assert self.receiver is not None and not self.isLost and not self.unread
         self.receiver.ended()
+
+    def leave(self, half: bool = False) -> None:
+        """The peer sends no more, or is gone, and what it sent before is not read."""
+        assert self.receiver is not None and not self.reading and not self.isLost
+        self.unread = True
+        self.receiver.leaving(half)
 
     def drain(self) -> None:
         """The peer has taken what was queued."""
@@ -85,6 +99,7 @@ class FakeEnd:
 
     def lose(self, error: Exception | None = None) -> None:
         """The connection is gone."""
+        assert self.reading or self.aborted or self.closed or not self.unread, "there is something to be read"
         if not self.isLost:
             self.isLost = True
             if self.receiver is not None:

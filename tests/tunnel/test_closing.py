@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.tunnel.client import Frame
 from tests.tunnel.fake import FakeEnd, Message, messages
 from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
 from wsproxy.errors import Close
 from wsproxy.tunnel.frames import BINARY, CLOSE, PING, TEXT
-from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, STALL_LIMIT, Ending, Tunnel
+from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, LAST_WORDS, STALL_LIMIT, Ending, Tunnel
 from wsproxy.tunnel.wire import BinaryWire
 
 
@@ -126,10 +128,13 @@ class ClientClosesTests(TunnelTestCase):
                 client.receive(binary(b"valid") + frame.encode() + binary(b"ignored"))
                 self.assertEqual(messages(client.written), [Message(CLOSE, closing(code, reason))])
                 self.assertEqual(target.written, b"valid")
-                # closed only for writing: unread input would make the kernel reset the connection
-                self.assertTrue(client.finished and not client.closed and target.finished)
+                self.assertTrue(target.finished)
                 client.receive(binary(b"ignored"))
-                client.end()
+                # the server ends TCP after the closing handshake; a bad Close is one all the same
+                self.assertFalse(client.finished)
+                self.assertEqual(client.closed, code == 1007)
+                client.receive(Frame(CLOSE, closing(code)).encode()[:3])
+                client.receive(Frame(CLOSE, closing(code)).encode()[3:])
                 self.assertTrue(client.closed)
                 client.lose()
                 target.lose()
@@ -194,7 +199,9 @@ class TargetClosesTests(TunnelTestCase):
         self.target.end()
         self.client.receive(Frame(BINARY, b"x", masked=False).encode())
         self.assertClosing(1000, b"Target closed")
-        self.assertTrue(self.client.finished and self.target.finished)
+        self.assertTrue(self.target.finished and not self.client.closed)
+        self.client.end()
+        self.assertTrue(self.client.closed)
 
     def test_deadline(self) -> None:
         """A client that does not answer our Close within L{CLOSE_TIMEOUT} is aborted, and so is the target."""
@@ -305,3 +312,241 @@ class ProxyClosesTests(TunnelTestCase):
         self.client.prompt = self.target.prompt = True
         self.tunnel.abort()
         self.assertEnded("target", 1000, "Target closed")
+
+    def test_abortInVain(self) -> None:
+        """Ends that never say that they are gone are waited for no longer than L{CLOSE_TIMEOUT}."""
+        self.tunnel.abort()
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertEnded("proxy", 1001, "Server going down")
+
+    def test_abortUndialled(self) -> None:
+        """A target that answers after all was aborted is dropped, too."""
+        client, target = FakeEnd(), FakeEnd()
+        tunnel = Tunnel(client, BinaryWire(), self.clock, self.endings.append)
+        tunnel.start()
+        client.receive(binary(b"for nobody"))
+        tunnel.abort()
+        tunnel.connected(target)
+        self.assertTrue(target.aborted)
+        self.assertIsNone(target.receiver)
+        client.lose()
+        self.assertEnded("proxy", 1001, "Server going down")
+        self.endings.clear()
+
+
+class UnheardTests(TunnelTestCase):
+    """What a target says when there is nobody to hear it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connect()
+
+    def leave(self) -> None:
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+        self.client.lose()
+
+    def test_goodbye(self) -> None:
+        """L{LAST_WORDS} bytes are heard out, up to the target's end."""
+        self.leave()
+        self.target.receive(bytes(LAST_WORDS))
+        self.assertTrue(self.target.reading)
+        self.target.end()
+        self.assertTrue(self.target.closed and not self.target.aborted)
+
+    def test_flood(self) -> None:
+        """Whoever goes on is not read any more, and dropped once all that it is owed has arrived."""
+        self.leave()
+        self.target.owed = 100
+        self.target.receive(bytes(LAST_WORDS + 1))
+        self.assertFalse(self.target.reading)
+        self.clock.pump([0.1] * 5)
+        self.assertFalse(self.target.aborted)
+        self.target.owed = 0
+        self.clock.pump([0.1] * 3)
+        self.assertTrue(self.target.aborted)
+        self.target.lose(RESET)
+        self.assertEnded("client", 1000)
+
+    def test_floodOwed(self) -> None:
+        """It has L{CLOSE_TIMEOUT} seconds to take it."""
+        self.leave()
+        self.target.congested = True
+        self.target.receive(bytes(LAST_WORDS + 1))
+        self.clock.pump([0.1] * int(CLOSE_TIMEOUT * 10 - 1))
+        self.assertFalse(self.target.aborted)
+        self.clock.advance(0.2)
+        self.assertTrue(self.target.aborted)
+
+    def test_closing(self) -> None:
+        """Nor is it read while the client is waited for; what the client still sends arrives."""
+        self.tunnel.close(GOING_AWAY)
+        self.target.receive(bytes(LAST_WORDS + 1))
+        self.assertFalse(self.target.reading)
+        self.client.receive(binary(b"last words"))
+        self.leave()
+        self.assertEqual(self.target.written, b"last words")
+        self.assertTrue(self.target.finished)
+        self.target.receive(b"and on")
+        self.clock.pump([0.1] * 3)
+        self.assertTrue(self.target.aborted)
+
+    def test_leaves(self) -> None:
+        """One that is not read, and gone, is dropped at once; one that has merely ended when it has all."""
+        for half in (False, True):
+            with self.subTest(half=half):
+                client, target = FakeEnd(), FakeEnd()
+                tunnel = Tunnel(client, BinaryWire(), self.clock, lambda ending: None)
+                tunnel.start()
+                tunnel.connected(target)
+                client.receive(Frame(CLOSE, closing(1000)).encode())
+                target.owed = 1
+                target.receive(bytes(LAST_WORDS + 1))
+                target.leave(half)
+                self.assertEqual(target.aborted, not half)
+                target.owed = 0
+                self.clock.pump([0.1] * 3)
+                self.assertTrue(target.aborted)
+                client.lose()
+                target.lose(RESET)
+
+
+class LeavingTests(TunnelTestCase):
+    """Peers that leave while they are held back."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.connect()
+
+    def holdClient(self) -> None:
+        self.target.congested = True
+        self.client.receive(binary(b"more than it takes"))
+
+    def holdTarget(self) -> None:
+        self.client.congested = True
+        self.target.receive(b"more than it takes")
+
+    def test_client(self) -> None:
+        """A client that leaves while its target takes nothing is given L{CLOSE_TIMEOUT} for that."""
+        for half in (False, True):
+            with self.subTest(half=half):
+                endings: list[Ending] = []
+                client, target = FakeEnd(prompt=True), FakeEnd(prompt=True)
+                tunnel = Tunnel(client, BinaryWire(), self.clock, endings.append)
+                tunnel.start()
+                tunnel.connected(target)
+                target.congested = True
+                client.receive(binary(b"more than it takes"))
+                client.leave(half)
+                self.clock.advance(CLOSE_TIMEOUT - 0.1)
+                self.assertEqual(endings, [])
+                self.clock.advance(0.1)
+                self.assertEqual(endings, [Ending("client", Close(1006, "Client vanished"))])
+
+    def test_clientOfSlowTarget(self) -> None:
+        """As long as the target takes something of what it had sent, the session lives on, to the end of that."""
+        self.holdClient()
+        self.client.leave()
+        for _ in range(5):
+            self.clock.advance(CLOSE_TIMEOUT - 0.1)
+            self.target.drain()
+            self.target.congested = True
+            self.client.receive(binary(b"still"))
+        self.assertFalse(self.client.aborted)
+        self.target.drain()
+        self.client.lose(RESET)
+        self.assertTrue(self.target.finished)
+        self.assertEqual(self.target.written, b"more than it takes" + b"still" * 5)
+        self.target.lose()
+        self.assertEnded("client", 1006, "Client vanished")
+
+    def test_clientUndialled(self) -> None:
+        """Before there is a target it is the same."""
+        self.client, self.target = FakeEnd(), FakeEnd()
+        self.tunnel = self.makeTunnel(self.client)
+        self.start()
+        self.client.receive(binary(bytes(100_000)))
+        self.client.leave()
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.client.aborted)
+
+    def test_noHeartbeat(self) -> None:
+        """Nobody takes the pulse of a client that is known to be gone."""
+        self.holdClient()
+        self.client.leave()
+        self.client.owed, self.client.vanished = 1, True
+        for _ in range(4):
+            self.tunnel.heartbeat()
+        self.assertTrue(self.tunnel.open)
+
+    def test_target(self) -> None:
+        """A target that leaves while its client takes nothing: the client has as long as when all is closing."""
+        self.holdTarget()
+        self.target.leave()
+        self.client.owed = 100
+        for owed in (100, 99):
+            self.client.owed = owed
+            for _ in range(STALL_LIMIT):
+                self.clock.advance(CLOSE_TIMEOUT)
+        self.assertFalse(self.client.aborted)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("target", 1011, "Target connection lost")
+
+    def test_both(self) -> None:
+        """When both have left, the client's deadline counts."""
+        self.holdTarget()
+        self.holdClient()
+        self.target.leave()
+        self.client.leave()
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.client.aborted)
+
+
+class FailingTap:
+    """Fails when it is told what C{when} says."""
+
+    def __init__(self, when: str) -> None:
+        self._when = when
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name == self._when else lambda *_: None
+
+    def _fail(self, *_: object) -> None:
+        raise ZeroDivisionError("a tap's fault")
+
+
+class FailureTests(TunnelTestCase):
+    """Whatever a tap raises ends its session, and nothing else."""
+
+    def test_taps(self) -> None:
+        """The client is told 1011, the target is let go, and the failure is logged once."""
+        for when in ("fromClient", "toTarget", "fromTarget", "toClient"):
+            with self.subTest(when=when):
+                endings: list[Ending] = []
+                client, target = FakeEnd(), FakeEnd()
+                tap: Any = FailingTap(when)
+                tunnel = Tunnel(client, BinaryWire(), self.clock, endings.append, tap)
+                tunnel.start()
+                tunnel.connected(target)
+                client.receive(binary(b"x"))
+                if client.reading and not target.aborted:
+                    target.receive(b"x")
+                self.assertEqual(messages(client.written)[-1], Message(CLOSE, closing(1011, b"Internal error")))
+                self.assertTrue(target.aborted)
+                target.lose()
+                client.receive(Frame(CLOSE, closing(1011)).encode())
+                client.lose()
+                self.assertEqual(endings, [Ending("proxy", Close(1011, "Internal error"))])
+                self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_ends(self) -> None:
+        """An end that fails when it is to be closed is dropped with the other one; the end still comes."""
+        self.connect()
+        self.patch(self.client, "write", lambda buffers: 1 / 0)
+        self.target.receive(b"x")
+        self.assertTrue(self.client.aborted and self.target.aborted)
+        self.client.lose()
+        self.target.lose()
+        self.assertEqual(len(self.endings), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

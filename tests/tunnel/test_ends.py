@@ -19,7 +19,7 @@ from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL, Authority
-from tests.tunnel.contract import EndContract, Peer
+from tests.tunnel.contract import EndContract, HalfContract, Peer
 from wsproxy.backend.dial import _HandshakeFactory
 from wsproxy.backend.tls import clientTLS
 from wsproxy.config import TLSConfig
@@ -60,6 +60,10 @@ class OverTLS:
         await connectProtocol(wrapClientTLS(trusting, clientFromString(reactor, address), reactor), peer)
 
 
+    def endSocket(self, peer: Peer) -> None:
+        peer.transport.transport.loseConnection()
+
+
 class Pumped:
     """The end's socket is pumped."""
 
@@ -79,11 +83,11 @@ class PumpedTLS(Pumped, OverTLS):
     kind = SecureEnd
 
 
-class TransportOverTCPTests(EndContract, TestCase):
+class TransportOverTCPTests(HalfContract, TestCase):
     """A transport's end over TCP."""
 
 
-class TransportOverUNIXTests(OverUNIX, EndContract, TestCase):
+class TransportOverUNIXTests(OverUNIX, HalfContract, TestCase):
     """A transport's end over a unix socket."""
 
 
@@ -91,11 +95,11 @@ class TransportOverTLSTests(OverTLS, EndContract, TestCase):
     """A transport's end over TLS."""
 
 
-class PumpOverTCPTests(Pumped, EndContract, TestCase):
+class PumpOverTCPTests(Pumped, HalfContract, TestCase):
     """A pumped TCP socket."""
 
 
-class PumpOverUNIXTests(Pumped, OverUNIX, EndContract, TestCase):
+class PumpOverUNIXTests(Pumped, OverUNIX, HalfContract, TestCase):
     """A pumped unix socket."""
 
 

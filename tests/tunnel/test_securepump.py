@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tunnel.contract import Recorder
 from wsproxy.tunnel import securetransport
+from wsproxy.tunnel.pump import QUIET
 from wsproxy.tunnel.securepump import SecureEnd, SecurePump
 from wsproxy.tunnel.securetransport import SecureTransport
 from wsproxy.tunnel.transport import TransportEnd
@@ -89,7 +90,7 @@ class WaitingTests(SynchronousTestCase):
         self.end.read()
         self.assertEqual(self.connection.offered, [b"waits", b"waits"])
         self.assertEqual(self.recorder.events, ["drained"])
-        self.assertEqual(self.end.events, 0)
+        self.assertEqual(self.end.events, QUIET)
 
     def test_nothing(self) -> None:
         """OpenSSL is not asked to write nothing."""

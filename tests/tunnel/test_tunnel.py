@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Sequence
 
 from tests.tunnel.client import Frame
@@ -167,6 +169,22 @@ class EarlyTests(TunnelTestCase):
         self.assertTrue(self.client.reading)
         self.assertEqual(self.target.written, b"x" * (EARLY_LIMIT - 1) + b"y")
 
+    def test_limitIsMemory(self) -> None:
+        """What waits is held as one piece, however small those are in which it came."""
+        for _ in range(100):
+            self.client.receive(binary(b"xy") * 300)
+        gc.collect()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(16):
+            self.client.receive(binary(b"xy") * 100)
+        self.assertLess(tracemalloc.get_traced_memory()[0] - before, 16_000)
+        pieces: list[int] = []
+        self.patch(self.target, "write", lambda buffers: pieces.append(len(buffers)))
+        self.tunnel.connected(self.target)
+        self.assertEqual(pieces, [1])
+
     def test_limitOnCongestion(self) -> None:
         """Where the target does not take it all, the client waits for that, too."""
         self.target.congested = True
@@ -291,7 +309,8 @@ class HeartbeatTests(TunnelTestCase):
         self.assertEnded("proxy", 4002, "Heartbeat lost")
 
     def test_silentFromTheStart(self) -> None:
-        """A client that never sends a byte is given no more than that."""
+        """A client that never sends a byte is given no more than that, from the first ping on."""
+        self.tunnel.heartbeat()
         self.tunnel.heartbeat()
         self.assertTrue(self.tunnel.open)
         self.tunnel.heartbeat()
@@ -306,24 +325,81 @@ class HeartbeatTests(TunnelTestCase):
         self.assertTrue(self.tunnel.open)
 
     def test_paused(self) -> None:
-        """Time in which the client was not read does not count."""
+        """A client that is held back cannot be heard; its kernel, which acknowledges the pings, can."""
         self.target.congested = True
         self.client.receive(binary(b"more than it takes"))
         for _ in range(5):
             self.tunnel.heartbeat()
+        self.assertEqual(self.told(), [Message(PING, b"")] * 5)
         self.target.drain()
+        for _ in range(2):
+            self.tunnel.heartbeat()
+        self.assertTrue(self.tunnel.open)
         self.tunnel.heartbeat()
+        self.assertFalse(self.tunnel.open)
+
+    def test_vanishesPaused(self) -> None:
+        """Two intervals after the ping that even its kernel did not answer are the end of one that is held back."""
+        self.target.congested = True
+        self.client.receive(binary(b"more than it takes"))
+        self.tunnel.heartbeat()
+        self.client.owed, self.client.vanished = 2, True
+        self.tunnel.heartbeat()
+        self.assertTrue(self.tunnel.open)
+        self.tunnel.heartbeat()
+        self.assertClosing(4002, b"Heartbeat lost")
+
+    def test_vanishesCongested(self) -> None:
+        """And of one whose kernel can take no ping, as its own questions get no answer."""
+        self.client.congested = True
+        self.client.owed, self.client.vanished = 100_000, True
         self.tunnel.heartbeat()
         self.assertTrue(self.tunnel.open)
         self.tunnel.heartbeat()
         self.assertFalse(self.tunnel.open)
 
+    def test_deafIsNotDead(self) -> None:
+        """A client that reads nothing, or slowly, and whose kernel says so, has not seen a ping to answer."""
+        self.tunnel.heartbeat()
+        self.client.owed = 1_000_000
+        for congested in (False, True) * 5:
+            self.client.congested = congested
+            self.tunnel.heartbeat()
+        self.assertTrue(self.tunnel.open)
+
+    def test_acknowledges(self) -> None:
+        """What a client acknowledges of what the target sent is a sign of life; that of pings alone is none."""
+        for _ in range(5):
+            self.target.receive(b"x")
+            self.tunnel.heartbeat()
+        self.assertTrue(self.tunnel.open)
+        self.tunnel.heartbeat()
+        self.tunnel.heartbeat()
+        self.assertFalse(self.tunnel.open)
+
+    def test_takes(self) -> None:
+        """And so is what it takes of what was queued for it."""
+        for _ in range(5):
+            self.client.congested = True
+            self.client.drain()
+            self.tunnel.heartbeat()
+        self.assertTrue(self.tunnel.open)
+
     def test_targetIsNoSign(self) -> None:
-        """What the target sends says nothing about the client."""
-        for _ in range(3):
+        """What the target sends says nothing about a client that does not acknowledge it."""
+        self.client.owed, self.client.vanished = 1, True
+        for _ in range(2):
             self.target.receive(b"x")
             self.tunnel.heartbeat()
         self.assertFalse(self.tunnel.open)
+
+    def test_lostForGood(self) -> None:
+        """A client whose heartbeat is lost is waited for no longer than L{CLOSE_TIMEOUT}, whatever it is owed."""
+        self.client.owed, self.client.vanished = 1_000_000, True
+        self.tunnel.heartbeat()
+        self.tunnel.heartbeat()
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.client.aborted and self.target.aborted)
 
 
 class RawTests(TunnelTestCase):

@@ -184,6 +184,7 @@ class Outgoing(Connection):
 
     logstr = "outgoing"
     _paused = False
+    _tlsClientDefault = True  # Twisted's startTLS asks which side of TLS is ours
 
     def __init__(self, connected: socket.socket, protocol: IProtocol, peer: IAddress, reactor: Any) -> None:
         super().__init__(connected, protocol, reactor)

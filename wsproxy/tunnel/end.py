@@ -15,6 +15,10 @@ __all__ = ["Buffer", "End", "Receiver", "ignore"]
 Buffer = bytes | memoryview
 
 
+def ignore(*_: object) -> None:
+    """For a L{Receiver} to whom something is of no interest."""
+
+
 class Receiver(NamedTuple):
     """What an end tells the tunnel. No call is made before L{End.start} nor after C{lost}."""
 
@@ -22,7 +26,7 @@ class Receiver(NamedTuple):
     """Bytes arrived, in order. A C{memoryview} is valid only during the call."""
 
     ended: Callable[[], None]
-    """The peer will send nothing more; writing may still work. At most once."""
+    """The peer will send nothing more, and all it sent was received; writing may still work. At most once."""
 
     drained: Callable[[], None]
     """The end was C{congested} and is no longer: all that was written is with the kernel."""
@@ -30,9 +34,12 @@ class Receiver(NamedTuple):
     lost: Callable[[Exception | None], None]
     """The end is gone in both directions: C{None} after an orderly close, else what happened. Exactly once."""
 
-
-def ignore(*_: object) -> None:
-    """For a L{Receiver} to whom something is of no interest."""
+    leaving: Callable[[bool], None] = ignore
+    """
+    Told of a paused end: the peer will send nothing more, but what it sent before is still to be read. C{True} where
+    it may still read, C{False} when it is gone; each once at most. Where nothing is left to be read C{ended} or C{lost}
+    is told instead, paused or not.
+    """
 
 
 class End(Protocol):
@@ -40,7 +47,10 @@ class End(Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether writers should wait for C{drained}. What is written meanwhile is queued, never refused."""
+        """
+        Whether writers should wait for C{drained}. What is written meanwhile is queued, never refused. For good, once
+        the peer has made known that it takes no more.
+        """
 
     def start(self, receiver: Receiver) -> None:
         """Begin to read. Called once."""
@@ -65,3 +75,9 @@ class End(Protocol):
 
     def unsent(self) -> int:
         """Bytes handed to the kernel which the peer has not acknowledged (Linux C{SIOCOUTQ}); 0 where unknown."""
+
+    def unanswered(self) -> bool:
+        """
+        Whether the kernel has sent something again, or asked for room, and the peer's kernel has not said a word since
+        (Linux C{TCP_INFO}); L{False} where unknown. A peer that merely does not read is not meant: its kernel answers.
+        """

@@ -89,6 +89,7 @@ class FrameDecoder:
 
     @ivar closed: the client's Close, once it has been read; its code is 1005 where the frame had none.
     @ivar error: how the client broke the protocol, if it did.
+    @ivar answered: whether, after that, its Close has come as well, which answers ours.
     @ivar due: whether something beside payload awaits an answer: a ping, C{closed} or C{error}.
     """
 
@@ -101,6 +102,7 @@ class FrameDecoder:
         "_start",
         "_text",
         "_whole",
+        "answered",
         "closed",
         "due",
         "error",
@@ -122,6 +124,7 @@ class FrameDecoder:
         self.due = False
         self.closed: Close | None = None
         self.error: WireError | None = None
+        self.answered = False
 
     @property
     def partial(self) -> bool:
@@ -142,10 +145,12 @@ class FrameDecoder:
         Decode what the client sent next, split anywhere. A view may be overwritten afterwards.
 
         @return: payload for the target, in order, no chunk empty: all there is before a Close or an error.
-            What is fed after one of them is ignored.
+            What is fed after one of them is ignored, but for the Close that follows an error.
         """
         chunks: list[bytes] = []
         if self.error is not None or self.closed is not None:
+            if self.closed is None:
+                self._passOver(data)
             return chunks
         if self._start:
             data = b"".join((self._start, data))
@@ -199,6 +204,7 @@ class FrameDecoder:
         length = second & 0x7F
         self.error = self._refuse(first, second)
         if self.error is not None:
+            self._passOver(data[at:])
             return end
         start = at + (6 if length < 126 else 8 if length == 126 else 14)
         if end < start or (opcode >= CLOSE and end < start + length):
@@ -209,6 +215,7 @@ class FrameDecoder:
             length = int.from_bytes(data[at + 2 : start - 4], "big")
             if not shortest <= length < 1 << 63:
                 self.error = _protocolError("Frame length not in its shortest form, or beyond 63 bits")
+                self._passOver(data[at:])
                 return end
         key = bytes(data[start - 4 : start])
         if opcode >= CLOSE:
@@ -262,7 +269,10 @@ class FrameDecoder:
             chunks.append(payload)
         if ends:
             self._message = CONTINUATION
-        return stop if self.error is None else len(data)
+        if self.error is not None:
+            self._passOver(data[stop:])
+            return len(data)
+        return stop
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
@@ -272,6 +282,24 @@ class FrameDecoder:
                 self.closed = _parseClose(payload)
             except WireError as e:
                 self.error = e
+                self.answered = True
+
+    def _passOver(self, data: bytes | memoryview) -> None:
+        """After an error: look at the frames for nothing but a Close. Theirs are the lengths that they claim."""
+        if self._start:
+            data = b"".join((self._start, data))
+            self._start = b""
+        at = self._left
+        while not self.answered and at < len(data):
+            head = bytes(data[at : at + 10])
+            extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0) if len(head) > 1 else 8
+            if len(head) < 2 + extended:
+                self._start = head
+                break
+            length = int.from_bytes(head[2 : 2 + extended], "big") if extended else head[1] & 0x7F
+            self.answered = head[0] & 0x0F == CLOSE
+            at += 2 + extended + (4 if head[1] & 0x80 else 0) + length
+        self._left = max(0, at - len(data)) if not self._start else 0
 
 
 def _protocolError(reason: str) -> WireError:

@@ -6,7 +6,8 @@ anything is queued the other side is not read. Measured: 1.9 GB/s downstream whe
 
 All pumped sockets live in one private epoll set, which is itself a single reader of the reactor, so that a busy
 proxy needs one C{epoll_wait} for many sockets: 82 k messages per CPU-second over 50 connections, against 55 k with one
-reactor descriptor each.
+reactor descriptor each. A socket stays in it until it is closed, read or not: the kernel tells of a peer that is gone
+whatever it was asked for.
 
 Linux only; elsewhere, and with C{--no-pump}, the L{TransportEnd} serves. For TLS see L{wsproxy.tunnel.securepump}.
 """
@@ -18,16 +19,17 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import INegotiated, IReactorFDSet, IReadDescriptor
-from twisted.internet.tcp import Connection
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.tunnel.end import Buffer, End, Receiver
-from wsproxy.tunnel.transport import TransportEnd, closeEmpty, unsent
+from wsproxy.tunnel.kernel import unanswered, unread, unsent
+from wsproxy.tunnel.transport import TransportEnd, closeEmpty, isBare
+from wsproxy.tunnel.watch import Watch
 
 __all__ = ["Pump", "Pumped", "SocketEnd"]
 
@@ -48,6 +50,14 @@ _VECTOR = 64
 """Up to so many bytes, or from so many buffers on, joining them is cheaper than sendmsg(2) of all of them."""
 
 _IN, _OUT = (select.EPOLLIN, select.EPOLLOUT) if hasattr(select, "epoll") else (1, 4)
+ENDED = getattr(select, "EPOLLRDHUP", 0x2000)
+"""The peer will send nothing more."""
+
+_GONE = (select.EPOLLERR | select.EPOLLHUP) if hasattr(select, "epoll") else 0x18
+_LEFT = _GONE | ENDED
+
+QUIET = ENDED | getattr(select, "EPOLLET", 1 << 31)
+"""For a socket that neither is read nor has anything to write. It tells once that its peer leaves, and not again."""
 
 
 class Pumped(Protocol):
@@ -66,6 +76,9 @@ class Pumped(Protocol):
     def flush(self) -> None:
         """There is room to write, or an error."""
 
+    def hangUp(self, gone: bool) -> None:
+        """The peer has ended, or is C{gone}, while the socket is not read."""
+
     def abort(self) -> None:
         """One of the above has failed."""
 
@@ -79,12 +92,13 @@ class Pump:
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet) -> None:
+    def __init__(self, reactor: Any) -> None:
         self._epoll = select.epoll()
         self._ends: dict[int, Pumped] = {}
         self.view = memoryview(bytearray(BUFFER))
         """What an end reads into; valid until the next end reads."""
         self._reactor = reactor
+        self._watch = Watch(reactor)
 
     @staticmethod
     def available(reactor: object) -> bool:
@@ -93,11 +107,13 @@ class Pump:
 
     def adopt(self, end: TransportEnd) -> End:
         """@return: an end that pumps this one's socket; C{end} itself where its transport is more than a socket."""
-        plain = isinstance(end.transport, Connection) and not INegotiated.providedBy(end.transport)
-        return SocketEnd(self, end) if plain else end
+        return SocketEnd(self, end) if isBare(end.transport) else self._watch.adopt(end)
 
     def watch(self, end: Pumped, events: int) -> None:
-        """Call C{end} on these events from now on; on none of them, not even a hang-up, for 0."""
+        """
+        Call C{end} on these events from now on, and on a hang-up or an error; on none of them for 0, which is for a
+        socket that is about to be closed.
+        """
         descriptor = end.descriptor
         if events == end.events:
             return
@@ -139,9 +155,18 @@ class Pump:
                         end.flush()
                     if event != _OUT and end.events & _IN:
                         end.read()
+                    elif event & _LEFT and end.events:
+                        end.hangUp(bool(event & _GONE))
                 except Exception:
                     self._log.failure("pumping")
-                    end.abort()
+                    self._giveUp(end)
+
+    def _giveUp(self, end: Pumped) -> None:
+        try:
+            end.abort()
+        except Exception:
+            self._log.failure("giving up a socket")
+            self.watch(end, 0)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going down."""
@@ -157,12 +182,14 @@ class SocketEnd:
         "_ended",
         "_eof",
         "_finishing",
+        "_leaving",
         "_lost",
         "_paused",
         "_pump",
         "_queue",
         "_received",
         "_socket",
+        "_told",
         "_transport",
         "_waiting",
         "congested",
@@ -178,10 +205,11 @@ class SocketEnd:
         self._socket: socket.socket = end.transport.getHandle()
         self.descriptor = self._socket.fileno()
         self.events = 0
-        """What the pump watches for: C{EPOLLIN} unless paused, C{EPOLLOUT} while congested."""
+        """What the pump watches for: C{EPOLLIN} unless paused, C{EPOLLOUT} while congested; else L{QUIET}."""
         self.congested = False
         self._queue: list[bytes] = []
         self._paused = False
+        self._told = 0  # of the peer's leaving: the end, or the loss
         self._eof = False
         self._finishing = False
         self._closing = False
@@ -189,9 +217,10 @@ class SocketEnd:
     def start(self, receiver: Receiver) -> None:
         end = self._waiting
         assert end is not None
-        self._received, self._ended, self._drained, self._lost = receiver
-        for data in end.release(self._released, self._gone):
-            self._received(data)
+        self._received, self._ended, self._drained, self._lost, self._leaving = receiver
+        early = end.release(self._released, self._gone)
+        if early:
+            self._received(early)
 
     def _released(self) -> None:
         """The transport has sent what it had: from now on the socket is ours."""
@@ -203,14 +232,21 @@ class SocketEnd:
         self._watch()
 
     def _watch(self) -> None:
-        if self._waiting is None:
-            reading = not (self._paused or self._eof or self._closing)
-            self._pump.watch(self, _IN * reading | _OUT * bool(self._queue))
+        if self._waiting is not None:
+            return
+        if not (self._paused or self._eof or self._closing):
+            events = _IN | _OUT if self._queue else _IN
+        elif self._queue:
+            # told of once only: it would be true in every round until there is room
+            events = _OUT if self._told or self._eof or self._closing else _OUT | ENDED
+        else:
+            events = 0 if self._closing else QUIET
+        self._pump.watch(self, events)
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         if not self._direct:
             if not (self._closing or self._finishing):
-                self._queue += map(bytes, buffers)
+                self._queue.append(b"".join(buffers))
                 self.congested = True
             return
         size = 0
@@ -263,6 +299,21 @@ class SocketEnd:
             self._direct = True
         self._watch()
         self._drained()
+
+    def hangUp(self, gone: bool) -> None:
+        """The peer has ended, or is C{gone}, while the socket is not read."""
+        if self._closing:
+            return  # and is told when what is queued cannot be written
+        if self._eof:
+            if gone:
+                self.abort()
+        elif not unread(self.descriptor):
+            self.read()
+        else:
+            told, self._told = self._told, max(self._told, 1 + gone)
+            self._watch()
+            if self._told > told:
+                self._leaving(not gone)
 
     def read(self) -> None:
         """The socket has bytes, its peer's end-of-file, or an error."""
@@ -317,12 +368,22 @@ class SocketEnd:
     def unsent(self) -> int:
         return unsent(self.descriptor)
 
+    def unanswered(self) -> bool:
+        return unanswered(self._socket)
+
     def _unwritable(self) -> None:
-        """The peer takes no more, but what it sent before that can still be read, and then how it ended."""
+        """
+        The peer takes no more, but what it sent before that can still be read, and then how it ended. Nobody is told
+        that there was room: the other side would be read for a peer that is not there.
+        """
         self._queue = []
         self._finishing = True
         self._direct = False
-        self._flushed()
+        if self._closing:
+            self._close()
+        else:
+            self.congested = True
+            self._watch()
 
     def _shutdown(self) -> None:
         with suppress(OSError):  # the peer may be gone; reading will tell

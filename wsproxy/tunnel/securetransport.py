@@ -7,8 +7,9 @@ socket itself, once the transport has nothing left in either direction::
     handshake, HTTP     socket ◄─► raw transport ◄─► SecureTransport ◄─► two buffers ◄─► OpenSSL
     after leave()       socket ◄─────────────────────────────────────────────────────► OpenSSL
 
-L{_moveOnto} is the one place that knows what pyOpenSSL is made of: no public call gives a connection another socket.
-It is tried out when this module is imported. Where it fails, no transport can be left, and all is as Twisted does it.
+L{_moveOnto} and L{detour} are the places that know what pyOpenSSL is made of: no public call gives a connection another
+socket. They are tried out when this module is imported, and so are the two names inside of Twisted's transport that
+leaving it rests on. Where either fails, no transport can be left, and all is as Twisted does it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from contextlib import suppress
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import INegotiated, IPullProducer
-from twisted.internet.tcp import Connection
-from twisted.protocols.tls import BufferingTLSTransport
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IPullProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from zope.interface import implementer
 
-__all__ = ["SecureTransport"]
+from wsproxy.tunnel.transport import isBare
+
+__all__ = ["SecureTransport", "detour", "rejoin"]
 
 
 class SecureTransport(BufferingTLSTransport):
@@ -37,8 +41,7 @@ class SecureTransport(BufferingTLSTransport):
     @property
     def leavable(self) -> bool:
         """Whether there is nothing but a socket under it, and pyOpenSSL is the one we know."""
-        raw = self.transport
-        return _movable and isinstance(raw, Connection) and not INegotiated.providedBy(raw)
+        return _leavable and _movable and isBare(self.transport)
 
     def leave(self, left: Callable[[SSL.Connection], None]) -> None:
         """
@@ -119,8 +122,25 @@ def _moveOnto(connection: Any, sock: socket.socket) -> None:
     connection._socket = sock
 
 
+def detour(connection: Any) -> None:
+    """
+    Have C{connection} go on in memory: what it is in the middle of writing comes out of C{bio_read}, and what it is to
+    read goes into C{bio_write}, until it may L{rejoin} its socket. It must have been on one.
+    """
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    into, out = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+    lib.SSL_set_bio(connection._ssl, into, out)  # which frees what was there, and owns these
+    connection._into_ssl, connection._from_ssl = into, out
+    connection._socket = None
+
+
+def rejoin(connection: Any, sock: socket.socket) -> None:
+    """Have C{connection} read and write on its socket again, of which nothing may be left in memory."""
+    _moveOnto(connection, sock)
+
+
 def _tryOut() -> bool:
-    """Whether a connection that was made without a socket says hello on one that it was given."""
+    """Whether a connection that was made without a socket says hello on one that it was given, and in memory again."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         try:
@@ -129,13 +149,75 @@ def _tryOut() -> bool:
             connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
             connection.set_connect_state()
             _moveOnto(connection, ours)
+            with suppress(SSL.WantReadError):
+                connection.do_handshake()
+            if theirs.recv(1) != b"\x16":  # a handshake record, RFC 8446 section 5.1
+                return False
+            detour(connection)
+            connection.bio_write(b"\x15\x03\x03\x00\x02\x02\x28")  # an alert: the handshake has failed
             try:
                 connection.do_handshake()
             except SSL.WantReadError:
-                return theirs.recv(1) == b"\x16"  # a handshake record, RFC 8446 section 5.1
-        except (AttributeError, TypeError, OSError, SSL.Error):
+                return False
+            except SSL.Error:
+                rejoin(connection, ours)
+                return True
+        except Exception:
             pass
     return False
 
 
 _movable = _tryOut()
+
+
+class _Trial:
+    """Stands in for OpenSSL, and the socket: keeps what it is given to send, and what else it is asked for."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.asked: list[str] = []
+
+    def send(self, data: bytes) -> int:
+        self.sent += data
+        return len(data)
+
+    def bio_read(self, size: int) -> bytes:
+        raise SSL.WantReadError
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("__"):
+            raise AttributeError(name)  # zope.interface looks for some
+        return lambda *_: self.asked.append(name)
+
+
+def _tryOutTwisted() -> bool:
+    """Whether what was written can be had from Twisted's transport at once, and the connection be kept from it."""
+    trial = _Trial()
+
+    @implementer(IOpenSSLServerConnectionCreator)
+    class Creator:
+        def serverConnectionForTLS(self, transport: object) -> Any:
+            return trial
+
+    lost: list[object] = []
+
+    class Above(Protocol):
+        def connectionLost(self, reason: object = None) -> None:
+            lost.append(reason)
+
+    try:
+        factory = TLSMemoryBIOFactory(Creator(), False, Factory.forProtocol(Above), Clock())
+        factory.protocol = SecureTransport
+        transport: Any = factory.buildProtocol(None)
+        transport.makeConnection(trial)
+        transport.write(b"x")
+        transport._aggregator.flush()
+        transport._lostTLSConnection = True
+        trial.asked.clear()
+        transport.connectionLost(connectionDone)
+        return trial.sent == b"x" and len(lost) == 1 and not trial.asked
+    except Exception:
+        return False
+
+
+_leavable = _tryOutTwisted()

@@ -2,18 +2,18 @@
 
 The transport queues what the kernel refuses and, past 64 KiB (C{FileDescriptor.bufferSize}), pauses its registered
 producer; that producer is this end, so C{pauseProducing} means I{congested} here, not I{stop reading}.
+
+While it is paused a transport tells nothing of its peer: see L{wsproxy.tunnel.watch}.
 """
 
 from __future__ import annotations
 
-import sys
-import termios
+import socket
 from collections.abc import Callable, Sequence
-from fcntl import ioctl
 from typing import Any, cast
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
@@ -21,8 +21,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.tunnel.end import Buffer, Receiver, ignore
+from wsproxy.tunnel.kernel import unanswered, unread, unsent
+from wsproxy.tunnel.watch import Watch
 
-__all__ = ["TransportEnd", "closeEmpty", "unsent"]
+__all__ = ["TransportEnd", "closeEmpty", "isBare", "isSecured", "releasable"]
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -31,26 +33,26 @@ class TransportEnd(Protocol):
 
     transport: Any
     congested = False
+    watch: Watch | None = None
 
     def __init__(self) -> None:
         self._receiver: Receiver | None = None
-        self._early: list[bytes] = []
+        self._early = bytearray()
+        self._told = 0  # of the peer's leaving: the end, or the loss
         self._eof = False
         self._closing = False
         self._lost: Failure | None = None
         self._released: Callable[[], None] | None = None
 
     def connectionMade(self) -> None:
-        # TLS cannot: ending the TCP half under it would truncate the TLS stream (RFC 8446 section 6.1)
-        self._halfClose = not INegotiated.providedBy(self.transport)
         self.transport.registerProducer(self, True)
         self.transport.pauseProducing()
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        early, self._early = self._early, []
-        for data in early:
-            receiver.received(data)
+        early, self._early = self._early, bytearray()
+        if early:
+            receiver.received(bytes(early))
         if self._eof:
             receiver.ended()
         if self._lost is not None:
@@ -60,17 +62,26 @@ class TransportEnd(Protocol):
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         if not self._closing:
-            self.transport.writeSequence([bytes(buffer) for buffer in buffers])
+            self.transport.write(b"".join(buffers))  # small pieces are held at many times their size
 
     def pause(self) -> None:
         self.transport.pauseProducing()
+        self._unread()
 
     def resume(self) -> None:
         if not self._eof:  # reading on would report the end-of-file again, and again
+            if self.watch is not None:
+                self.watch.remove(self)
             self.transport.resumeProducing()
 
+    def _unread(self) -> None:
+        """From here on the reactor tells nothing of the peer."""
+        if self.watch is not None and self._lost is None:
+            self.watch.add(self)
+
     def finish(self) -> None:
-        if self._eof or not self._halfClose:
+        # TLS cannot: ending the TCP half under it would truncate the TLS stream (RFC 8446 section 6.1)
+        if self._eof or isSecured(self.transport):
             self.close()
         elif not self._closing:
             self._stopWriting()
@@ -82,7 +93,8 @@ class TransportEnd(Protocol):
 
     def abort(self) -> None:
         self._stopWriting()
-        self.transport.abortConnection()
+        abort = getattr(self.transport, "abortConnection", self.transport.loseConnection)
+        abort()
 
     def _stopWriting(self) -> None:
         # a transport with a producer waits for it to unregister before it closes
@@ -90,16 +102,33 @@ class TransportEnd(Protocol):
             self._closing = True
             self.transport.unregisterProducer()
 
-    def unsent(self) -> int:
-        transport = self.transport
-        while isinstance(transport, ProtocolWrapper):
-            transport = transport.transport
-        try:
-            return unsent(transport.getHandle().fileno())
-        except AttributeError:
-            return 0
+    @property
+    def descriptor(self) -> int:
+        """The socket's under it, whatever is in between; -1 without one."""
+        connection = _socket(self.transport)
+        return -1 if connection is None else connection.fileno()
 
-    def release(self, released: Callable[[], None], lost: Callable[[Exception | None], None]) -> list[bytes]:
+    def unsent(self) -> int:
+        return unsent(self.descriptor)
+
+    def unanswered(self) -> bool:
+        connection = _socket(self.transport)
+        return connection is not None and unanswered(connection)
+
+    def hangUp(self, gone: bool) -> None:
+        """See L{wsproxy.tunnel.watch.Watched}."""
+        if self._eof:
+            if gone:
+                self.abort()
+            return
+        if not unread(self.descriptor):
+            self.resume()  # to read how it ended
+            return
+        told, self._told = self._told, max(self._told, 1 + (gone or isSecured(self.transport)))
+        if self._told > told and self._receiver is not None:
+            self._receiver.leaving(self._told == 1)
+
+    def release(self, released: Callable[[], None], lost: Callable[[Exception | None], None]) -> bytes:
         """
         Leave the socket to somebody else, once all that was written is with the kernel. Instead of L{start}.
 
@@ -108,6 +137,7 @@ class TransportEnd(Protocol):
         @return: what was received so far.
         """
         self._receiver = Receiver(ignore, ignore, ignore, lost)
+        early, self._early = bytes(self._early), bytearray()
         self.transport.unregisterProducer()
         # as a pull producer we are asked for more whenever the transport has nothing left to send: once on
         # registration, whatever it has, and then when it is so
@@ -115,19 +145,19 @@ class TransportEnd(Protocol):
         self._released = released
         if self.transport.doWrite() is not None:
             self.transport.abortConnection()
-        early, self._early = self._early, []
         return early
 
     # what the transport says
 
     def dataReceived(self, data: bytes) -> None:
         if self._receiver is None:
-            self._early.append(data)
+            self._early += data
         else:
             self._receiver.received(data)
 
     def readConnectionLost(self) -> None:
         self._eof = True
+        self._unread()
         if self._receiver is not None:
             self._receiver.ended()
 
@@ -137,6 +167,8 @@ class TransportEnd(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = True
         self._lost = reason
+        if self.watch is not None:
+            self.watch.remove(self)
         receiver, self._receiver = self._receiver, None  # it may lead back to this end
         if receiver is not None:
             # a unix socket that its peer has closed hangs up rather than ending a second time
@@ -168,9 +200,77 @@ def closeEmpty(transport: Connection) -> None:
     reactor.callLater(0, transport.connectionLost, connectionDone)
 
 
-def unsent(descriptor: int) -> int:
-    """Bytes in a socket's send queue which its peer has not acknowledged; 0 where the kernel does not say."""
-    try:
-        return int.from_bytes(ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
-    except OSError:
-        return 0
+def isSecured(transport: Any) -> bool:
+    """Whether it speaks TLS, from the start or since its C{startTLS}."""
+    return bool(INegotiated.providedBy(transport) or ISSLTransport.providedBy(transport))
+
+
+def isBare(transport: Any) -> bool:
+    """Whether it is a connected socket and nothing else, which can be read and written without it."""
+    return (
+        isinstance(transport, Connection)
+        and not isSecured(transport)
+        and _socket(transport) is not None
+        and releasable
+    )
+
+
+def _socket(transport: Any) -> socket.socket | None:
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    for name in ("getHandle", "socket"):  # after startTLS the first of them is OpenSSL's
+        try:
+            found = getattr(transport, name)
+            connection = found() if name == "getHandle" else found
+        except AttributeError:
+            continue  # gone with the connection
+        if isinstance(connection, socket.socket):
+            return connection
+    return None
+
+
+class _Trial:
+    """A reactor that does nothing, a protocol, and a pull producer that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.lost: list[Failure] = []
+
+    def addReader(self, reader: object) -> None: ...
+
+    addWriter = removeReader = removeWriter = addReader
+
+    def resumeProducing(self) -> None:
+        self.asked += 1
+
+    def stopProducing(self) -> None: ...
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost.append(reason)
+
+
+def _tryOut() -> bool:
+    """
+    Whether a transport can be made to send what it has and then be let alone, and be closed, without its reactor.
+
+    No interface says so: L{TransportEnd.release} and L{closeEmpty} rest on how Twisted's own are made.
+    """
+    ours, theirs = socket.socketpair()
+    trial: Any = _Trial()
+    with ours, theirs:
+        try:
+            transport = Connection(ours, trial, trial)
+            transport.connected = 1
+            transport.registerProducer(trial, False)
+            transport.write(b"x")
+            if trial.asked != 1 or transport.doWrite() is not None or trial.asked != 2:
+                return False
+            transport.unregisterProducer()
+            transport.connectionLost(connectionDone)
+            return theirs.recv(2) == b"x" and theirs.recv(1) == b"" and trial.lost == [connectionDone]
+        except Exception:
+            return False
+
+
+releasable = _tryOut()
+"""Whether L{TransportEnd.release} works with this Twisted. Where it does not, all goes through the transports."""

@@ -6,18 +6,29 @@ The two directions know of each other only where one of them ends::
                   target's EOF or loss; close()                 client's Close, EOF, loss or error
     CONNECTED ─────────────────────────────────► CLOSING ─┬─────────────────────────────────────► FINISHING ─► CLOSED
         └─────────────── client's Close, EOF, loss or error ────────────────────────────────────────►┘
+    anywhere: abort() ─► ABORTING ─► CLOSED
 
 - CONNECTED: both directions flow; before the target has been dialled, its direction queues.
 - CLOSING: our Close frame is on its way behind everything the target wrote. What the client sends is still relayed
   until its own Close, for L{CLOSE_TIMEOUT} seconds at most.
-- FINISHING: the client is done. What it sent is flushed to the target, then end-of-file; what the target still says
-  has nowhere to go and is dropped. L{CLOSE_TIMEOUT} seconds at most, then both ends are aborted.
+- FINISHING: the client is done. What it sent is flushed to the target, then end-of-file. A client that has broken the
+  protocol is read on for the Close that answers ours. L{CLOSE_TIMEOUT} seconds at most, then both ends are aborted.
+- ABORTING: both ends are being dropped.
+
+What the target says when nobody is there to hear it is dropped: L{LAST_WORDS} bytes, then it is not read any more, and
+in FINISHING closed as soon as what it is owed has arrived.
 
 A client that speaks plain TCP has no Close: either direction may end before the other, and both ends are then closed
 with the second (still CONNECTED until then). To close it is to end the stream of bytes.
 
 Backpressure: when writing to one end leaves it congested, the other end is not read until it has drained. Each end
 queues what one read brought, beyond the kernel's buffers; a session costs at most 256 KiB.
+
+An end that is held back may lose its peer all the same. What that sent before is still relayed as the other side takes
+it; if nothing moves for L{CLOSE_TIMEOUT} seconds, all is aborted (for L{STALL_LIMIT} times as long where it is the
+target that is gone, and the client that is slow).
+
+Whatever fails in between, a tap above all, ends the session: it is logged once, and the client is told 1011.
 """
 
 from __future__ import annotations
@@ -27,13 +38,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from wsproxy.errors import Close, CloseCode
 from wsproxy.tunnel.end import Buffer, End, Receiver
 from wsproxy.tunnel.tap import Tap
 from wsproxy.tunnel.wire import Wire
 
-__all__ = ["CLOSE_TIMEOUT", "EARLY_LIMIT", "STALL_LIMIT", "Ending", "Tunnel"]
+__all__ = ["CLOSE_TIMEOUT", "EARLY_LIMIT", "LAST_WORDS", "STALL_LIMIT", "Ending", "Tunnel"]
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a closing side is waited for."""
@@ -43,6 +55,15 @@ STALL_LIMIT = 6
 
 EARLY_LIMIT = 65536
 """Bytes the client may send before the target is connected; then it is not read."""
+
+LAST_WORDS = 256 * 1024
+"""Bytes that a target may say to nobody, a goodbye above all, before it is not read any more."""
+
+_FLUSHING = 0.1
+"""Seconds between two looks at whether a target has all that it is owed."""
+
+_VANISHED = Close(CloseCode.ABNORMAL, "Client vanished")
+_TARGET_LOST = Close(CloseCode.INTERNAL_ERROR, "Target connection lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +78,12 @@ class _State(Enum):
     CONNECTED = "connected"
     CLOSING = "closing"
     FINISHING = "finishing"
+    ABORTING = "aborting"
     CLOSED = "closed"
+
+
+_DEAF = (_State.FINISHING, _State.ABORTING, _State.CLOSED)
+"""In which nothing more is relayed from the client."""
 
 
 class Tunnel:
@@ -69,24 +95,31 @@ class Tunnel:
 
     __slots__ = (
         "_alive",
+        "_carried",
         "_client",
         "_clientPaused",
         "_clock",
         "_deadline",
+        "_dismissal",
         "_early",
-        "_earlySize",
         "_ending",
+        "_gone",
         "_onEnd",
+        "_patience",
+        "_pinged",
         "_silent",
         "_stalled",
         "_state",
         "_tap",
         "_target",
-        "_unsent",
+        "_unheard",
+        "_unmoved",
         "_wire",
         "bytesFromClient",
         "bytesFromTarget",
     )
+
+    _log = Logger()
 
     def __init__(
         self, client: End, wire: Wire, clock: IReactorTime, onEnd: Callable[[Ending], None], tap: Tap | None = None
@@ -100,12 +133,18 @@ class Tunnel:
         self._state = _State.CONNECTED
         self._ending: Ending | None = None
         self._deadline: IDelayedCall | None = None
-        self._unsent = self._stalled = 0
-        self._early: list[Buffer] | None = []
-        self._earlySize = 0
+        self._patience = STALL_LIMIT  # how many deadlines may pass without anything moving
+        self._stalled = 0  # how many have, in a row
+        self._unmoved: object = 0  # what has to change meanwhile
+        self._gone: str | None = None  # who left while the other one kept it from being read
+        self._unheard = 0  # what the target has said to nobody
+        self._dismissal: IDelayedCall | None = None
+        self._early: bytearray | None = bytearray()
         self._clientPaused = False
-        self._alive = False
+        self._alive = False  # whether the client has given a sign of life since the last heartbeat
+        self._pinged = False  # whether there is a ping in its way that it has not answered
         self._silent = 0
+        self._carried = 0  # from the target, by the last heartbeat
         self.bytesFromClient = 0
         self.bytesFromTarget = 0
 
@@ -115,7 +154,9 @@ class Tunnel:
         """Begin to read from the client; its payload waits for L{connected}."""
         assert self._client is not None
         self._client.start(
-            Receiver(self._clientReceived, self._clientEnded, self._clientDrained, self._clientLost)
+            Receiver(
+                self._clientReceived, self._clientEnded, self._clientDrained, self._clientLost, self._clientLeaving
+            )
         )
 
     @property
@@ -125,14 +166,18 @@ class Tunnel:
 
     def connected(self, target: End) -> None:
         """The target answered: relay. When the tunnel has begun to end meanwhile, the target gets what was sent."""
-        if self._state is _State.CLOSED:
+        if self._state in (_State.ABORTING, _State.CLOSED):
             target.abort()
             return
         self._target = target
         early, self._early = self._early, None
         if early:
-            self._writeTarget(early)
-        target.start(Receiver(self._targetReceived, self._targetEnded, self._resumeClient, self._targetLost))
+            self._writeTarget((bytes(early),))
+        target.start(
+            Receiver(
+                self._targetReceived, self._targetEnded, self._resumeClient, self._targetLost, self._targetLeaving
+            )
+        )
         if self._state is _State.FINISHING or (self._state is _State.CONNECTED and self._ending is not None):
             target.finish()
         elif not target.congested:
@@ -163,45 +208,95 @@ class Tunnel:
         self._startDeadline()
 
     def abort(self) -> None:
-        """End now, without ceremony. C{onEnd} still follows."""
+        """End now, without ceremony. C{onEnd} follows, when both ends have said that they are gone, or do not."""
+        if self._state is _State.CLOSED:
+            return
         if self._ending is None:
             self._ending = Ending("proxy", Close(CloseCode.GOING_AWAY, "Server going down"))
+        self._state = _State.ABORTING
         self._early = None
         for end in (self._client, self._target):
             if end is not None:
-                end.abort()
+                self._drop(end)
+        self._endIfDone()
+        if self._state is _State.ABORTING:
+            self._startDeadline()
+
+    def _drop(self, end: End) -> None:
+        try:
+            end.abort()
+        except Exception:
+            self._log.failure("dropping a connection")
+
+    def _fail(self) -> None:
+        """Something has raised that must not: log it once, tell the client, and let everything else go."""
+        self._log.failure("a session failed")
+        self._tap = None
+        self._early = None
+        try:
+            self.close(Close(CloseCode.INTERNAL_ERROR, "Internal error"))
+        except Exception:
+            self.abort()
+            return
+        if self._target is not None:
+            self._drop(self._target)
         self._endIfDone()
 
     def heartbeat(self) -> None:
-        """An interval has passed: close after two without a byte from the client, else ask it for a sign of life."""
-        if self._state is not _State.CONNECTED or self._client is None or self._wire.plain:
+        """
+        An interval has passed: close after two without a sign of life, else ask for one.
+
+        A sign is a byte of the client's, or that its kernel acknowledges what the target sent; of a client that is held
+        back, that it acknowledges the ping. Silence counts from a ping that the kernel could take, or where the kernel
+        asks by itself and gets no answer. A client that merely reads slowly, or not at all, is not silent.
+        """
+        client = self._client
+        if self._state is not _State.CONNECTED or client is None or self._wire.plain or self._gone == "client":
             return
-        # a client that we do not read from cannot be heard
-        self._silent = 0 if self._alive or self._clientPaused else self._silent + 1
+        if self._alive or not self._isSilent(client):
+            self._silent = 0
+        else:
+            self._silent += 1
         self._alive = False
+        self._carried = self.bytesFromTarget
         if self._silent == 2:
+            self._patience = 0
             self.close(Close(CloseCode.HEARTBEAT_LOST, "Heartbeat lost"))
-        elif not self._client.congested:
+        elif not client.congested:
             ping = self._wire.ping(b"")
             if ping is not None:
-                self._client.write([ping])
+                client.write([ping])
+                self._pinged = True
+        elif not self._silent:
+            self._pinged = False
+
+    def _isSilent(self, client: End) -> bool:
+        """Whether the client, of whom no byte has come, has not acknowledged anything either."""
+        if client.unsent():
+            return client.unanswered()
+        return self._pinged and not self._clientPaused and self._carried == self.bytesFromTarget
 
     # The client's side
 
     def _clientReceived(self, data: Buffer) -> None:
-        if self._state is _State.FINISHING:
+        if self._state in _DEAF:
+            if self._wire.error is not None:
+                self._awaitClose(data)
             return
         self._alive = True
         wire = self._wire
-        payload = wire.receive(data)
-        if payload:
-            self.bytesFromClient += sum(map(len, payload))
-            tap = self._tap
-            if tap is not None:
-                tap.fromClient(payload, wire.partial)
-            self._writeTarget(payload)
-        if wire.due:
-            self._clientDue()
+        try:
+            payload = wire.receive(data)
+            if payload:
+                self.bytesFromClient += sum(map(len, payload))
+                tap = self._tap
+                if tap is not None:
+                    tap.fromClient(payload, wire.partial)
+                self._writeTarget(payload)
+            if wire.due:
+                self._clientDue()
+        except Exception:
+            self._fail()
 
     def _writeTarget(self, payload: Sequence[Buffer]) -> None:
         target = self._target
@@ -212,9 +307,10 @@ class Tunnel:
             if target.congested:
                 self._pauseClient()
         elif self._early is not None:
-            self._early += map(bytes, payload)  # it may be a view
-            self._earlySize += sum(map(len, payload))
-            if self._earlySize >= EARLY_LIMIT:
+            early = self._early
+            for piece in payload:
+                early += piece  # pieces of a byte or two would cost many times what they say
+            if len(early) >= EARLY_LIMIT:
                 self._pauseClient()
 
     def _clientDue(self) -> None:
@@ -227,37 +323,57 @@ class Tunnel:
             if self._state is _State.CONNECTED:
                 client.write([wire.close(close)])
             self._clientDone(close)
-            if wire.error is None:
+            if wire.error is None or wire.answered:
                 client.close()
-            else:
-                client.finish()  # and read on: closing with unread input would reset what we just wrote
+            # else read on: TCP ends after the closing handshake (RFC 6455 section 7.1.1), and to close with unread
+            # input would reset what we just wrote
         elif self._state is _State.CONNECTED and not client.congested:
             pong = wire.pong()
             if pong is not None:
                 client.write([pong])
 
+    def _awaitClose(self, data: Buffer) -> None:
+        """A client that broke the protocol was told so: it may still answer."""
+        self._wire.receive(data)
+        if self._wire.answered and self._client is not None:
+            self._client.close()
+
     def _clientEnded(self) -> None:
         if self._wire.plain and self._state is _State.CONNECTED:
             self._directionEnded("client", self._target)
             return
-        self._clientDone(Close(CloseCode.ABNORMAL, "Client vanished"))
+        self._clientDone(_VANISHED)
         if self._client is not None:
             self._client.close()
 
     def _clientDrained(self) -> None:
+        self._alive = True
         if self._state is _State.CONNECTED and self._target is not None:
             self._target.resume()
         if self._wire.due:  # a pong that had to wait
             self._clientDue()
 
+    def _clientLeaving(self, half: bool) -> None:
+        """The client will send no more, and the target does not take what it sent."""
+        if half and self._wire.plain:
+            return  # it waits for the answer
+        if self._state is _State.CONNECTED:
+            self._gone = "client"
+            self._patience = 1
+            self._unmoved = self._moving()
+            self._stalled = 0
+            self._startDeadline()
+        else:
+            self._patience = 0
+
     def _clientLost(self, error: Exception | None) -> None:
         self._client = None
-        self._clientDone(Close(CloseCode.ABNORMAL, "Client vanished"))
+        self._clientDone(_VANISHED)
         self._endIfDone()
 
     def _clientDone(self, close: Close) -> None:
         """Nothing more will be relayed from the client: flush to the target, then end-of-file."""
-        if self._state in (_State.FINISHING, _State.CLOSED):
+        if self._state in _DEAF:
             return
         if self._ending is None:
             self._ending = Ending("client", close)
@@ -273,14 +389,43 @@ class Tunnel:
     def _targetReceived(self, data: Buffer) -> None:
         client = self._client
         if client is None or self._state is not _State.CONNECTED:
+            self._hearNoMore(len(data))
             return
         self.bytesFromTarget += len(data)
-        client.write(self._wire.send(data))
-        if self._tap is not None:
-            self._tap.fromTarget(data)
-            self._tap.toClient(client.congested)
-        if client.congested and self._target is not None:
+        try:
+            client.write(self._wire.send(data))
+            if self._tap is not None:
+                self._tap.fromTarget(data)
+                self._tap.toClient(client.congested)
+            if client.congested and self._target is not None:
+                self._target.pause()
+        except Exception:
+            self._fail()
+
+    def _hearNoMore(self, size: int) -> None:
+        """What the target says has nowhere to go."""
+        self._unheard += size
+        if self._unheard > LAST_WORDS and self._target is not None:
             self._target.pause()
+            if self._state is _State.FINISHING:
+                self._dismiss()
+
+    def _dismiss(self, owed: bool = True) -> None:
+        """
+        Close a target that is not read any more, once all that it is owed has arrived: sooner, unread input would make
+        the kernel reset what is on its way.
+
+        @param owed: whether it was owed something a moment ago. A transport may then have bytes that the kernel has
+            not.
+        """
+        target, self._dismissal = self._target, None
+        if target is None or self._state is not _State.FINISHING:
+            return
+        owes = target.congested or target.unsent() > 0
+        if owed or owes:
+            self._dismissal = self._clock.callLater(_FLUSHING, self._dismiss, owes)
+        else:
+            target.abort()
 
     def _targetEnded(self) -> None:
         if self._wire.plain and self._state is _State.CONNECTED:
@@ -290,12 +435,25 @@ class Tunnel:
         if self._state is _State.FINISHING and self._target is not None:
             self._target.close()
 
+    def _targetLeaving(self, half: bool) -> None:
+        """The target will send no more, and the client does not take what it sent."""
+        if self._state is _State.CONNECTED:
+            if self._gone is None and not (half and self._wire.plain):
+                self._gone = "target"
+                self._unmoved = self._moving()
+                self._startDeadline()
+        elif not half:
+            if self._target is not None:
+                self._target.abort()  # nobody waits for what it said
+        elif self._state is _State.FINISHING and self._dismissal is None:
+            self._dismiss()
+
     def _targetLost(self, error: Exception | None) -> None:
         self._target = None
         if error is None:
             self.close(Close(CloseCode.NORMAL, "Target closed"), "target")
         else:
-            self.close(Close(CloseCode.INTERNAL_ERROR, "Target connection lost"), "target")
+            self.close(_TARGET_LOST, "target")
         self._resumeClient()
         self._endIfDone()
 
@@ -334,17 +492,32 @@ class Tunnel:
             self._deadline.reset(CLOSE_TIMEOUT)
 
     def _timedOut(self) -> None:
-        """The time is over, except for a client that is still being owed what the target said before it closed."""
+        """The time is over, unless something still moves towards the side that is there."""
         self._deadline = None
-        unsent = self._client.unsent() if self._client is not None and self._state is _State.CLOSING else 0
-        self._stalled = 0 if unsent != self._unsent else self._stalled + 1
-        self._unsent = unsent
-        if unsent and self._stalled < STALL_LIMIT:
-            if self._target is not None:
+        if self._state is _State.ABORTING:
+            self._client = self._target = None  # they do not say that they are gone
+            self._endIfDone()
+            return
+        moving = self._moving()
+        self._stalled = 0 if moving != self._unmoved else self._stalled + 1
+        self._unmoved = moving
+        if moving and self._stalled < self._patience:
+            if self._state is _State.CLOSING and self._target is not None:
                 self._target.abort()
             self._startDeadline()
-        else:
-            self.abort()
+            return
+        if self._ending is None:
+            self._ending = Ending("client", _VANISHED) if self._gone == "client" else Ending("target", _TARGET_LOST)
+        self.abort()
+
+    def _moving(self) -> object:
+        """What changes as long as somebody takes what they are owed; false where nobody is owed anything."""
+        if self._state is _State.CONNECTED and self._gone == "client":
+            return (self.bytesFromClient,)
+        unsent = self._client.unsent() if self._client is not None else 0
+        if self._state is _State.CONNECTED:
+            return (self.bytesFromTarget, unsent)
+        return unsent if self._state is _State.CLOSING else 0
 
     def _endIfDone(self) -> None:
         if self._state is _State.CLOSED or self._client is not None or self._target is not None:
@@ -352,9 +525,10 @@ class Tunnel:
         if self._early:
             return  # the client has left, and what it sent waits for the target
         self._state = _State.CLOSED
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        for timer in (self._deadline, self._dismissal):
+            if timer is not None:
+                timer.cancel()
+        self._deadline = self._dismissal = None
         onEnd, self._tap = self._onEnd, None
         del self._onEnd  # it leads back to this tunnel, and so may a tap
         assert self._ending is not None

@@ -36,7 +36,11 @@ class Wire(Protocol):
 
     @property
     def error(self) -> WireError | None:
-        """How the client broke the protocol, if it did; nothing is received after it."""
+        """How the client broke the protocol, if it did; no payload is received after it."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client's Close has come after its C{error}, too: it answers ours."""
 
     @property
     def partial(self) -> bool:
@@ -128,6 +132,7 @@ class RawWire:
     plain = True
     closed: Close | None = None
     error: WireError | None = None
+    answered = False
     partial = False
     due = False
 
