@@ -18,7 +18,7 @@ __all__ = ["DOCUMENTS", "Recipe", "commandsOf", "complaints", "recipesOf"]
 
 DOCUMENTS = [ROOT / "README.rst", ROOT / "CHANGES.rst", ROOT / "benchmarks/README.rst", *ROOT.glob("docs/**/*.rst")]
 
-_COMMAND = re.compile(r"(?:exec )?(?:(?:twistd?|wswrap|wsproxy-replay|openssl|certbot) (?!\[)|vncpasswd).*")
+_COMMAND = re.compile(r"(?:exec )?(?:(?:twistd?|wswrap|wsproxy-replay|openssl|certbot) (?![─[])|vncpasswd).*")
 
 
 @dataclass(frozen=True)
