@@ -25,7 +25,7 @@ LEVELS = [
     {"service"},
     {"exit"},
     {"worker"},
-    {"options"},
+    {"options", "root"},
     {"tap", "wswrap"},
 ]
 """From the ground up. A room imports from lower levels only, and freely within itself."""

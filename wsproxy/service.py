@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO
 
@@ -34,9 +34,8 @@ from wsproxy.tunnel.recorder import Recordings
 from wsproxy.tunnel.recordingfile import RecordingFiles
 from wsproxy.tunnel.tap import TapFactory
 from wsproxy.tunnel.traffic import TrafficMarks
-from wsproxy.workers import Workers
 
-__all__ = ["FixedResolver", "WrappedProgram", "assemble", "makeProxy", "makeRoot"]
+__all__ = ["FixedResolver", "WrappedProgram", "assemble", "findProgram", "makeProxy", "wrappedProgram"]
 
 _LISTINGS = 4
 """Directories read at a time for C{--web-listing}."""
@@ -63,17 +62,6 @@ class WrappedProgram:
     again: bool
 
 
-def makeRoot(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None = None) -> Proxy | Workers:
-    """
-    What a process of its own runs. See L{makeProxy}.
-
-    @param stdout: where the process logs to its stdout, the descriptor.
-    """
-    if config.workers == 1:
-        return makeProxy(config, reactor, stopper)
-    return _makeWorkers(config, reactor, stopper, stdout)
-
-
 def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     """
     Wire up what C{config} describes, in this one process.
@@ -83,9 +71,9 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     """
     if not config.program:
         return assemble(config, reactor, stopper)
-    command, rebinding = _findProgram(config, reactor)
+    command, rebinding = findProgram(config, reactor)
     listeners = Listeners()
-    proxy = assemble(config, reactor, stopper, None, _wrapped(config, command, rebinding), listeners)
+    proxy = assemble(config, reactor, stopper, None, wrappedProgram(config, command, rebinding), listeners)
 
     def moved(report: Report) -> None:
         if config.everyPort:
@@ -97,21 +85,6 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     )
     supervisor.setServiceParent(proxy)
     return proxy
-
-
-def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None) -> Workers:
-    """The parent of several processes, each of which has what L{assemble} makes."""
-    if not config.program:
-        assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
-        return Workers(config, reactor, stopper, stdout=stdout)
-    command, rebinding = _findProgram(config, reactor)
-    wrapped = _wrapped(config, command, rebinding)
-    listeners = Listeners()
-    assemble(config, reactor, stopper, None, wrapped, listeners)
-    workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, stdout)
-    mode = WrapMode(config.wrapMode)
-    Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
-    return workers
 
 
 def assemble(
@@ -202,15 +175,19 @@ def _unwaiting(stream: TextIO, reactor: Any) -> Any:
     return Stream(Outlet(sink, retrying(reactor), lambda count: b""))
 
 
-def _findProgram(config: Config, reactor: Any) -> tuple[Command, Rebinding | None]:
-    """The program to be wrapped, and how its port is moved; L{None} where it is told where to listen."""
+def findProgram(config: Config, reactor: Any) -> tuple[Command, Rebinding | None]:
+    """
+    @return: the program to be wrapped, and how its port is moved; L{None} where it is told where to listen.
+    @raise ConfigError: see L{makeProxy}.
+    """
     command = Command.find(config.program, os.environ)
     if config.everyPort and command.hasPlaceholder:
         raise ConfigError("--every-port: clashes with {port} and {socket} in the program's arguments")
     return command, None if command.hasPlaceholder else Rebinding(rebindLibrary(), portToMove(reactor, config))
 
 
-def _wrapped(config: Config, command: Command, rebinding: Rebinding | None) -> WrappedProgram:
+def wrappedProgram(config: Config, command: Command, rebinding: Rebinding | None) -> WrappedProgram:
+    """@return: how sessions get to this program."""
     port = TOLD if rebinding is None else rebinding.port
     again = WrapMode(config.wrapMode) is WrapMode.RESPAWN
     return WrappedProgram(command.name, port, announced=rebinding is not None, again=again)

@@ -23,7 +23,7 @@ from .log import Log, makeLog
 from .options import Options
 from .process.command import NoProgram
 from .proxy import Proxy
-from .service import makeRoot
+from .root import makeRoot
 from .watchdog import Watchdog
 from .workers import Workers
 
