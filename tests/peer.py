@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.internet.endpoints import clientFromString, connectProtocol
 
+from tests.ends.contract import Peer
+from tests.ends.fake import Message, messages
 from tests.tunnel.client import Frame
-from tests.tunnel.contract import Peer
-from tests.tunnel.fake import Message, messages
 
 __all__ = ["WebSocketPeer", "connect", "openWebSocket"]
 

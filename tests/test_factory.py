@@ -25,16 +25,16 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from tests.certificates import selfSigned
+from tests.ends.contract import MEGABYTE, Peer
+from tests.ends.fake import Message, messages
 from tests.frontend.connection import responses
 from tests.peer import WebSocketPeer, connect, openWebSocket
 from tests.tunnel.client import Frame
-from tests.tunnel.contract import MEGABYTE, Peer
-from tests.tunnel.fake import Message, messages
+from wsproxy.ends.end import Buffer
 from wsproxy.errors import Refusal
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import IAuthenticator, IResolver, Request, Target
-from wsproxy.tunnel.end import Buffer
-from wsproxy.tunnel.frames import BINARY, CLOSE, PING, PONG
+from wsproxy.wire.frames import BINARY, CLOSE, PING, PONG
 
 CERTIFICATE = PrivateCertificate.loadPEM(selfSigned("localhost").both)
 

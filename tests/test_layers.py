@@ -13,32 +13,28 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"interfaces", "errors", "config", "control", "escape", "outcome", "threads", "clock", "outlet", "watchdog"},
-    {"access", "backend", "tunnel", "listen", "share", "log", "pidfile"},
-    {"decision", "dialling"},
-    {"session"},
-    {"sessions"},
-    {"frontend", "process", "lifetime", "replay"},
+    {"interfaces", "errors", "config", "escape"},
+    {"daemon", "access", "endpoints", "tls", "wire", "ends"},
+    {"tunnel", "dialling"},
+    {"sessions", "recording", "process"},
+    {"frontend", "static_web", "replay"},
     {"factory"},
-    {"proxy"},
-    {"workers"},
     {"service"},
-    {"exit"},
-    {"worker"},
-    {"options", "root"},
-    {"tap", "wswrap"},
+    {"wiring"},
+    {"workers"},
+    {"command"},
 ]
 """From the ground up. A room imports from lower levels only, and freely within itself."""
 
 SANS_IO = {
     "frontend/sniff.py",
+    "recording/format.py",
     "replay/asciicast.py",
     "replay/telnet.py",
-    "tunnel/base64.py",
-    "tunnel/frames.py",
-    "tunnel/mask.py",
-    "tunnel/recording.py",
-    "tunnel/wire.py",
+    "wire/base64.py",
+    "wire/frames.py",
+    "wire/mask.py",
+    "wire/wire.py",
 }
 
 

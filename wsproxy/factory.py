@@ -1,6 +1,6 @@
 """The embedder's way in: a factory that any Twisted service can listen with, on any endpoint.
 
-No signals, no exit status, no global reactor: those are L{wsproxy.tap}'s.
+No signals, no exit status, no global reactor: those are L{wsproxy.command.plugin}'s.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.web.resource import IResource
 
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.backend.dial import Dialer
+from wsproxy.dialling.dial import Dialer
+from wsproxy.ends.securepump import SecurePump
+from wsproxy.ends.watch import Watch
 from wsproxy.errors import Close, CloseCode
 from wsproxy.frontend.switch import SwitchFactory
-from wsproxy.frontend.tls import asksForCertificates
 from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import WebSite
 from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
-from wsproxy.sessions import Sessions
-from wsproxy.tunnel.securepump import SecurePump
+from wsproxy.sessions.sessions import Sessions
+from wsproxy.tls.server import asksForCertificates
 from wsproxy.tunnel.tap import TapFactory
-from wsproxy.tunnel.watch import Watch
 
 __all__ = ["WebSockifyFactory"]
 
@@ -47,7 +47,7 @@ class WebSockifyFactory(SwitchFactory):
     @param text: accept text messages, as their UTF-8 bytes.
     @param pages: the resource plain requests see, below the root; L{None} answers them 405.
     @param tls: makes the server side of TLS connections, e.g. L{twisted.internet.ssl.CertificateOptions} or
-        L{wsproxy.frontend.tls.ServerTLS}; L{None} for a port without TLS.
+        L{wsproxy.tls.server.ServerTLS}; L{None} for a port without TLS.
     @param tlsOnly: answer plaintext HTTP with 400.
     @param handshakeTimeout: seconds for each stage up to the upgrade.
     @param connectTimeout: seconds until a target is connected; a C{dialer} of one's own has a second more.

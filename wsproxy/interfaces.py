@@ -143,7 +143,7 @@ AnyDialer: TypeAlias = "IDialer | _Dials | Callable[[Target, IProtocolFactory], 
 
 
 class IStatusStop(Interface):
-    """How a service asks for the whole process to end; only L{wsproxy.tap} provides it."""
+    """How a service asks for the whole process to end; only L{wsproxy.command.plugin} provides it."""
 
     def stop(status: int) -> None:
         """Stop the reactor and leave with this exit status. The first status given wins."""

@@ -16,9 +16,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.components import require, requireComponent
+from tests.e2e.picture import Picture
 from tests.integration.twistd import ROOT
-
-from .picture import Picture
 
 __all__ = ["NODE_MODULES", "PAGES", "Browser", "openBrowser"]
 

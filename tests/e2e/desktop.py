@@ -13,9 +13,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.components import requireComponent
+from tests.e2e.picture import Picture
 from tests.integration.twistd import Running, start
-
-from .picture import Picture
 
 __all__ = ["ROOT_COLOUR", "WINDOW_COLOUR", "Desktop", "Terminal", "startDesktop"]
 

@@ -14,14 +14,13 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.components import requireComponent
+from tests.e2e.browser import NODE_MODULES, PAGES, openBrowser
+from tests.e2e.desktop import ROOT_COLOUR, WINDOW_COLOUR, startDesktop
+from tests.e2e.picture import Picture
+from tests.e2e.proxy import certify, startProxy
 from tests.integration.twistd import startTwistd
 from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import running, until
-
-from .browser import NODE_MODULES, PAGES, openBrowser
-from .desktop import ROOT_COLOUR, WINDOW_COLOUR, startDesktop
-from .picture import Picture
-from .proxy import certify, startProxy
 
 PASSWORD = "sesame"
 PATIENCE = 60.0 if os.environ.get("WSPROXY_SOAK") == "long" else 35.0

@@ -7,15 +7,14 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.components import require
-
-from .browser import Browser, openBrowser
-from .desktop import WINDOW_COLOUR, startDesktop
-from .proxy import certify, startProxy
-from .test_desktop import eventually
-from .test_pages import exchangeWith
-from .test_pages_irc import Talkers
-from .test_pages_telnet import SHOWN, STATIC, seen, startTelnetd
-from .test_websock import startEcho, webRoot
+from tests.e2e.browser import Browser, openBrowser
+from tests.e2e.desktop import WINDOW_COLOUR, startDesktop
+from tests.e2e.proxy import certify, startProxy
+from tests.e2e.test_desktop import eventually
+from tests.e2e.test_pages import exchangeWith
+from tests.e2e.test_pages_irc import Talkers
+from tests.e2e.test_pages_telnet import SHOWN, STATIC, seen, startTelnetd
+from tests.e2e.test_websock import startEcho, webRoot
 
 STATUS = "document.getElementById('status').textContent"
 GRIN = "😀"

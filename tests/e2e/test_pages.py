@@ -7,8 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-from .browser import openBrowser
-from .proxy import certify, startProxy
+from tests.e2e.browser import openBrowser
+from tests.e2e.proxy import certify, startProxy
 
 
 def exchangeWith(text: str) -> str:

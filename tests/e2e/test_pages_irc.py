@@ -16,10 +16,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests.components import requireComponent
+from tests.e2e.browser import openBrowser
+from tests.e2e.proxy import Proxy, startProxy
 from tests.integration.twistd import start
-
-from .browser import openBrowser
-from .proxy import Proxy, startProxy
 
 CONFIGURATION = """
 [Global]

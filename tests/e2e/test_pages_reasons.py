@@ -12,10 +12,9 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
+from tests.e2e.browser import Browser, openBrowser
+from tests.e2e.proxy import startProxy
 from tests.integration.twistd import startTwistd
-
-from .browser import Browser, openBrowser
-from .proxy import startProxy
 
 STATUS = "document.getElementById('status').textContent"
 STATE = "document.getElementById('status').dataset.state"

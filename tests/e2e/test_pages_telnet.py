@@ -9,10 +9,9 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.components import require, requireComponent
+from tests.e2e.browser import Browser, openBrowser
+from tests.e2e.proxy import startProxy
 from tests.integration.twistd import ROOT, start
-
-from .browser import Browser, openBrowser
-from .proxy import startProxy
 
 STATIC = ROOT / "wsproxy" / "static"
 PHONE = (390, 700)

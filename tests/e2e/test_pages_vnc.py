@@ -8,12 +8,11 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.components import require
+from tests.e2e.browser import openBrowser
+from tests.e2e.desktop import WINDOW_COLOUR, startDesktop
+from tests.e2e.proxy import startProxy
+from tests.e2e.test_desktop import eventually
 from tests.integration.twistd import ROOT
-
-from .browser import openBrowser
-from .desktop import WINDOW_COLOUR, startDesktop
-from .proxy import startProxy
-from .test_desktop import eventually
 
 STATIC = ROOT / "wsproxy" / "static"
 STATUS = "document.getElementById('status').textContent"

@@ -12,13 +12,12 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import TestCase
 
+from tests.e2e.browser import Browser, openBrowser
+from tests.e2e.desktop import WINDOW_COLOUR, startDesktop
+from tests.e2e.picture import Picture
+from tests.e2e.proxy import startProxy
+from tests.e2e.test_desktop import INK, STATUS, eventually, webRoot
 from tests.integration.twistd import start
-
-from .browser import Browser, openBrowser
-from .desktop import WINDOW_COLOUR, startDesktop
-from .picture import Picture
-from .proxy import startProxy
-from .test_desktop import INK, STATUS, eventually, webRoot
 
 # noVNC takes its canvas out of the page as soon as a session is over.
 KEEP = """

@@ -16,10 +16,9 @@ from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.e2e.browser import openBrowser
+from tests.e2e.proxy import startProxy
 from tests.integration.twistd import ROOT
-
-from .browser import openBrowser
-from .proxy import startProxy
 
 FOLDERS = ("tests/js", "tests/e2e/pages")
 """The tests and the page that imports them: they lie on the web as they do here."""

@@ -17,8 +17,8 @@ from twisted.protocols.wire import Echo
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from .browser import PAGES, Browser, openBrowser
-from .proxy import Proxy, startProxy
+from tests.e2e.browser import PAGES, Browser, openBrowser
+from tests.e2e.proxy import Proxy, startProxy
 
 
 class Target(Echo):

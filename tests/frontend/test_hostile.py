@@ -16,7 +16,7 @@ from wsproxy.errors import Refusal
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import KEEP_ALIVE
-from wsproxy.sessions import Sessions, Upgrade
+from wsproxy.sessions.sessions import Sessions, Upgrade
 
 LONGEST = 3 * KEEP_ALIVE
 """Seconds until whoever says nothing more is gone, whatever he said before."""

@@ -22,10 +22,10 @@ from zope.interface.verify import verifyObject
 from tests.certificates import Authority, pem, selfSigned
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from wsproxy.config import TLSConfig
+from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.switch import LINGER, SwitchFactory
-from wsproxy.frontend.tls import ServerTLS
-from wsproxy.tunnel.transport import TransportEnd
+from wsproxy.tls.server import ServerTLS
 
 AUTHORITY = Authority()
 CERTIFICATE: Any = PrivateCertificate.loadPEM(selfSigned("localhost").both).options()

@@ -20,14 +20,14 @@ from zope.interface.verify import verifyObject
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from tests.frontend.test_switch import CERTIFICATE
 from tests.tunnel.client import Frame
+from wsproxy.ends.end import Receiver
+from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.switch import LINGER
 from wsproxy.frontend.upgrade import EARLY_LIMIT, FrontDoor
 from wsproxy.interfaces import Request
-from wsproxy.sessions import Sessions, Upgrade
-from wsproxy.tunnel.end import Receiver
-from wsproxy.tunnel.frames import BINARY
-from wsproxy.tunnel.transport import TransportEnd
+from wsproxy.sessions.sessions import Sessions, Upgrade
+from wsproxy.wire.frames import BINARY
 
 UPGRADE = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 VERSION = b"Sec-WebSocket-Version: 13"

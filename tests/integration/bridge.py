@@ -16,10 +16,9 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL, Authority, pem
-
-from .client import Client
-from .proxy import Proxy, descriptors
-from .stream import Stream, Target, adopt
+from tests.integration.client import Client
+from tests.integration.proxy import Proxy, descriptors
+from tests.integration.stream import Stream, Target, adopt
 
 __all__ = ["Bridge", "BridgeTestCase", "authority", "connect", "still", "trusting"]
 

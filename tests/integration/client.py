@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import NamedTuple
 
-from .stream import Stream
+from tests.integration.stream import Stream
 
 __all__ = [
     "BINARY",

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from .twistd import ROOT
+from tests.integration.twistd import ROOT
 
 __all__ = ["PATHS", "pythonForEverybody"]
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from .twistd import ROOT
+from tests.integration.twistd import ROOT
 
 __all__ = ["Machine", "Program"]
 

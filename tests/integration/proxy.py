@@ -15,7 +15,7 @@ from twisted.internet.inotify import IN_CLOSE_WRITE, IN_MODIFY, INotify
 from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
 
-from .twistd import REACTOR, ROOT, TWISTD
+from tests.integration.twistd import REACTOR, ROOT, TWISTD
 
 __all__ = ["Proxy", "descriptors", "ticks"]
 

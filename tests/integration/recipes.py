@@ -12,7 +12,7 @@ from typing import Any
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from .twistd import ROOT
+from tests.integration.twistd import ROOT
 
 __all__ = ["DOCUMENTS", "Recipe", "commandsOf", "complaints", "recipesOf"]
 

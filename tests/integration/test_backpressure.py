@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from .bridge import BridgeTestCase, still
-from .client import PING, Client, frame, header, mask
-from .stream import Stream
+from tests.integration.bridge import BridgeTestCase, still
+from tests.integration.client import PING, Client, frame, header, mask
+from tests.integration.stream import Stream
 
 BLOCK = random.Random(2).randbytes(1 << 20)
 """Large streams repeat it, so that every byte of them is known without being kept."""

@@ -1,4 +1,4 @@
-"""The boundary around a session, with a real reactor and real sockets: what L{tests.test_faults} shows with fakes."""
+"""The boundary around a session, with real sockets: what L{tests.sessions.test_faults} shows with fakes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.ends.contract import MEGABYTE
+from tests.ends.fake import Message
+from tests.integration.bridge import connect as stream
+from tests.integration.client import Client
+from tests.integration.proxy import Proxy
 from tests.peer import connect, openWebSocket
 from tests.test_factory import CERTIFICATE, LARGE, WholeTestCase
 from tests.tunnel.client import Frame
-from tests.tunnel.contract import MEGABYTE
-from tests.tunnel.fake import Message
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Request, Target
-from wsproxy.tunnel.frames import BINARY, CLOSE
-
-from .bridge import connect as stream
-from .client import Client
-from .proxy import Proxy
+from wsproxy.wire.frames import BINARY, CLOSE
 
 
 def autobahn(address: str) -> str:

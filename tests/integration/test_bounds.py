@@ -22,13 +22,12 @@ from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL
 from tests.components import require
+from tests.integration.bridge import authority
+from tests.integration.proxy import Proxy
+from tests.integration.twistd import ROOT
 from tests.process.programs import running, until
 from wsproxy.errors import ConfigError
 from wsproxy.process.command import rebindLibrary
-
-from .bridge import authority
-from .proxy import Proxy
-from .twistd import ROOT
 
 BOUND = 8.0
 """Seconds from SIGTERM to the end, beyond C{--drain}."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from .twistd import ROOT, TWISTD, start
+from tests.integration.twistd import ROOT, TWISTD, start
 
 EXAMPLE = ROOT / "docs/examples/consoles.py"
 AUTHORIZED = {"Authorization": "Basic b3BlcmF0b3I6c2VjcmV0"}

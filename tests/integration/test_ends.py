@@ -19,11 +19,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL, Authority
-
-from .bridge import BridgeTestCase, connect
-from .client import CLOSE, Client, frame
-from .proxy import Proxy
-from .stream import Stream
+from tests.integration.bridge import BridgeTestCase, connect
+from tests.integration.client import CLOSE, Client, frame
+from tests.integration.proxy import Proxy
+from tests.integration.stream import Stream
 
 reactor: Any = _reactor
 

@@ -23,16 +23,15 @@ from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL, Authority, pem
 from tests.components import requireComponent
+from tests.integration.client import frame
+from tests.integration.fronts import HAProxy
+from tests.integration.twistd import startTwistd
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.frontend.pages import OwnPages
-from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import Target
-from wsproxy.service import FixedResolver
-
-from .client import frame
-from .fronts import HAProxy
-from .twistd import startTwistd
+from wsproxy.static_web.pages import OwnPages
+from wsproxy.tls.server import ServerTLS
+from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 

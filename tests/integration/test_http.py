@@ -9,10 +9,10 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from .bridge import BridgeTestCase, still
-from .client import Client, Response
-from .proxy import descriptors
-from .stream import Stream
+from tests.integration.bridge import BridgeTestCase, still
+from tests.integration.client import Client, Response
+from tests.integration.proxy import descriptors
+from tests.integration.stream import Stream
 
 reactor: Any = _reactor
 

@@ -20,14 +20,13 @@ from websockets.sync.client import ClientConnection, connect
 from zope.interface import implementer
 
 from tests.certificates import LOCAL, Authority, pem
-from wsproxy.backend.attempt import connectAddress
+from tests.integration.test_raw import AUTHORITY, LARGE, Server
 from wsproxy.config import TLSConfig
+from wsproxy.dialling.attempt import connectAddress
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import IDialer, Target
-from wsproxy.service import FixedResolver
-
-from .test_raw import AUTHORITY, LARGE, Server
+from wsproxy.tls.server import ServerTLS
+from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 

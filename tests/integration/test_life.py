@@ -17,12 +17,11 @@ from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL
 from tests.components import require
-
-from .bridge import authority, connect, still, trusting
-from .client import Client
-from .proxy import Proxy, descriptors, ticks
-from .stream import Stream
-from .twistd import daemonTwistd
+from tests.integration.bridge import authority, connect, still, trusting
+from tests.integration.client import Client
+from tests.integration.proxy import Proxy, descriptors, ticks
+from tests.integration.stream import Stream
+from tests.integration.twistd import daemonTwistd
 
 reactor: Any = _reactor
 

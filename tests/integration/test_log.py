@@ -9,10 +9,9 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL
-
-from .bridge import BridgeTestCase, authority, connect
-from .client import CLOSE, Client, frame
-from .proxy import Proxy
+from tests.integration.bridge import BridgeTestCase, authority, connect
+from tests.integration.client import CLOSE, Client, frame
+from tests.integration.proxy import Proxy
 
 SECRETS = ("hunter2", "sesame", "Basic ", "s3cr3t-cookie", "token=", "subscriber")
 

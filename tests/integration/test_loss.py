@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
 
-from .bridge import BridgeTestCase, still
-from .client import Client, header, mask
-from .proxy import ticks
-from .stream import Stream
-from .test_backpressure import BLOCK, KERNEL, Pour
+from tests.integration.bridge import BridgeTestCase, still
+from tests.integration.client import Client, header, mask
+from tests.integration.proxy import ticks
+from tests.integration.stream import Stream
+from tests.integration.test_backpressure import BLOCK, KERNEL, Pour
 
 reactor: Any = _reactor
 

@@ -15,10 +15,9 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.components import require, requireComponent
+from tests.integration.twistd import ROOT, TWISTD, Running, daemonTwistd, start, startTwistd
+from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import until
-
-from .twistd import ROOT, TWISTD, Running, daemonTwistd, start, startTwistd
-from .wrapped import WrapTestCase
 
 LISTEN = ("--listen", "127.0.0.1:0", "--target", "demo:")
 SNIPPETS = re.findall(

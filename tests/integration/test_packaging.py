@@ -20,9 +20,8 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.components import require, requireComponent
+from tests.integration.twistd import ROOT, TWISTD, start
 from wsproxy import __version__
-
-from .twistd import ROOT, TWISTD, start
 
 UNTRACKED = shutil.ignore_patterns(
     ".git",

@@ -21,10 +21,10 @@ from tests.certificates import LOCAL, Authority, pem
 from tests.process.programs import until
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.frontend.pages import OwnPages
-from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import Target
-from wsproxy.service import FixedResolver
+from wsproxy.static_web.pages import OwnPages
+from wsproxy.tls.server import ServerTLS
+from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 AUTHORITY = Authority()

@@ -10,11 +10,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.components import require, requireComponent
-
-from .interpreter import PATHS, pythonForEverybody
-from .machine import Machine
-from .recipes import DOCUMENTS, Recipe, commandsOf, complaints, recipesOf
-from .twistd import ROOT, TWISTD
+from tests.integration.interpreter import PATHS, pythonForEverybody
+from tests.integration.machine import Machine
+from tests.integration.recipes import DOCUMENTS, Recipe, commandsOf, complaints, recipesOf
+from tests.integration.twistd import ROOT, TWISTD
 
 _README = ROOT / "README.rst"
 
@@ -240,7 +239,7 @@ class ServiceTests(RecipeCase):
         self.machine.run("mkdir -p /opt/wsproxy/bin /run/state /run/credentials")
         self.machine.run(["ln", "-s", TWISTD, "/opt/wsproxy/bin/"])
         self.machine.write("/etc/systemd/system/wsproxy.service", unit)
-        self.assertEqual(self.machine.run("systemd-analyze verify --man=no wsproxy.service"), "")
+        self.assertEqual(self.machine.run("systemd-analyze verify --man=no wsproxy.wiring"), "")
         self.certificate("console.example.com", "/run/credentials/fullchain.pem", "/run/credentials/privkey.pem")
         self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
         found = re.search(r"ExecStart=((?:.*\\\n)*.*)", unit)

@@ -15,13 +15,12 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL, pem
-
-from .bridge import authority, connect, trusting
-from .client import Client
-from .fronts import Front, HAProxy, Nginx
-from .proxy import Proxy
-from .stream import Stream
-from .twistd import ROOT
+from tests.integration.bridge import authority, connect, trusting
+from tests.integration.client import Client
+from tests.integration.fronts import Front, HAProxy, Nginx
+from tests.integration.proxy import Proxy
+from tests.integration.stream import Stream
+from tests.integration.twistd import ROOT
 
 HOST = "console.example"
 """What the browser connects to. (Nothing is looked up: the front is on loopback.)"""

@@ -10,13 +10,12 @@ from twisted.internet.defer import Deferred
 
 from tests.certificates import pem
 from tests.components import require, requireComponent
-
-from .bridge import BridgeTestCase, authority, still
-from .client import Client, frame
-from .openssl import OpenSSLClient, library
-from .stream import Stream
-from .test_backpressure import Pour, takeBlocks
-from .twistd import Running, start
+from tests.integration.bridge import BridgeTestCase, authority, still
+from tests.integration.client import Client, frame
+from tests.integration.openssl import OpenSSLClient, library
+from tests.integration.stream import Stream
+from tests.integration.test_backpressure import Pour, takeBlocks
+from tests.integration.twistd import Running, start
 
 PLENTY = random.Random(3).randbytes(3_000_000)
 """More than the proxy holds."""

@@ -21,10 +21,9 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.python import log
 
 from tests.certificates import LOCAL
-
-from .bridge import BridgeTestCase, authority, still
-from .client import BINARY, CONTINUATION, PING, TEXT, Client, frame
-from .stream import Stream
+from tests.integration.bridge import BridgeTestCase, authority, still
+from tests.integration.client import BINARY, CONTINUATION, PING, TEXT, Client, frame
+from tests.integration.stream import Stream
 
 reactor: Any = _reactor
 

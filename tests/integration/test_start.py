@@ -15,9 +15,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.components import require, requireComponent
+from tests.integration.twistd import TWISTD, Outcome, Running, daemonTwistd, start, startTwistd
 from wsproxy import __version__
-
-from .twistd import TWISTD, Outcome, Running, daemonTwistd, start, startTwistd
 
 LISTEN = ("--listen", "127.0.0.1:0")
 TARGET = ("--target", "demo:")
@@ -237,7 +236,7 @@ class StatusTests(TestCase):
     async def test_status(self) -> None:
         """The first status is what the process leaves with, after what the log still had to say."""
         script = (
-            "from twisted.internet import reactor; from wsproxy.exit import Exit; stopper = Exit(reactor);"
+            "from twisted.internet import reactor; from wsproxy.daemon.exit import Exit; stopper = Exit(reactor);"
             "reactor.callLater(0, stopper.stop, 3); reactor.callLater(0, stopper.stop, 4); reactor.run();"
             "print('the end')"
         )

@@ -9,10 +9,9 @@ from twisted.internet import reactor as _reactor
 
 from tests.certificates import pem
 from tests.components import requireComponent
-
-from .bridge import BridgeTestCase, authority
-from .client import Client
-from .twistd import Running, start
+from tests.integration.bridge import BridgeTestCase, authority
+from tests.integration.client import Client
+from tests.integration.twistd import Running, start
 
 reactor: Any = _reactor
 

@@ -12,9 +12,8 @@ import subprocess
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.integration.twistd import ROOT, TWISTD, daemonTwistd
 from tests.process.programs import until
-
-from .twistd import ROOT, TWISTD, daemonTwistd
 
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -30,14 +30,13 @@ from twisted.trial.unittest import TestCase
 
 import wsproxy
 from tests.certificates import LOCAL, Authority, pem
+from tests.integration.client import frame
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.frontend.tls import ServerTLS
 from wsproxy.interfaces import Target
-from wsproxy.service import FixedResolver
+from wsproxy.tls.server import ServerTLS
 from wsproxy.tunnel.tap import Watched
-
-from .client import frame
+from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 

@@ -17,19 +17,18 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tests.certificates import LOCAL
 from tests.components import require
+from tests.integration.bridge import authority, trusting
+from tests.integration.client import Client
+from tests.integration.interpreter import PATHS, pythonForEverybody
+from tests.integration.proxy import Proxy
+from tests.integration.stream import Stream
+from tests.integration.test_life import LifeTestCase
+from tests.integration.test_wrap import DAEMON, ECHO, ONE, greeting, python
+from tests.integration.twistd import daemonTwistd, start, startTwistd
+from tests.integration.wrapped import Client as WrapClient
+from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import running, until
 from wsproxy.replay.file import readEntries, summarise
-
-from .bridge import authority, trusting
-from .client import Client
-from .interpreter import PATHS, pythonForEverybody
-from .proxy import Proxy
-from .stream import Stream
-from .test_life import LifeTestCase
-from .test_wrap import DAEMON, ECHO, ONE, greeting, python
-from .twistd import daemonTwistd, start, startTwistd
-from .wrapped import Client as WrapClient
-from .wrapped import WrapTestCase
 
 GOING_DOWN = (1001, "Server going down")
 UPGRADE = (

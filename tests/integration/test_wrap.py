@@ -16,10 +16,9 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 from tests.components import require, requireComponent
+from tests.integration.twistd import TWISTD, Running, start
+from tests.integration.wrapped import Client, WrapTestCase, listening
 from tests.process.programs import running, until
-
-from .twistd import TWISTD, Running, start
-from .wrapped import Client, WrapTestCase, listening
 
 # echo PORT [HOST…]: greets each client, then says everything after it; "exit N" ends it
 ECHO = """
@@ -606,7 +605,7 @@ class WswrapTests(WrapTestCase):
     """C{wswrap}."""
 
     def wswrap(self, *words: str) -> Running:
-        return start(self, [sys.executable, "-c", "from wsproxy.wswrap import main; main()", *words])
+        return start(self, [sys.executable, "-c", "from wsproxy.command.wswrap import main; main()", *words])
 
     async def test_port(self) -> None:
         """The program's port takes WebSocket clients and plain ones, also of a program that speaks first."""

@@ -18,10 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.components import require
+from tests.integration.twistd import ROOT, Outcome, Running, startTwistd
 from wsproxy.errors import ConfigError
 from wsproxy.process.command import rebindLibrary
-
-from .twistd import ROOT, Outcome, Running, startTwistd
 
 __all__ = ["Client", "WrapTestCase", "listening", "sockets"]
 

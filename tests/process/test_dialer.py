@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from wsproxy.backend.dial import DialError
+from wsproxy.dialling.dial import DialError
 from wsproxy.interfaces import IDialer, IResolver, Request, Target
 from wsproxy.process import dialer as module
 from wsproxy.process.accepted import Acceptance

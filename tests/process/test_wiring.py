@@ -22,8 +22,8 @@ from wsproxy.config import Config
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.supervisor import Supervisor
-from wsproxy.proxy import Proxy
-from wsproxy.service import makeProxy
+from wsproxy.service.proxy import Proxy
+from wsproxy.wiring import makeProxy
 
 CYCLES = 100 if os.environ.get("WSPROXY_SOAK") == "long" else 15
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from wsproxy.recording.format import Entry
 from wsproxy.replay.asciicast import DEFAULT_WINDOW, asciicast, firstWindow
 from wsproxy.replay.telnet import TelnetFilter, Window
-from wsproxy.tunnel.recording import Entry
 
 reproducible = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 

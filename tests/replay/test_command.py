@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.integration.twistd import Outcome, Running, start
-from wsproxy.tunnel.recording import END, HEAD, Entry, encodeEntry
+from wsproxy.recording.format import END, HEAD, Entry, encodeEntry
 
 ENTRIES = [Entry(False, 0, b"login: "), Entry(True, 900, b"me\r"), Entry(False, 1250, b"$ ")]
 RECORDING = HEAD + b"".join(starmap(encodeEntry, ENTRIES)) + END

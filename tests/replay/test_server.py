@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from wsproxy.recording.format import END, HEAD, Entry, encodeEntry
 from wsproxy.replay.server import Player, PlayerFactory
-from wsproxy.tunnel.recording import END, HEAD, Entry, encodeEntry
 
 ENTRIES = [
     Entry(False, 0, b"RFB"),

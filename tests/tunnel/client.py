@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from wsproxy.errors import Close
-from wsproxy.tunnel.frames import FrameDecoder
+from wsproxy.wire.frames import FrameDecoder
 
 __all__ = ["Frame", "Verdict", "decode"]
 

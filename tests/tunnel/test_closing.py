@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.ends.fake import FakeEnd, Message, messages
 from tests.tunnel.client import Frame
-from tests.tunnel.fake import FakeEnd, Message, messages
 from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
 from wsproxy.errors import Close
-from wsproxy.tunnel.frames import BINARY, CLOSE, PING, TEXT
 from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, LAST_WORDS, STALL_LIMIT, Ending, Tunnel
-from wsproxy.tunnel.wire import BinaryWire
+from wsproxy.wire.frames import BINARY, CLOSE, PING, TEXT
+from wsproxy.wire.wire import BinaryWire
 
 
 class ClientClosesTests(TunnelTestCase):

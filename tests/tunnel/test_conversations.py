@@ -22,7 +22,7 @@ from wsproto.frame_protocol import FrameProtocol, ParseFailed
 
 from tests.tunnel.client import Frame, Verdict, decode
 from wsproxy.errors import Close, CloseCode, WireError
-from wsproxy.tunnel.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameDecoder, UTF8Decoder
+from wsproxy.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameDecoder, UTF8Decoder
 
 reproducible = settings(derandomize=True, database=None, deadline=None, max_examples=300)
 

@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ends.fake import FakeEnd
 from tests.tunnel.client import Frame
-from tests.tunnel.fake import FakeEnd
-from wsproxy.tunnel.frames import BINARY
 from wsproxy.tunnel.traffic import TrafficMarks
 from wsproxy.tunnel.tunnel import Tunnel
-from wsproxy.tunnel.wire import BinaryWire
+from wsproxy.wire.frames import BINARY
+from wsproxy.wire.wire import BinaryWire
 
 
 class Stream(StringIO):

@@ -6,14 +6,14 @@ import gc
 import tracemalloc
 from collections.abc import Sequence
 
+from tests.ends.fake import Message
 from tests.tunnel.client import Frame
-from tests.tunnel.fake import Message
 from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
+from wsproxy.ends.end import Buffer
 from wsproxy.errors import Close
-from wsproxy.tunnel.end import Buffer
-from wsproxy.tunnel.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, EARLY_LIMIT
-from wsproxy.tunnel.wire import RawWire, Wire
+from wsproxy.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from wsproxy.wire.wire import RawWire, Wire
 
 
 class RelayTests(TunnelTestCase):

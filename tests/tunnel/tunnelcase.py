@@ -7,13 +7,13 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ends.fake import FakeEnd, Message, messages
 from tests.tunnel.client import Frame
-from tests.tunnel.fake import FakeEnd, Message, messages
+from wsproxy.ends.end import End
 from wsproxy.errors import Close
-from wsproxy.tunnel.end import End
-from wsproxy.tunnel.frames import BINARY, CLOSE
 from wsproxy.tunnel.tunnel import Ending, Tunnel
-from wsproxy.tunnel.wire import BinaryWire, Wire
+from wsproxy.wire.frames import BINARY, CLOSE
+from wsproxy.wire.wire import BinaryWire, Wire
 
 __all__ = ["GOING_AWAY", "RESET", "TunnelTestCase", "binary", "closing"]
 

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 websockify = ServiceMaker(
     "wsproxy",
-    "wsproxy.tap",
+    "wsproxy.command.plugin",
     "A WebSocket-to-TCP proxy: WebSocket, HTTP and TLS on one port, in front of any TCP server.",
     "websockify",
 )

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wsproxy.access.peer import unmapped
+from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import Request
-from wsproxy.tunnel.transport import TransportEnd
 
 __all__ = ["RawClient"]
 
 
 class RawClient:
-    """An L{Upgrade<wsproxy.sessions.Upgrade>} without a request: no path, no headers, hence no Origin and no token.
+    """
+    An L{Upgrade<wsproxy.sessions.sessions.Upgrade>} without a request: no path, no headers, no Origin and no token.
 
     @param end: the client; it reads nothing until it is relayed.
     """

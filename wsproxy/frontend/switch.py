@@ -34,17 +34,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.access.peer import printable
+from wsproxy.ends.end import Receiver, ignore
+from wsproxy.ends.securetransport import SecureTransport
+from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import speechCause
 from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
-from wsproxy.frontend.tls import demandsCertificates
 from wsproxy.frontend.web import WebSite, refusalBytes
-from wsproxy.tunnel.end import Receiver, ignore
-from wsproxy.tunnel.securetransport import SecureTransport
-from wsproxy.tunnel.transport import TransportEnd
+from wsproxy.tls.server import demandsCertificates
 
 __all__ = ["LINGER", "Switch", "SwitchFactory"]
 

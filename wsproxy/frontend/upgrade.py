@@ -16,14 +16,14 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from wsproxy.access.peer import unmapped
+from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation, explanation
 from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
-from wsproxy.sessions import Sessions
-from wsproxy.tunnel.transport import TransportEnd
+from wsproxy.sessions.sessions import Sessions
 
 __all__ = ["FrontDoor", "PendingUpgrade"]
 
@@ -32,7 +32,7 @@ EARLY_LIMIT = 65536
 
 
 class PendingUpgrade(Protocol):
-    """An L{Upgrade<wsproxy.sessions.Upgrade>}, and its connection's protocol until the session has decided."""
+    """An L{Upgrade<wsproxy.sessions.sessions.Upgrade>}, and its connection's protocol until the session has decided."""
 
     transport: Any
 

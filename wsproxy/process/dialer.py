@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTim
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from wsproxy.backend.dial import DialError
+from wsproxy.dialling.dial import DialError
 from wsproxy.interfaces import IDialer, IResolver, Request, Target
 from wsproxy.process.accepted import Acceptance, acceptance, canTell
 from wsproxy.process.listeners import Listeners

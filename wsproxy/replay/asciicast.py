@@ -10,8 +10,8 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator
 
+from wsproxy.recording.format import Entry
 from wsproxy.replay.telnet import TelnetFilter, Window
-from wsproxy.tunnel.recording import Entry
 
 __all__ = ["DEFAULT_WINDOW", "asciicast", "firstWindow"]
 

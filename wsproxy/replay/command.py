@@ -17,12 +17,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from wsproxy.access.peer import printable
+from wsproxy.endpoints.listen import parseListen
 from wsproxy.errors import ConfigError
-from wsproxy.listen import parseListen
+from wsproxy.recording.format import RecordingError
 from wsproxy.replay.asciicast import asciicast, firstWindow
 from wsproxy.replay.file import readEntries, repair, summarise
 from wsproxy.replay.server import PlayerFactory
-from wsproxy.tunnel.recording import RecordingError
 
 __all__ = ["main", "serve"]
 

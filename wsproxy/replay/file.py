@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from wsproxy.tunnel.recording import LINE_LIMIT, Entry, RecordingError, RecordingReader
+from wsproxy.recording.format import LINE_LIMIT, Entry, RecordingError, RecordingReader
 
 __all__ = ["Summary", "readEntries", "repair", "summarise"]
 

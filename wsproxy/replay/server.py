@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.recording.format import Entry, RecordingError
 from wsproxy.replay.file import readEntries
-from wsproxy.tunnel.recording import Entry, RecordingError
 
 __all__ = ["Player", "PlayerFactory"]
 

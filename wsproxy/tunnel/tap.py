@@ -12,8 +12,8 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from wsproxy.ends.end import Buffer, ignore
 from wsproxy.errors import Close
-from wsproxy.tunnel.end import Buffer, ignore
 
 __all__ = ["Tap", "TapFactory", "Watched", "joinTaps"]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from wsproxy.tunnel.end import Buffer
+from wsproxy.ends.end import Buffer
 
 __all__ = ["TrafficMarks"]
 

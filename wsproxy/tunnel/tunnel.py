@@ -1,6 +1,6 @@
 """Two ends and the bytes between them: relaying, backpressure, and how it ends.
 
-The client's end speaks a L{wire<wsproxy.tunnel.wire.Wire>} (WebSocket frames); the target's end speaks plain bytes.
+The client's end speaks a L{wire<wsproxy.wire.wire.Wire>} (WebSocket frames); the target's end speaks plain bytes.
 The two directions know of each other only where one of them ends::
 
                   target's EOF or loss; close()                 client's Close, EOF, loss or error
@@ -40,10 +40,10 @@ from enum import Enum
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from wsproxy.ends.end import Buffer, End, Receiver
 from wsproxy.errors import Close, CloseCode
-from wsproxy.tunnel.end import Buffer, End, Receiver
 from wsproxy.tunnel.tap import Tap
-from wsproxy.tunnel.wire import Wire
+from wsproxy.wire.wire import Wire
 
 __all__ = ["CLOSE_TIMEOUT", "EARLY_LIMIT", "LAST_WORDS", "STALL_LIMIT", "Ending", "Tunnel"]
 

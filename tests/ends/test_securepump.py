@@ -1,0 +1,126 @@
+"""What the contract does not ask of a pumped TLS end: OpenSSL that waits, and a pyOpenSSL that we do not know."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.ends.contract import Recorder
+from wsproxy.ends import securetransport
+from wsproxy.ends.pump import QUIET
+from wsproxy.ends.securepump import SecureEnd, SecurePump
+from wsproxy.ends.securetransport import SecureTransport
+from wsproxy.ends.transport import TransportEnd
+
+
+class Connection:
+    """
+    Stands in for OpenSSL, which cannot be made to wait for one thing in particular.
+
+    @ivar answers: what the next calls of C{send} raise; then they succeed.
+    @ivar offered: what C{send} was given, each time.
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[SSL.Error] = []
+        self.offered: list[bytes] = []
+        self.incoming = b""
+
+    def send(self, data: Any) -> int:
+        self.offered.append(bytes(data))
+        if self.answers:
+            raise self.answers.pop(0)
+        return len(data)
+
+    def recv_into(self, view: memoryview) -> int:
+        if not self.incoming:
+            raise SSL.WantReadError
+        data, self.incoming = self.incoming[: len(view)], self.incoming[len(view) :]
+        view[: len(data)] = data
+        return len(data)
+
+
+class WaitingTests(SynchronousTestCase):
+    """Writing that cannot go on at once."""
+
+    def setUp(self) -> None:
+        self.socket, theirs = socket.socketpair()
+        self.addCleanup(self.socket.close)
+        self.addCleanup(theirs.close)
+        self.connection = Connection()
+        raw = SimpleNamespace(getHandle=lambda: self.socket)
+        transport: Any = SimpleNamespace(transport=raw, leave=lambda left: left(self.connection))
+        waiting: Any = SimpleNamespace(transport=transport, start=lambda receiver: None, pause=lambda: None)
+        reactor: Any = MemoryReactor()
+        self.end = SecureEnd(SecurePump(reactor), waiting, transport)
+        self.recorder = Recorder()
+        self.end.start(self.recorder.receiver())
+        self.addCleanup(self.end._leave)
+
+    def test_room(self) -> None:
+        """OpenSSL that waits for room is given the same bytes once there is some, and then those that came after."""
+        payload = bytes(range(256)) * 256
+        scratch = bytearray(payload)
+        self.connection.answers = [SSL.WantWriteError()]
+        self.end.write([b"header", memoryview(scratch)])
+        self.assertTrue(self.end.congested)
+        scratch[:] = bytes(len(scratch))
+        self.end.write([b"behind"])
+        first = self.connection.offered.pop()
+        self.connection.answers = [SSL.WantWriteError()]
+        self.end.flush()
+        self.assertEqual(self.connection.offered, [first])
+        self.assertTrue(self.end.congested)
+        self.end.flush()
+        self.assertEqual(b"".join(self.connection.offered[1:]), b"header" + payload + b"behind")
+        self.assertEqual(self.recorder.events, ["drained"])
+
+    def test_input(self) -> None:
+        """OpenSSL that has to read before it can write goes on when something has come, even to a paused end."""
+        self.connection.answers = [SSL.WantReadError()]
+        self.end.pause()
+        self.end.write([b"waits"])
+        self.assertTrue(self.end.congested)
+        self.assertEqual(self.end.events, 1)  # EPOLLIN, and not EPOLLOUT, which would be told over and over
+        self.end.read()
+        self.assertEqual(self.connection.offered, [b"waits", b"waits"])
+        self.assertEqual(self.recorder.events, ["drained"])
+        self.assertEqual(self.end.events, QUIET)
+
+    def test_nothing(self) -> None:
+        """OpenSSL is not asked to write nothing."""
+        self.end.write([b"", b""])
+        self.assertEqual(self.connection.offered, [])
+
+
+class MovableTests(SynchronousTestCase):
+    """Whether OpenSSL can be given the socket."""
+
+    def test_known(self) -> None:
+        """The pyOpenSSL of these tests is one that can be pumped."""
+        self.assertTrue(securetransport._movable)
+        self.assertTrue(securetransport._tryOut())
+
+    def test_changed(self) -> None:
+        """A pyOpenSSL that is made differently is found out."""
+        self.patch(SSL, "_lib", SimpleNamespace())
+        self.assertFalse(securetransport._tryOut())
+
+    def test_unmoved(self) -> None:
+        """A pyOpenSSL whose connections stay with their buffers is found out."""
+        self.patch(securetransport, "_moveOnto", lambda connection, sock: None)
+        self.assertFalse(securetransport._tryOut())
+
+    def test_unknown(self) -> None:
+        """With one that is not known, sessions stay with their transports."""
+        self.patch(securetransport, "_movable", False)
+        end = TransportEnd()
+        end.transport = SecureTransport.__new__(SecureTransport)
+        end.transport.transport = None
+        reactor: Any = MemoryReactor()
+        self.assertIs(SecurePump(reactor).adopt(end), end)

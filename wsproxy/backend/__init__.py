@@ -1,1 +1,0 @@
-"""Where a session leads: target strings and how they are dialled."""

@@ -1,0 +1,100 @@
+"""Where C{twistd websockify} comes in: options, the proxy they describe, and the process it has to itself.
+
+An embedder starts below this module, at L{wsproxy.factory}: no signals, limits or exit statuses there.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import suppress
+from typing import Any, cast
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+
+from wsproxy.command.options import Options
+from wsproxy.command.root import makeRoot
+from wsproxy.daemon.clock import useMonotonic
+from wsproxy.daemon.exit import Exit, complaint
+from wsproxy.daemon.log import Log, makeLog
+from wsproxy.daemon.watchdog import Watchdog
+from wsproxy.dialling.names import installResolver
+from wsproxy.errors import ConfigError
+from wsproxy.process.command import NoProgram
+from wsproxy.service.proxy import Proxy
+from wsproxy.workers.parent import Workers
+
+__all__ = ["Options", "ProcessService", "makeService"]
+
+
+def makeService(options: Options) -> IService:
+    """
+    @raise SystemExit: with one line for stderr. Raised later, it would leave the shell that starts a daemon
+        waiting for ever.
+    """
+    from twisted.internet import reactor  # late: twistd --reactor chooses which one
+
+    useMonotonic(reactor)
+    twistd: dict[str, Any] = options.parent or {}
+    installResolver(reactor)
+    try:
+        log = makeLog(twistd, reactor, sys.__stdout__)
+        drain = options.config.drain
+        stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
+        sys.excepthook = stopper.tellInOneLine
+        proxy = makeRoot(options.config, reactor, stopper, log.stdout)
+    except NoProgram as error:
+        print(complaint(error), file=sys.stderr)
+        raise SystemExit(error.status) from None
+    except ConfigError as error:
+        raise SystemExit(complaint(error)) from None
+    return ProcessService(proxy, stopper, log)
+
+
+class ProcessService(MultiService):
+    """A proxy that is the purpose of its process."""
+
+    def __init__(self, proxy: Proxy | Workers, stopper: Exit, log: Log) -> None:
+        super().__init__()
+        self._proxy = proxy
+        self._stopper = stopper
+        self._log = log
+        self._privileged = False
+        proxy.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """@param parent: an application, which logs where this says."""
+        super().setServiceParent(parent)
+        if self._log.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log.observer)
+
+    def startService(self) -> None:
+        """C{twist} leaves out L{privilegedStartService}."""
+        if not self._privileged:
+            self.privilegedStartService()
+        super().startService()
+
+    def privilegedStartService(self) -> None:
+        """
+        @raise ConfigError: a listener cannot be bound. From here it reaches the shell that started a daemon.
+        """
+        self._privileged = True
+        self._stopper.obeySignals(self._proxy)
+        raiseDescriptorLimit()
+        super().privilegedStartService()
+        started = self._proxy.started
+        if started.called and isinstance(started.result, Failure):
+            failure = started.result
+            started.addErrback(lambda _: None)
+            failure.raiseException()
+        started.addErrback(self._stopper.fail)
+
+
+def raiseDescriptorLimit() -> None:
+    """A session takes two descriptors; the usual soft limit of 1,024 is there for users of select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # macOS reports a hard limit that it does not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,191 @@
+"""The log of a process of our own, in the place that twistd was told: a file, stdout or syslog.
+
+twistd's own writers wait for their readers, rename a file at one megabyte (and at SIGUSR1, which to logrotate means
+another thing), write behind the hole that C{copytruncate} leaves, and make C{info} of what is a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import syslog
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, formatEventAsClassicLogText
+from zope.interface import implementer
+
+from wsproxy.daemon.outlet import RETRY, File, Outlet, sinkOf
+from wsproxy.errors import ConfigError
+
+__all__ = ["Log", "SyslogObserver", "TextObserver", "lostLine", "makeLog", "retrying"]
+
+_DEVICE = "/dev/log"
+
+_LOST = "{count} lines of the log were lost: nobody took them"
+
+_PRIORITIES = {
+    LogLevel.debug: syslog.LOG_DEBUG,
+    LogLevel.info: syslog.LOG_INFO,
+    LogLevel.warn: syslog.LOG_WARNING,
+    LogLevel.error: syslog.LOG_ERR,
+    LogLevel.critical: syslog.LOG_CRIT,
+}
+
+
+def lostLine(count: int) -> bytes:
+    """What is said where C{count} lines should have been."""
+    event: LogEvent = {
+        "log_time": time.time(),
+        "log_level": LogLevel.warn,
+        "log_namespace": __name__,
+        "log_format": _LOST,
+        "count": count,
+    }
+    return (formatEventAsClassicLogText(event) or "").encode()
+
+
+@implementer(ILogObserver)
+class TextObserver:
+    """Writes each event as twistd does."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+
+    def __call__(self, event: LogEvent) -> None:
+        text = formatEventAsClassicLogText(event)
+        if text:
+            self._outlet.write([text.encode("utf-8", "backslashreplace")])
+
+
+@implementer(ILogObserver)
+class SyslogObserver:
+    """
+    Sends each line of an event to syslog, with the event's level. What the daemon does not take now is lost: it is told
+    how much that was.
+
+    @param path: the daemon's socket.
+    """
+
+    def __init__(self, prefix: str, path: str = _DEVICE) -> None:
+        self._prefix = prefix
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._losses = 0
+        with suppress(OSError):
+            self._connect()  # now: later it may be out of reach, under another root
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            connection.connect(self._path)
+        except BaseException:
+            connection.close()
+            raise
+        connection.setblocking(False)
+        self._socket = connection
+        return connection
+
+    def __call__(self, event: LogEvent) -> None:
+        priority = _PRIORITIES.get(event.get("log_level", LogLevel.info), syslog.LOG_INFO)
+        first, *others = eventAsText(event, includeTimestamp=False).splitlines() or [""]
+        for line in (first, *(f"\t{line}" for line in others)):
+            self._say(priority, line)
+
+    def _say(self, priority: int, line: str) -> None:
+        if self._losses and self._send(syslog.LOG_WARNING, _LOST.format(count=self._losses)):
+            self._losses = 0
+        if not self._send(priority, line):
+            self._losses += 1
+
+    def _send(self, priority: int, line: str) -> bool:
+        """@return: whether it was taken."""
+        text = f"<{priority | syslog.LOG_USER}>{self._prefix}[{os.getpid()}]: {line}"
+        data = text.encode("utf-8", "backslashreplace")
+        for _ in range(2):
+            try:
+                (self._socket or self._connect()).send(data)
+                return True
+            except BlockingIOError:
+                return False
+            except OSError:  # the daemon was started anew, perhaps
+                if self._socket is not None:
+                    self._socket.close()
+                    self._socket = None
+        return False
+
+
+class Log:
+    """
+    @ivar observer: for twistd; L{None} where it was told an observer of its own.
+    @ivar stdout: the descriptor to write to in other processes, where this one logs to stdout.
+    @ivar foreground: whether who sees stderr sees the log as well.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        observer: Any = None,
+        outlet: Outlet | None = None,
+        file: File | None = None,
+        stdout: int | None = None,
+        foreground: bool = False,
+    ) -> None:
+        self.observer = observer
+        self.stdout = stdout
+        self.foreground = foreground
+        self._outlet = outlet
+        self._file = file
+
+    def reopen(self) -> None:
+        """The file was renamed: go on in the one that has the name now."""
+        if self._file is None:
+            return
+        try:
+            self._file.reopen()
+        except OSError as error:
+            self._log.error("The log cannot be opened anew, and goes on in the old file: {error}", error=error)
+
+    def finish(self, seconds: float) -> None:
+        """Have written what waits, within so many seconds."""
+        if self._outlet is not None:
+            self._outlet.finish(seconds)
+
+
+def makeLog(twistd: Mapping[str, Any], reactor: Any, stdout: Any) -> Log:
+    """
+    @param twistd: its options.
+    @param stdout: the stream.
+    @raise ConfigError: the log file cannot be opened.
+    """
+    if "nodaemon" not in twistd:  # twist, or nobody
+        return Log(foreground=twistd.get("logFile") is not None)
+    if twistd.get("logger"):
+        return Log()
+    if twistd.get("syslog"):
+        return Log(SyslogObserver(twistd.get("prefix") or "twisted"))
+    path = twistd.get("logfile")
+    if path not in (None, "", "-") or not (twistd["nodaemon"] or path == "-"):
+        return _fileLog(os.path.abspath(path or "twistd.log"), reactor)
+    if not twistd["nodaemon"] or stdout is None:
+        return Log()  # twistd has something to say to that
+    sink = sinkOf(stdout.fileno())
+    outlet = Outlet(sink, retrying(reactor), lostLine)
+    return Log(TextObserver(outlet), outlet, stdout=sink.fileno(), foreground=True)
+
+
+def _fileLog(path: str, reactor: Any) -> Log:
+    try:
+        file = File(path)
+    except OSError as error:
+        raise ConfigError(f"--logfile {path}: {error.strerror}") from None
+    outlet = Outlet(file, retrying(reactor), lostLine)
+    return Log(TextObserver(outlet), outlet, file)
+
+
+def retrying(reactor: Any) -> Callable[[Callable[[], None]], object]:
+    """@return: what an L{Outlet} tries again with, in any thread."""
+    return lambda call: reactor.callFromThread(reactor.callLater, RETRY, call)

@@ -1,0 +1,295 @@
+"""The way to a target: from its string to a connected protocol, or to a reason that a person can read.
+
+    target string ─► name resolution ─► Happy Eyeballs ─► TLS handshake, verified ─► the factory's protocol
+                     └──────────────────── one deadline over all of it ────────────────────┘
+"""
+
+from __future__ import annotations
+
+import builtins
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from OpenSSL.SSL import Error as TLSError
+from service_identity import CertificateError, VerificationError
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString, wrapClientTLS
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionClosed,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoProtocol,
+    TCPTimedOutError,
+    TimeoutError,
+    VerifyError,
+)
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IHostnameResolver,
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsproxy.dialling.attempt import watchesSockets
+from wsproxy.dialling.demo import demoSocket
+from wsproxy.dialling.eyeballs import HappyEyeballsEndpoint
+from wsproxy.dialling.names import NameResolver, chooseResolver
+from wsproxy.endpoints.target import (
+    DemoTarget,
+    ParsedTarget,
+    StringTarget,
+    TCPTarget,
+    UNIXTarget,
+    parseTarget,
+    targetError,
+)
+from wsproxy.errors import ConfigError, DialError
+from wsproxy.escape import escape
+from wsproxy.interfaces import IDialer, Target
+
+__all__ = ["DialError", "Dialer"]
+
+_UNIX_RETRY = 0.05
+"""Seconds until a unix socket is tried again whose backlog was full."""
+
+
+_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    ((ConnectionRefusedError, builtins.ConnectionRefusedError), "Target refused the connection"),
+    ((TimeoutError, TCPTimedOutError), "Target timed out"),
+    (DNSLookupError, "Target name not found"),
+    (ConfigError, "Target misconfigured"),
+)
+"""What is told of each failure, the most telling first: of several addresses, one that refused was there."""
+
+_EXPECTED = (OSError, ConnectError, ConnectionClosed, NoProtocol)
+"""The other ways in which a network fails. Whatever else is raised is a mistake, somebody's or ours."""
+
+_EXPECTED_TLS = (TLSError, VerifyError, VerificationError, CertificateError)
+"""So it is with a handshake."""
+
+# Twisted's function has no types
+_clientFromString: Callable[[Any, str], IStreamClientEndpoint] = clientFromString
+
+
+class _HandshakeFailed(Exception):
+    """TLS did not come about, for the reason in C{__cause__}."""
+
+
+@implementer(IDialer)
+class Dialer:
+    """
+    Dials every kind of L{wsproxy.endpoints.target}.
+
+    Of what goes wrong the client is told the kind. What an exception says is told to nobody but the log, and with a
+    traceback where it is none of a network's.
+
+    @param reactor: provides C{IReactorTCP}, C{IReactorUNIX}, C{IReactorSocket}, C{IReactorTime} and
+        C{IReactorPluggableNameResolver}.
+    @param connectTimeout: seconds for everything from name resolution to the end of the TLS handshake.
+    @param tls: a host name or IP address to the settings of TLS connections to it, verification included;
+        asked once for each host.
+    @param describeTLS: what to tell a client about an exception of a TLS handshake, without naming the host.
+    @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}.
+    @param nameResolver: by default the one that was installed in the reactor, or instead of Twisted's
+        L{NameResolver}.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        connectTimeout: float,
+        tls: Callable[[str], IOpenSSLClientConnectionCreator] = optionsForClientTLS,
+        describeTLS: Callable[[BaseException], str] = lambda error: "handshake failed",
+        forceTLS: bool = False,
+        nameResolver: IHostnameResolver | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._timeout = connectTimeout
+        # a context of its own for each connection would read the authorities each time
+        self._tls = lru_cache(maxsize=64)(tls)
+        self._describeTLS = describeTLS
+        self._forceTLS = forceTLS
+        self._nameResolver = nameResolver
+        self._ownResolver = NameResolver(reactor)
+        self._parse = lru_cache(maxsize=256)(parseTarget)
+
+    def check(self, target: Target) -> None:
+        """
+        Understand C{target} without dialling it, down to the arguments of an endpoint string.
+
+        @raise ConfigError: it cannot be dialled, and why.
+        """
+        parsed = parseTarget(target.text)
+        if isinstance(parsed, StringTarget):
+            try:
+                _clientFromString(self._reactor, parsed.description)
+            except Exception as error:
+                # anybody's plugin may parse it, and complain with whatever exception came up
+                raise targetError(target.text, str(error) or type(error).__name__) from error
+
+    def dial(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        See L{IDialer.dial}. Over TLS, C{factory} is only asked for a protocol once the certificate is
+        verified.
+
+        @return: fires with the protocol, or fails with L{DialError}.
+        """
+
+        def timedOut(result: object, timeout: float) -> NoReturn:
+            raise TimeoutError
+
+        connecting = maybeDeferred(self._connect, target, factory)
+        if not connecting.called:
+            connecting.addTimeout(self._timeout, self._reactor, timedOut)
+        return connecting.addErrback(self._explain, target)
+
+    def _connect(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        parsed = self._parse(target.text)
+        if isinstance(parsed, TCPTarget) and not (parsed.tls or self._forceTLS):
+            return self._endpoint(parsed.host, parsed.port).connect(factory)
+        return Deferred.fromCoroutine(self._connectOther(parsed, factory))
+
+    async def _connectOther(self, target: ParsedTarget, factory: IProtocolFactory) -> IProtocol:
+        match target:
+            case TCPTarget(host, port):
+                protocol = await self._connectTLS(host, port, factory)
+            case UNIXTarget(path):
+                protocol = await self._connectUNIX(path, factory)
+            case DemoTarget():
+                protocol = self._adopt(demoSocket(self._reactor), factory)
+            case StringTarget(description):
+                protocol = await _clientFromString(self._reactor, description).connect(factory)
+        transport = getattr(protocol, "transport", None)
+        if ITCPTransport.providedBy(transport):
+            with suppress(AttributeError, OSError):  # it is gone already, as its protocol knows
+                transport.setTcpNoDelay(True)
+                transport.setTcpKeepAlive(True)
+        return protocol
+
+    def _endpoint(self, host: str, port: int) -> HappyEyeballsEndpoint:
+        resolver = self._nameResolver or chooseResolver(self._reactor, self._ownResolver)
+        return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
+
+    async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory) -> IProtocol:
+        secured = wrapClientTLS(self._tls(host), self._endpoint(host, port), self._reactor)
+        handshake = await secured.connect(_HandshakeFactory(factory))
+        assert isinstance(handshake, _Handshake)
+        return await handshake.completed
+
+    async def _connectUNIX(self, path: str, factory: IProtocolFactory) -> Any:
+        if watchesSockets(self._reactor):
+            return self._adopt(await self._connectSocket(path), factory)
+        return await UNIXClientEndpoint(self._reactor, path, self._timeout).connect(factory)
+
+    async def _connectSocket(self, path: str) -> socket.socket:
+        # Twisted's own connector fails at once when the backlog is full, where TCP would wait.
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.setblocking(False)
+                connection.connect(path)
+                return connection
+            except BlockingIOError:
+                connection.close()
+            except BaseException:
+                connection.close()
+                raise
+            await deferLater(self._reactor, _UNIX_RETRY)
+
+    def _adopt(self, connection: socket.socket, factory: IProtocolFactory) -> Any:
+        with connection:
+            # the transport takes a duplicate of the descriptor
+            try:
+                transport = self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, factory)
+            except Exception:
+                connection.shutdown(socket.SHUT_RDWR)  # the traceback may hold on to the duplicate
+                raise
+        if transport is None:
+            raise NoProtocol()
+        return transport.protocol
+
+    def _explain(self, failure: Failure, target: Target) -> Failure:
+        error = failure.value
+        if isinstance(error, (CancelledError, DialError)):
+            return failure
+        reason = self._reason(error)
+        if reason is None:
+            self._log.failure("dialling {target}", failure, target=escape(str(target)))
+        raise DialError(reason or "Target unreachable") from error
+
+    def _reason(self, error: BaseException | None) -> str | None:
+        """@return: what a person can read; L{None} for what should not have happened."""
+        if isinstance(error, _HandshakeFailed):
+            return self._handshakeReason(error.__cause__)
+        causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+        told = (reason for types, reason in _REASONS for cause in causes if isinstance(cause, types))
+        expected = all(isinstance(cause, _EXPECTED) for cause in causes)
+        return next(told, "Target unreachable" if expected else None)
+
+    def _handshakeReason(self, cause: BaseException | None) -> str | None:
+        if cause is None or isinstance(cause, ConnectionClosed):
+            return "Target closed the connection during the TLS handshake"
+        return f"Target TLS: {self._describeTLS(cause)}" if isinstance(cause, _EXPECTED_TLS) else None
+
+
+class _HandshakeFactory(Factory[Protocol]):
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory) -> None:
+        self._factory = factory
+
+    def buildProtocol(self, addr: Any) -> _Handshake:
+        return _Handshake(self._factory, addr)
+
+
+@implementer(IHandshakeListener)
+class _Handshake(Protocol):
+    """
+    Holds the place of a protocol until the TLS handshake under it is done.
+
+    Twisted connects the protocol of a TLS client before the first byte is sent. C{completed} fires with the
+    protocol that C{factory} built, connected to the TLS transport in place of this one.
+    """
+
+    transport: Any  # a TLSMemoryBIOProtocol, most of which is untyped
+
+    def __init__(self, factory: IProtocolFactory, address: IAddress) -> None:
+        self._factory = factory
+        self._address = address
+        self.completed: Deferred[IProtocol] = Deferred(lambda _: self.transport.abortConnection())
+
+    def handshakeCompleted(self) -> None:
+        try:
+            protocol = self._factory.buildProtocol(self._address)
+            if protocol is None:
+                raise NoProtocol()
+            self.transport.wrappedProtocol = protocol
+            protocol.makeConnection(self.transport)
+        except Exception:
+            self.completed.errback()
+            self.transport.abortConnection()
+        else:
+            self.completed.callback(protocol)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.completed.called:
+            error = _HandshakeFailed()
+            error.__cause__ = reason.value
+            self.completed.errback(error)

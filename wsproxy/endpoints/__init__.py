@@ -1,0 +1,1 @@
+"""Where to listen and where to lead to, as people write it."""

@@ -1,0 +1,144 @@
+"""Target strings: what C{--target} takes, and what a resolver answers.
+
+    HOST:PORT  [ADDRESS]:PORT           TCP
+    tls:HOST:PORT  tls:[ADDRESS]:PORT   TLS on TCP, the certificate verified for HOST or ADDRESS
+    unix:PATH                           a unix stream socket; everything after the colon is its path
+    demo:                               the line server built in (L{wsproxy.dialling.demo})
+    tcp:host=H:port=P:timeout=5 …       any other Twisted client endpoint string
+
+A registered endpoint prefix wins over a host of that name; these forms win over Twisted's of the same prefix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor
+from twisted.plugin import getPlugins
+
+from wsproxy.errors import ConfigError
+
+__all__ = [
+    "DemoTarget",
+    "ParsedTarget",
+    "StringTarget",
+    "TCPTarget",
+    "UNIXTarget",
+    "parseTarget",
+    "targetError",
+]
+
+_HOST_PORT = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<name>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class TCPTarget:
+    """C{host} is a name in ASCII (IDNA encoded) or an IP address without brackets."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls:' if self.tls else ''}{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UNIXTarget:
+    """C{path} is absolute."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoTarget:
+    def __str__(self) -> str:
+        return "demo:"
+
+
+@dataclass(frozen=True, slots=True)
+class StringTarget:
+    """A string for Twisted's C{clientFromString}, which knows at least its prefix."""
+
+    description: str
+
+    def __str__(self) -> str:
+        return self.description
+
+
+ParsedTarget = TCPTarget | UNIXTarget | DemoTarget | StringTarget
+
+
+def parseTarget(text: str) -> ParsedTarget:
+    """
+    Understand a target string. Nothing is resolved or opened. C{str()} of the result parses to the same, from
+    any working directory.
+
+    @raise ConfigError: C{text} is none of the forms above. One line, which names C{--target} and the text.
+    """
+    prefix, _, rest = text.partition(":")
+    prefix = prefix.lower()
+    try:
+        if prefix == "demo" and not rest:
+            return DemoTarget()
+        if prefix == "unix":
+            if not rest or "\0" in rest:
+                raise ValueError("expected unix:PATH")
+            return UNIXTarget(os.path.abspath(rest))
+        if prefix == "tls":
+            return _parseTCP(rest, tls=True)
+        if prefix in _registeredPrefixes():
+            return StringTarget(text)
+        return _parseTCP(text, tls=False)
+    except ValueError as error:
+        raise targetError(text, str(error)) from None
+
+
+def targetError(text: str, reason: str) -> ConfigError:
+    """@return: the complaint about a target string, on one line whatever is in it."""
+    shown = text if text.isprintable() else ascii(text)
+    return ConfigError(f"--target {shown}: {' '.join(reason.split())}")
+
+
+@cache
+def _registeredPrefixes() -> frozenset[str]:
+    # cached, since looking for plugins reads directories
+    plugins = getPlugins(IStreamClientEndpointStringParserWithReactor)
+    return frozenset({"tcp", "ssl", *(plugin.prefix.lower() for plugin in plugins)})
+
+
+def _parseTCP(text: str, tls: bool) -> TCPTarget:
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
+        raise ValueError("expected HOST:PORT, [ADDRESS]:PORT, tls:HOST:PORT, unix:PATH, demo: or an endpoint")
+    port = int(match["port"])
+    if not 1 <= port <= 65535:
+        raise ValueError("a port is 1 to 65535")
+    if match["literal"]:
+        if not isIPv6Address(match["literal"]):
+            raise ValueError("only an IPv6 address goes in brackets")
+        return TCPTarget(match["literal"], port, tls)
+    return TCPTarget(_asciiName(match["name"]), port, tls)
+
+
+def _asciiName(name: str) -> str:
+    """
+    @raise ValueError: it cannot be a host name (RFC 1123 section 2.1, underscores allowed). Such a name
+        must not reach Twisted's resolver, which never answers for a name that its encoding step rejects.
+    """
+    try:
+        encoded = name if name.isascii() else name.encode("idna").decode("ascii")
+    except UnicodeError:
+        encoded = ""
+    if not isIPAddress(encoded) and not _NAME.fullmatch(encoded):
+        raise ValueError("not a host name")
+    return encoded

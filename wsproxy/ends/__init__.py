@@ -1,0 +1,1 @@
+"""The two sides of a tunnel: whatever moves bytes, behind one contract."""

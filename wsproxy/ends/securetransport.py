@@ -1,0 +1,223 @@
+"""Twisted's TLS transport, which can be left: OpenSSL goes on by itself, on the socket.
+
+Twisted shakes hands in memory: what arrives is copied into one buffer of OpenSSL's and decrypted from there, what is
+written is encrypted into another, copied out of it and queued again. All of that is as well done by OpenSSL on the
+socket itself, once the transport has nothing left in either direction::
+
+    handshake, HTTP     socket ◄─► raw transport ◄─► SecureTransport ◄─► two buffers ◄─► OpenSSL
+    after leave()       socket ◄─────────────────────────────────────────────────────► OpenSSL
+
+L{_moveOnto} and L{detour} are the places that know what pyOpenSSL is made of: no public call gives a connection another
+socket. They are tried out when this module is imported, and so are the two names inside of Twisted's transport that
+leaving it rests on. Where either fails, no transport can be left, and all is as Twisted does it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IPullProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from wsproxy.ends.transport import isBare
+
+__all__ = ["SecureTransport", "detour", "rejoin"]
+
+
+class SecureTransport(BufferingTLSTransport):
+    """For L{TLSMemoryBIOFactory.protocol<twisted.protocols.tls.TLSMemoryBIOFactory>}."""
+
+    transport: Any
+    _leaving: Callable[[SSL.Connection], None] | None = None
+    _receiving = False
+
+    @property
+    def leavable(self) -> bool:
+        """Whether there is nothing but a socket under it, and pyOpenSSL is the one we know."""
+        return _leavable and _movable and isBare(self.transport)
+
+    def leave(self, left: Callable[[SSL.Connection], None]) -> None:
+        """
+        Take no further part in the connection, once all that was written is with the kernel.
+
+        What was decrypted by then is still received, and a connection that is lost until then is lost as ever.
+        The raw transport keeps the socket, but no longer touches it; closing it remains its task.
+
+        @param left: called with what reads from the socket and writes to it, without blocking: C{recv} and C{send}
+            raise L{SSL.WantReadError} and L{SSL.WantWriteError}. C{send} takes all of its buffer or has to be called
+            again with the same bytes. One call of C{recv} for a whole record leaves nothing behind in OpenSSL.
+        """
+        self._leaving = left
+        if not self._receiving:
+            self._drain()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._receiving = True  # from here on Twisted decrypts in a loop, until there is nothing left
+        super().dataReceived(data)
+        self._receiving = False
+        if self._leaving is not None:
+            self._drain()
+
+    def _drain(self) -> None:
+        raw, connection = self.transport, self.getHandle()
+        if raw.disconnecting or not raw.connected:
+            return
+        self._aggregator.flush()
+        with suppress(SSL.WantReadError):
+            while True:
+                raw.write(connection.bio_read(1 << 15))
+        self.unregisterProducer()
+        raw.registerProducer(_Drained(self._drained), False)
+        if raw.doWrite() is not None:
+            raw.abortConnection()
+
+    def _drained(self) -> None:
+        left, self._leaving = self._leaving, None
+        raw, connection = self.transport, self.getHandle()
+        raw.unregisterProducer()
+        if left is not None and not raw.disconnecting:
+            _moveOnto(connection, raw.getHandle())
+            self._lostTLSConnection = True  # Twisted's way to let it alone
+            left(connection)
+
+
+@implementer(IPullProducer)
+class _Drained:
+    """Is asked for more by a transport once on registration, and again when that has nothing left to send."""
+
+    def __init__(self, drained: Callable[[], None]) -> None:
+        self._drained = drained
+        self._registered = False
+
+    def resumeProducing(self) -> None:
+        if self._registered:
+            self._drained()
+        self._registered = True
+
+    def stopProducing(self) -> None:
+        """The transport is going away."""
+
+
+def _moveOnto(connection: Any, sock: socket.socket) -> None:
+    """
+    Make C{connection} what it had been if it was made with this socket, to which OpenSSL then reads and writes.
+
+    Measured, of this side of TLS 1.3 alone in MB per CPU-second, with 128 KiB at a time: 1,900 sent and 2,050
+    received; by way of the two buffers 1,300 to 1,600 and 1,850. And the buffers are gone: they keep the size of the
+    largest burst, for as long as the session lasts.
+    """
+    lib: Any = SSL._lib  # type: ignore[attr-defined]  # cryptography's bindings, which have no stubs
+    if lib.SSL_set_fd(connection._ssl, sock.fileno()) != 1:
+        raise OSError("OpenSSL takes no socket")
+    # one call writes many records; else it returns after each
+    lib.SSL_clear_mode(connection._ssl, lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
+    connection._into_ssl = connection._from_ssl = None  # SSL_set_fd has freed them
+    connection._socket = sock
+
+
+def detour(connection: Any) -> None:
+    """
+    Have C{connection} go on in memory: what it is in the middle of writing comes out of C{bio_read}, and what it is to
+    read goes into C{bio_write}, until it may L{rejoin} its socket. It must have been on one.
+    """
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    into, out = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+    lib.SSL_set_bio(connection._ssl, into, out)  # which frees what was there, and owns these
+    connection._into_ssl, connection._from_ssl = into, out
+    connection._socket = None
+
+
+def rejoin(connection: Any, sock: socket.socket) -> None:
+    """Have C{connection} read and write on its socket again, of which nothing may be left in memory."""
+    _moveOnto(connection, sock)
+
+
+def _tryOut() -> bool:
+    """Whether a connection that was made without a socket says hello on one that it was given, and in memory again."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+            connection.set_connect_state()
+            _moveOnto(connection, ours)
+            with suppress(SSL.WantReadError):
+                connection.do_handshake()
+            if theirs.recv(1) != b"\x16":  # a handshake record, RFC 8446 section 5.1
+                return False
+            detour(connection)
+            connection.bio_write(b"\x15\x03\x03\x00\x02\x02\x28")  # an alert: the handshake has failed
+            try:
+                connection.do_handshake()
+            except SSL.WantReadError:
+                return False
+            except SSL.Error:
+                rejoin(connection, ours)
+                return True
+        except Exception:
+            pass
+    return False
+
+
+_movable = _tryOut()
+
+
+class _Trial:
+    """Stands in for OpenSSL, and the socket: keeps what it is given to send, and what else it is asked for."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.asked: list[str] = []
+
+    def send(self, data: bytes) -> int:
+        self.sent += data
+        return len(data)
+
+    def bio_read(self, size: int) -> bytes:
+        raise SSL.WantReadError
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("__"):
+            raise AttributeError(name)  # zope.interface looks for some
+        return lambda *_: self.asked.append(name)
+
+
+def _tryOutTwisted() -> bool:
+    """Whether what was written can be had from Twisted's transport at once, and the connection be kept from it."""
+    trial = _Trial()
+
+    @implementer(IOpenSSLServerConnectionCreator)
+    class Creator:
+        def serverConnectionForTLS(self, transport: object) -> Any:
+            return trial
+
+    lost: list[object] = []
+
+    class Above(Protocol):
+        def connectionLost(self, reason: object = None) -> None:
+            lost.append(reason)
+
+    try:
+        factory = TLSMemoryBIOFactory(Creator(), False, Factory.forProtocol(Above), Clock())
+        factory.protocol = SecureTransport
+        transport: Any = factory.buildProtocol(None)
+        transport.makeConnection(trial)
+        transport.write(b"x")
+        transport._aggregator.flush()
+        transport._lostTLSConnection = True
+        trial.asked.clear()
+        transport.connectionLost(connectionDone)
+        return trial.sent == b"x" and len(lost) == 1 and not trial.asked
+    except Exception:
+        return False
+
+
+_leavable = _tryOutTwisted()

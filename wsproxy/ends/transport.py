@@ -1,0 +1,276 @@
+"""The end over any Twisted transport: TCP, unix sockets, TLS, and whatever an embedder's endpoint yields.
+
+The transport queues what the kernel refuses and, past 64 KiB (C{FileDescriptor.bufferSize}), pauses its registered
+producer; that producer is this end, so C{pauseProducing} means I{congested} here, not I{stop reading}.
+
+While it is paused a transport tells nothing of its peer: see L{wsproxy.ends.watch}.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPushProducer, ISSLTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsproxy.ends.end import Buffer, Receiver, ignore
+from wsproxy.ends.kernel import unanswered, unread, unsent
+from wsproxy.ends.watch import Watch
+
+__all__ = ["TransportEnd", "closeEmpty", "isBare", "isSecured", "releasable"]
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class TransportEnd(Protocol):
+    """An L{End<wsproxy.ends.end.End>} that is the protocol of its transport."""
+
+    transport: Any
+    congested = False
+    watch: Watch | None = None
+
+    def __init__(self) -> None:
+        self._receiver: Receiver | None = None
+        self._early = bytearray()
+        self._told = 0  # of the peer's leaving: the end, or the loss
+        self._eof = False
+        self._closing = False
+        self._lost: Failure | None = None
+        self._released: Callable[[], None] | None = None
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+        self.transport.pauseProducing()
+
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        early, self._early = self._early, bytearray()
+        if early:
+            receiver.received(bytes(early))
+        if self._eof:
+            receiver.ended()
+        if self._lost is not None:
+            self.connectionLost(self._lost)
+        else:
+            self.resume()
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        if not self._closing:
+            self.transport.write(b"".join(buffers))  # small pieces are held at many times their size
+
+    def pause(self) -> None:
+        self.transport.pauseProducing()
+        self._unread()
+
+    def resume(self) -> None:
+        if not self._eof:  # reading on would report the end-of-file again, and again
+            if self.watch is not None:
+                self.watch.remove(self)
+            self.transport.resumeProducing()
+
+    def _unread(self) -> None:
+        """From here on the reactor tells nothing of the peer."""
+        if self.watch is not None and self._lost is None:
+            self.watch.add(self)
+
+    def finish(self) -> None:
+        # TLS cannot: ending the TCP half under it would truncate the TLS stream (RFC 8446 section 6.1)
+        if self._eof or isSecured(self.transport):
+            self.close()
+        elif not self._closing:
+            self._stopWriting()
+            self.transport.loseWriteConnection()
+
+    def close(self) -> None:
+        self._stopWriting()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        self._stopWriting()
+        abort = getattr(self.transport, "abortConnection", self.transport.loseConnection)
+        abort()
+
+    def _stopWriting(self) -> None:
+        # a transport with a producer waits for it to unregister before it closes
+        if not self._closing:
+            self._closing = True
+            self.transport.unregisterProducer()
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's under it, whatever is in between; -1 without one."""
+        connection = _socket(self.transport)
+        return -1 if connection is None else connection.fileno()
+
+    def unsent(self) -> int:
+        return unsent(self.descriptor)
+
+    def unanswered(self) -> bool:
+        connection = _socket(self.transport)
+        return connection is not None and unanswered(connection)
+
+    def hangUp(self, gone: bool) -> None:
+        """See L{wsproxy.ends.watch.Watched}."""
+        if self._eof:
+            if gone:
+                self.abort()
+            return
+        if not unread(self.descriptor):
+            self.resume()  # to read how it ended
+            return
+        told, self._told = self._told, max(self._told, 1 + (gone or isSecured(self.transport)))
+        if self._told > told and self._receiver is not None:
+            self._receiver.leaving(self._told == 1)
+
+    def release(self, released: Callable[[], None], lost: Callable[[Exception | None], None]) -> bytes:
+        """
+        Leave the socket to somebody else, once all that was written is with the kernel. Instead of L{start}.
+
+        @param released: called when the transport no longer touches the socket; closing it remains its task.
+        @param lost: called when the transport has closed it.
+        @return: what was received so far.
+        """
+        self._receiver = Receiver(ignore, ignore, ignore, lost)
+        early, self._early = bytes(self._early), bytearray()
+        self.transport.unregisterProducer()
+        # as a pull producer we are asked for more whenever the transport has nothing left to send: once on
+        # registration, whatever it has, and then when it is so
+        self.transport.registerProducer(self, False)
+        self._released = released
+        if self.transport.doWrite() is not None:
+            self.transport.abortConnection()
+        return early
+
+    # what the transport says
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._receiver is None:
+            self._early += data
+        else:
+            self._receiver.received(data)
+
+    def readConnectionLost(self) -> None:
+        self._eof = True
+        self._unread()
+        if self._receiver is not None:
+            self._receiver.ended()
+
+    def writeConnectionLost(self) -> None:
+        """The end-of-file we asked for has been sent."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closing = True
+        self._lost = reason
+        if self.watch is not None:
+            self.watch.remove(self)
+        receiver, self._receiver = self._receiver, None  # it may lead back to this end
+        if receiver is not None:
+            # a unix socket that its peer has closed hangs up rather than ending a second time
+            orderly = self._eof or isinstance(reason.value, ConnectionDone)
+            receiver.lost(None if orderly else cast(Exception, reason.value))
+
+    def pauseProducing(self) -> None:
+        self.congested = True
+
+    def resumeProducing(self) -> None:
+        self.congested = False
+        if self._released is not None:
+            released, self._released = self._released, None
+            self._stopWriting()
+            released()
+        if self._receiver is not None:
+            self._receiver.drained()
+
+    def stopProducing(self) -> None:
+        """The transport is going away; C{connectionLost} says so too."""
+
+
+def closeEmpty(transport: Connection) -> None:
+    """
+    Close a transport that has nothing left to send. Its C{loseConnection} would first have the reactor watch for
+    room to write nothing: two turns at the epoll set, and an event between them.
+    """
+    reactor: Any = transport.reactor
+    reactor.callLater(0, transport.connectionLost, connectionDone)
+
+
+def isSecured(transport: Any) -> bool:
+    """Whether it speaks TLS, from the start or since its C{startTLS}."""
+    return bool(INegotiated.providedBy(transport) or ISSLTransport.providedBy(transport))
+
+
+def isBare(transport: Any) -> bool:
+    """Whether it is a connected socket and nothing else, which can be read and written without it."""
+    return (
+        isinstance(transport, Connection)
+        and not isSecured(transport)
+        and _socket(transport) is not None
+        and releasable
+    )
+
+
+def _socket(transport: Any) -> socket.socket | None:
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    for name in ("getHandle", "socket"):  # after startTLS the first of them is OpenSSL's
+        try:
+            found = getattr(transport, name)
+            connection = found() if name == "getHandle" else found
+        except AttributeError:
+            continue  # gone with the connection
+        if isinstance(connection, socket.socket):
+            return connection
+    return None
+
+
+class _Trial:
+    """A reactor that does nothing, a protocol, and a pull producer that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.lost: list[Failure] = []
+
+    def addReader(self, reader: object) -> None: ...
+
+    addWriter = removeReader = removeWriter = addReader
+
+    def resumeProducing(self) -> None:
+        self.asked += 1
+
+    def stopProducing(self) -> None: ...
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost.append(reason)
+
+
+def _tryOut() -> bool:
+    """
+    Whether a transport can be made to send what it has and then be let alone, and be closed, without its reactor.
+
+    No interface says so: L{TransportEnd.release} and L{closeEmpty} rest on how Twisted's own are made.
+    """
+    ours, theirs = socket.socketpair()
+    trial: Any = _Trial()
+    with ours, theirs:
+        try:
+            transport = Connection(ours, trial, trial)
+            transport.connected = 1
+            transport.registerProducer(trial, False)
+            transport.write(b"x")
+            if trial.asked != 1 or transport.doWrite() is not None or trial.asked != 2:
+                return False
+            transport.unregisterProducer()
+            transport.connectionLost(connectionDone)
+            return theirs.recv(2) == b"x" and theirs.recv(1) == b"" and trial.lost == [connectionDone]
+        except Exception:
+            return False
+
+
+releasable = _tryOut()
+"""Whether L{TransportEnd.release} works with this Twisted. Where it does not, all goes through the transports."""

@@ -1,0 +1,1 @@
+"""Sessions on file: the format, and what writes it."""

@@ -1,0 +1,218 @@
+"""A proxy as a service: it listens, says so, and ends in good order."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsproxy.access.peer import printable
+from wsproxy.config import Config
+from wsproxy.endpoints.listen import Listen, parseListen
+from wsproxy.escape import escape
+from wsproxy.factory import WebSockifyFactory
+from wsproxy.interfaces import IStatusStop
+from wsproxy.process.supervisor import Supervisor
+from wsproxy.recording.recorder import Recordings
+from wsproxy.service.lifetime import Lifetime
+from wsproxy.static_web.entry import entryPath
+from wsproxy.tls.server import ServerTLS
+
+__all__ = ["CLOSING", "LAST_WORDS", "Proxy", "abandonPrograms", "announce", "announceRoom", "stopped"]
+
+RESERVED_DESCRIPTORS = 64
+"""Descriptors left aside for files, logs and name servers when the capacity is told."""
+
+RECORDING = 6.5
+"""Seconds from the beginning of the end for recordings to be written: enough for a gigabyte or two."""
+
+LAST_WORDS = 5.0
+"""Seconds that clients are given to take what a program wrote before it ended, and the proxy with it."""
+
+CLOSING = 5.0
+"""Seconds until sessions are aborted that do not end by themselves, which may take 1 more: L{wsproxy.daemon.exit}."""
+
+
+class Proxy(MultiService):
+    """Listens, and ends in good order.
+
+    @param adopted: where to listen, instead of C{--listen}: sockets of a process that has announced them.
+    @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        factory: WebSockifyFactory,
+        tls: ServerTLS | None,
+        recordings: Recordings | None,
+        stopper: IStatusStop,
+        adopted: Sequence[Listen] | None = None,
+    ) -> None:
+        super().__init__()
+        self.started: Deferred[None] = Deferred()
+        self._config = config
+        self._reactor = reactor
+        self._factory = factory
+        self._tls = tls
+        self._stopper = stopper
+        self._recordings = recordings
+        self._announcing = adopted is None
+        self._listens = [parseListen(reactor, text) for text in config.listen] if adopted is None else adopted
+        self._ports: list[IListeningPort] = []
+        self._stopping: list[Deferred[None]] = []
+        self._endBy: float | None = None
+        self._fronts: set[str] | None = set()
+        self._lifetime = Lifetime(
+            reactor, config, factory.sessions, self._stopListening, partial(stopper.stop, 0)
+        )
+
+    def privilegedStartService(self) -> None:
+        """Bind, while the process may still bind anything."""
+        super().privilegedStartService()
+        bound = gatherResults([self._listen(listen) for listen in self._listens], consumeErrors=True)
+        bound.addCallbacks(self._bound, self._unbound)
+
+    def _listen(self, listen: Listen) -> Deferred[list[IListeningPort]]:
+        def listening(ports: list[IListeningPort]) -> list[IListeningPort]:
+            self._ports += ports
+            return ports
+
+        return listen.bind(self._factory).addCallback(listening)
+
+    def front(self, text: str) -> None:
+        """Listen at this C{--listen} value as well, which a wrapped program has asked for; once, and as long as any."""
+        if self._fronts is None or text in self._fronts:
+            return
+        self._fronts.add(text)
+        listening = self._listen(parseListen(self._reactor, text))
+        listening.addCallback(self._announce)
+        listening.addErrback(self._unfronted, text)
+
+    def _unfronted(self, failure: Failure, text: str) -> None:
+        self._log.error("{error}", error=failure.getErrorMessage())
+        if self._fronts is not None:
+            self._fronts.discard(text)
+
+    def fronts(self, port: int) -> bool:
+        """Whether we listen on this port because a wrapped program has asked for it."""
+        return any(text.rpartition(":")[2] == str(port) for text in self._fronts or ())
+
+    def _announce(self, ports: Sequence[IListeningPort]) -> None:
+        for port in ports:
+            announce(self._log, self._config, port)
+
+    def _bound(self, _: object) -> None:
+        if self._announcing:
+            self._announce(self._ports)
+            announceRoom(self._log)
+        self._lifetime.start()
+        self.started.callback(None)
+
+    def _unbound(self, failure: Failure) -> None:
+        self._stopListening()
+        self.started.errback(cast(FirstError, failure.value).subFailure)
+
+    def _stopListening(self) -> Deferred[Any]:
+        """@return: fires when no listener is left, including those that were stopped before."""
+        ports, self._ports, self._fronts = self._ports, [], None
+        self._stopping += [Deferred.fromCoroutine(stopped(port)) for port in ports]
+        return DeferredList(self._stopping)
+
+    def drain(self) -> Deferred[None]:
+        """
+        Take no more clients.
+
+        @return: fires when the last session is gone, or when C{--drain} is over; L{stopService} closes the others.
+        """
+        self._lifetime.cancel()
+        self._stopListening()
+        if not self._config.drain:
+            return succeed(None)
+        self._factory.refuseNew()
+        idle = self._factory.sessions.whenIdle().addTimeout(self._config.drain, self._reactor)
+        return idle.addErrback(lambda _: None)
+
+    def end(self, status: int) -> None:
+        """The wrapped program has ended, and so does the proxy when clients have taken what the program said last."""
+        self._lifetime.cancel()
+        self._stopListening()
+        self._endBy = self._reactor.seconds() + LAST_WORDS + 1
+        sessions = self._factory.sessions
+        sessions.refuseNew("Program ended")
+        idle = sessions.whenIdle().addTimeout(LAST_WORDS, self._reactor)
+        idle.addErrback(lambda _: None).addCallback(lambda _: self._stopper.stop(status))
+
+    def stopService(self) -> Deferred[None]:
+        """@return: fires when all is over, L{CLOSING} seconds later at most but for the wrapped program."""
+        self._lifetime.cancel()
+        now = self._reactor.seconds()
+        within = CLOSING if self._endBy is None else min(CLOSING, max(0.5, self._endBy - now))
+        # the sessions first: a wrapped program that is told to end closes its side of them
+        closed = self._factory.closeAll(within)
+        ending = gatherResults([self._stopListening(), closed, super().stopService()])
+        recorded = now + RECORDING
+        return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
+
+    def reload(self) -> None:
+        """Look at the certificate files now."""
+        if self._tls is not None:
+            self._tls.reload()
+
+    def abandon(self, number: int = signal.SIGTERM) -> None:
+        """There is no other process to care for but a wrapped program's."""
+        abandonPrograms(self, number)
+
+
+def abandonPrograms(parent: MultiService, number: int) -> None:
+    """Signal all of each program that is wrapped here: nobody will be there to wait for its end."""
+    for service in parent:
+        if isinstance(service, Supervisor):
+            service.abandon(number)
+
+
+def announce(log: Logger, config: Config, port: IListeningPort) -> None:
+    """Say what listens there, and what page to open."""
+    scheme = "http" if config.tls is None else "https" if config.tlsOnly else "http and https"
+    log.info(
+        "Listening on {host} ({scheme}), leading to {target}",
+        host=printable(port.getHost()),
+        scheme=scheme,
+        target=config.target if config.target is not None else escape(config.program[0]),
+    )
+    number = getattr(port.getHost(), "port", None)
+    path = entryPath(config.web, index=config.index, listing=config.webListing, own=config.pages)
+    if number is not None and path is not None:
+        scheme = "https" if config.tlsOnly else "http"
+        log.info("Open {scheme}://localhost:{port}{path}", scheme=scheme, port=number, path=path)
+
+
+def announceRoom(log: Logger, processes: int = 1) -> None:
+    """Say how many sessions so many processes have descriptors for."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    log.info(
+        "Room for {sessions} sessions ({limit} descriptors{each})",
+        sessions=max(0, limit - RESERVED_DESCRIPTORS) // 2 * processes,
+        limit=limit,
+        each="" if processes == 1 else f" for each of {processes} workers",
+    )
+
+
+async def stopped(port: IListeningPort) -> None:
+    """Stop listening there."""
+    with suppress(OSError):  # a socket file may have been deleted by somebody else
+        stopping = port.stopListening()
+        if stopping is not None:
+            await stopping

@@ -1,0 +1,1 @@
+"""Sessions: the decision about a client, its way to a target, and its end."""

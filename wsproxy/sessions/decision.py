@@ -1,0 +1,128 @@
+"""The questions about a client: may this page connect, who is it, where does it lead, may it go there?
+
+Those who answer are plugins and embedders' objects: interfaces of L{wsproxy.interfaces}, or plain callables. They may
+answer at once, later or never, raise, or answer nonsense. Here that becomes one of two things, within one deadline: a
+target with an identity, or a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from wsproxy.access.origin import OriginPolicy
+from wsproxy.errors import Refusal
+from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyResolver, Identity, Request, Target
+from wsproxy.sessions.outcome import bounded
+
+__all__ = ["Admission", "Decisions", "asCallable"]
+
+Admission = tuple[Target, Identity | None]
+"""Where a client is led, and who it is."""
+
+def asCallable(plugin: Any, name: str) -> Callable[..., Any]:
+    """
+    @param plugin: an object with this method, or what is called in its place.
+    @raise TypeError: it is neither.
+    """
+    method = getattr(plugin, name, plugin)
+    if not callable(method):
+        raise TypeError(f"{type(plugin).__name__} object has no method {name}(), and is not callable")
+    answer: Callable[..., Any] = method
+    return answer
+
+
+class Decisions:
+    """Asks the questions, one after the other.
+
+    @param clock: for the deadline.
+    @param timeout: seconds for all questions together.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        origins: OriginPolicy,
+        authenticator: AnyAuthenticator | None,
+        resolver: AnyResolver,
+        authoriser: AnyAuthoriser | None,
+        timeout: float,
+    ) -> None:
+        self._clock = clock
+        self._origins = origins
+        self._authenticate = None if authenticator is None else asCallable(authenticator, "authenticate")
+        self._resolve = asCallable(resolver, "resolve")
+        self._authorise = None if authoriser is None else asCallable(authoriser, "authorise")
+        self._timeout = timeout
+        self._closed: str | None = None
+
+    def refuse(self, reason: str) -> None:
+        """Answer 503 to every request from now on. @param reason: what the client reads."""
+        self._closed = reason
+
+    def decide(self, request: Request) -> Deferred[Admission]:
+        """
+        @return: fails with L{Refusal}; with L{TimeoutError<twisted.internet.defer.TimeoutError>} when the time is over;
+            or with whatever somebody raised. To cancel it gives up, with L{GivenUp<wsproxy.sessions.outcome.GivenUp>}.
+        """
+        deciding = Deferred.fromCoroutine(self._decide(request))
+        return deciding if deciding.called else bounded(deciding, self._timeout, self._clock)
+
+    async def _decide(self, request: Request) -> Admission:
+        headers = request.headers
+        page = headers.get("origin"), headers.get("host"), request.secure
+        if not self._origins.allows(*page):
+            raise Refusal(403, "Origin not allowed", cause=self._origins.cause(*page))
+        if self._closed is not None:
+            raise Refusal(503, self._closed)
+        identity = None
+        if self._authenticate is not None:
+            identity = self._authenticate(request)
+            if hasattr(identity, "__await__"):
+                identity = await identity
+            _checkIdentity(identity)
+        target = self._resolve(request)
+        if hasattr(target, "__await__"):
+            target = await target
+        if type(target) is not Target or type(target.text) is not str:
+            target = _asTarget(target)
+        if self._authorise is not None:
+            consent = self._authorise(request, identity, target)
+            if hasattr(consent, "__await__"):
+                consent = await consent
+            _checkConsent(consent)
+        if self._closed is not None:  # meanwhile
+            raise Refusal(503, self._closed)
+        return target, identity
+
+
+# What an answer is made of may be a secret: a complaint about it names its type.
+
+
+def _checkIdentity(answer: object) -> None:
+    """@raise TypeError: an authenticator cannot mean that."""
+    if answer is not None and not (isinstance(answer, Identity) and isinstance(answer.name, str)):
+        raise TypeError(f"an authenticator answered {_kind(answer)}, not an Identity or None")
+
+
+def _asTarget(answer: object) -> Target:
+    """@raise TypeError: a resolver cannot mean that."""
+    if isinstance(answer, Target) and isinstance(answer.text, str):
+        return answer
+    if isinstance(answer, str):
+        return Target(answer)
+    raise TypeError(f"a resolver answered {_kind(answer)}, not a Target or a str")
+
+
+def _checkConsent(answer: object) -> None:
+    """@raise TypeError: it looks like a no, which is said by raising L{Refusal}."""
+    if answer is not None and not answer:
+        raise TypeError(f"an authoriser answered {_kind(answer)}; it refuses by raising Refusal, and returns None")
+
+
+def _kind(answer: object) -> str:
+    return answer.__class__.__name__

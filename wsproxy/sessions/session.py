@@ -1,0 +1,313 @@
+"""One client from its 101 to the end of its connection, and of its target's.
+
+::
+
+    accepted ─► observers, taps ─► dial ─► tunnel ─► closed
+        └─────────────┴─────────────┴────────┴─► something raises ─► close 1011
+
+A session is what the log speaks of: one line when it opens, one when it closes. Whatever it calls outward may raise,
+hang or answer nonsense. That ends this one session, within a time, and is logged once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from wsproxy.access.peer import printable
+from wsproxy.ends.end import End
+from wsproxy.ends.transport import TransportEnd
+from wsproxy.ends.watch import Adopter
+from wsproxy.errors import Close, CloseCode
+from wsproxy.escape import escape
+from wsproxy.interfaces import Identity, Request, Target
+from wsproxy.sessions.approach import UNREACHABLE, Dialling, TargetEnd
+from wsproxy.tunnel.heartbeat import Heartbeat
+from wsproxy.tunnel.tap import Tap, TapFactory, Watched, joinTaps
+from wsproxy.tunnel.tunnel import Ending, Tunnel
+from wsproxy.wire.wire import Wire
+
+__all__ = ["ABORT_TIMEOUT", "FAULT_TIMEOUT", "Registry", "Session"]
+
+FAULT_TIMEOUT = 6.0
+"""Seconds after which a session is aborted in which something raised: nobody knows what still works of it."""
+
+ABORT_TIMEOUT = 1.0
+"""Seconds after which a session is given up whose ends do not go when they are aborted."""
+
+_BROKEN = Close(CloseCode.INTERNAL_ERROR, "Internal error")
+
+_LINE = "{line}"
+"""The format of what is logged of each session: twisted.logger takes 2 µs for each field that it formats itself."""
+
+
+class Registry(Protocol):
+    """L{Sessions<wsproxy.sessions.sessions.Sessions>}, as far as one session needs them."""
+
+    clock: IReactorTime
+    now: Callable[[], float]
+    dial: Callable[..., Any]
+    dialTimeout: float
+    heartbeats: Heartbeat
+    taps: Sequence[TapFactory]
+    pump: Adopter | None
+    shownPath: Callable[[Request], str] | None
+
+    def opened(self, session: Session) -> bool:
+        """Keep this session, and tell of it. @return: whether everybody took it well."""
+
+    def ended(self, session: Session) -> None:
+        """Forget it, and tell of that."""
+
+
+class _State(Enum):
+    OPENING = "nothing relays yet"
+    OPEN = "there is a tunnel"
+    OVER = "nothing is left of it"
+
+
+class Session:
+    """
+    One accepted client. It may be closed and aborted at any time, before it has begun and after it has ended, too.
+
+    @param peer: the client's address.
+    @ivar id: its name in the log.
+    """
+
+    __slots__ = (
+        "_aborting",
+        "_cause",
+        "_closing",
+        "_deadline",
+        "_dialling",
+        "_peer",
+        "_registry",
+        "_started",
+        "_state",
+        "_tap",
+        "_target",
+        "_tunnel",
+        "id",
+    )
+
+    _log = Logger()
+
+    def __init__(self, registry: Registry, peer: IAddress, target: Target) -> None:
+        self.id = secrets.token_hex(4)
+        self._registry = registry
+        self._target = target
+        self._peer = printable(peer)
+        self._started = registry.clock.seconds()
+        self._state = _State.OPENING
+        self._closing: Close | None = None  # what was asked for while opening
+        self._aborting = False
+        self._tunnel: Tunnel | None = None
+        self._tap: Tap | None = None
+        self._dialling: Dialling | None = None
+        self._deadline: IDelayedCall | None = None
+        self._cause = ""
+
+    # Its beginning
+
+    def begin(
+        self,
+        client: TransportEnd,
+        wire: Wire,
+        request: Request,
+        identity: Identity | None,
+        subprotocol: str | None,
+    ) -> None:
+        """
+        Relay between this client and the target, once that is connected. Raises nothing.
+
+        @param request: for the log, as are C{identity} and C{subprotocol}. A stranger's headers are not kept.
+        """
+        if not self._registry.opened(self):
+            self._closing = _BROKEN
+        end: End = client
+        try:
+            self._announce(request, identity, subprotocol, wire.plain)
+            if self._registry.taps:
+                self._tap = self._makeTap()
+            end = self._adopt(client)
+        except Exception:
+            self._fault("opening")
+        try:
+            self._relay(end, wire)
+        except Exception:
+            self._fault("relaying")
+        if self._state is _State.OPENING:
+            self._state = _State.OPEN
+            self._proceed()
+
+    def _announce(
+        self, request: Request, identity: Identity | None, subprotocol: str | None, plain: bool
+    ) -> None:
+        shownPath = self._registry.shownPath
+        path = escape(request.path if shownPath is None else shownPath(request))
+        scheme = ("raw over TLS" if request.secure else "raw") if plain else "wss" if request.secure else "ws"
+        name = None if identity is None else escape(identity.name)
+        how = f"{scheme} {path}" if path else scheme
+        if subprotocol is not None:
+            how = f"{how}, {subprotocol}"
+        if name is not None:
+            how = f"{how}, as {name}"
+        target = escape(self._target.text)
+        self._log.info(
+            _LINE,
+            line=f"{self.id} {self._peer} → {target} ({how})",
+            session=self.id,
+            peer=self._peer,
+            target=target,
+            scheme=scheme,
+            path=path,
+            subprotocol=subprotocol,
+            identity=name,
+        )
+
+    def _makeTap(self) -> Tap | None:
+        registry = self._registry
+        watched = Watched(self.id, self._peer, self._target.text, registry.now(), self.close)
+        return joinTaps(registry.taps, watched, self._tapBroke)
+
+    def _tapBroke(self) -> None:
+        if self._state is _State.OPENING:
+            self._closing = _BROKEN
+        else:  # the tunnel is in the middle of something
+            self._registry.clock.callLater(0, self.close, _BROKEN)
+
+    def _relay(self, end: End, wire: Wire) -> None:
+        registry = self._registry
+        tunnel = self._tunnel = Tunnel(end, wire, registry.clock, self._ended, self._tap)
+        registry.heartbeats.add(tunnel)
+        tunnel.start()
+
+    def _proceed(self) -> None:
+        """Do what was asked for meanwhile, or else dial."""
+        registry = self._registry
+        if self._aborting or self._tunnel is None:
+            self.abort()
+        elif self._closing is not None:
+            self.close(self._closing)
+            self._unreachable(self._closing.reason, "")  # what the client has sent waits for no target
+        else:
+            self._dialling = Dialling(self.id, self._connected, self._unreachable)
+            self._dialling.start(registry.dial, self._target, registry.clock, registry.dialTimeout)
+
+    def _adopt(self, end: TransportEnd) -> End:
+        pump = self._registry.pump
+        return end if pump is None else pump.adopt(end)
+
+    # Its target
+
+    def _connected(self, end: TargetEnd) -> None:
+        assert self._tunnel is not None
+        self._dialling = None
+        try:
+            self._tunnel.connected(self._adopt(end))
+        except Exception:
+            self._fault("connecting")
+            self._unreachable(UNREACHABLE, "")
+            self._abort(end)
+
+    def _unreachable(self, reason: str, cause: str) -> None:
+        assert self._tunnel is not None
+        self._dialling = None
+        self._cause = cause
+        try:
+            self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason))
+        except Exception:
+            self._fault("telling why")
+
+    # Its end
+
+    def close(self, close: Close) -> None:
+        """Close the WebSocket with this; L{Registry.ended} follows."""
+        if self._state is _State.OPENING:
+            self._closing = self._closing or close
+        elif self._state is _State.OPEN and self._tunnel is not None:
+            try:
+                self._tunnel.close(close)
+            except Exception:
+                self._log.failure("{session} closing", session=self.id)
+                self.abort()
+
+    def abort(self) -> None:
+        """End now, without ceremony. L{Registry.ended} follows within L{ABORT_TIMEOUT} seconds."""
+        if self._state is _State.OPENING:
+            self._aborting = True
+        elif self._state is _State.OPEN:
+            self._startDeadline(ABORT_TIMEOUT, self._abandon)
+            try:
+                if self._tunnel is not None:
+                    self._tunnel.abort()
+            except Exception:
+                self._log.failure("{session} aborting", session=self.id)
+
+    def _abandon(self) -> None:
+        self._deadline = None
+        self._log.warn("{session} does not let go of its ends; they are left alone", session=self.id)
+        self._ended(Ending("proxy", Close(CloseCode.ABNORMAL, "Abandoned")))
+
+    def _fault(self, doing: str) -> None:
+        """Somebody has raised an exception."""
+        self._log.failure("{session} {doing}", session=self.id, doing=doing)
+        self._startDeadline(FAULT_TIMEOUT, self.abort)
+        self.close(_BROKEN)
+
+    def _abort(self, end: TransportEnd) -> None:
+        try:
+            end.drop() if isinstance(end, TargetEnd) else end.abort()
+        except Exception:
+            self._log.failure("{session} dropping a connection", session=self.id)
+
+    def _startDeadline(self, seconds: float, expired: Callable[[], None]) -> None:
+        self._endDeadline()
+        if self._state is not _State.OVER:
+            self._deadline = self._registry.clock.callLater(seconds, expired)
+
+    def _endDeadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+    def _ended(self, ending: Ending) -> None:
+        if self._state is _State.OVER:
+            return
+        self._state = _State.OVER
+        if self._deadline is not None:
+            self._endDeadline()
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._dialling = None
+        if self._tunnel is not None:
+            self._registry.heartbeats.remove(self._tunnel)
+        if self._tap is not None:
+            self._tap.close()
+            self._tap = None  # it may lead back to this session
+        self._report(ending)
+        self._registry.ended(self)
+
+    def _report(self, ending: Ending) -> None:
+        by, code, reason = ending.by, int(ending.close.code), escape(ending.close.reason) or "(no reason)"
+        seconds = self._registry.clock.seconds() - self._started
+        tunnel, cause = self._tunnel, self._cause
+        up, down = (0, 0) if tunnel is None else (tunnel.bytesFromClient, tunnel.bytesFromTarget)
+        what = f"closed by {by}: {code} {reason}; {seconds:.1f} s, {up} bytes up, {down} bytes down"
+        self._log.info(
+            _LINE,
+            line=f"{self.id} {what}; {cause}" if cause else f"{self.id} {what}",
+            session=self.id,
+            by=by,
+            code=code,
+            reason=reason,
+            seconds=seconds,
+            up=up,
+            down=down,
+            cause=cause,
+        )

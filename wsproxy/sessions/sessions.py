@@ -1,0 +1,318 @@
+"""The sessions of one proxy: how one comes about, and how all of them end.
+
+::
+
+    upgrade ─► origin ─► authenticate ─► resolve ─► authorise ─► 101 ─► session
+                  └───────────┴─────────────┴───────────┴─► refusal
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsproxy.access.origin import OriginPolicy
+from wsproxy.access.peer import printable
+from wsproxy.access.refusals import RefusalLog
+from wsproxy.ends.transport import TransportEnd
+from wsproxy.ends.watch import Adopter
+from wsproxy.errors import Close, Refusal
+from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
+from wsproxy.sessions.decision import Admission, Decisions, asCallable
+from wsproxy.sessions.outcome import GivenUp
+from wsproxy.sessions.session import Session
+from wsproxy.tunnel.heartbeat import Heartbeat
+from wsproxy.tunnel.tap import TapFactory
+from wsproxy.wire.wire import Base64Wire, BinaryWire, RawWire, Wire
+
+__all__ = ["GRACE", "SessionObserver", "Sessions", "Upgrade"]
+
+GRACE = 1.0
+"""Seconds that a dialer has beyond its time: one that counts them itself has the better words when they are over."""
+
+_UNAVAILABLE = Refusal(503, "Service unavailable")
+_LATE = Refusal(503, "Service unavailable", cause="those who decide did not answer within --handshake-timeout")
+
+
+class Upgrade(Protocol):
+    """A complete and valid upgrade request that waits for its answer."""
+
+    @property
+    def request(self) -> Request: ...
+
+    def accept(self, subprotocol: str | None) -> TransportEnd:
+        """Answer 101. @return: the client, to be relayed."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with an HTTP status and close the connection."""
+
+    def abort(self) -> None:
+        """Close the connection without an answer."""
+
+    def notifyLost(self, lost: Callable[[], None]) -> None:
+        """Call C{lost} should the client vanish before it is answered."""
+
+
+class SessionObserver(Protocol):
+    """Learns of sessions coming and going. One that raises when a session opens ends it."""
+
+    def sessionOpened(self) -> None:
+        """A client was accepted; its target has not been dialled yet."""
+
+    def sessionClosed(self) -> None:
+        """A session has ended, and nothing is left of it."""
+
+
+class Sessions:
+    """The open sessions, and how a new one comes about.
+
+    Whatever those who are asked, watch or connect may do, it ends with their session at the worst: the client is told
+    503 or 1011, an exception is logged once, and everybody else goes on.
+
+    @param clock: for deadlines and durations.
+    @param dialer: how targets are reached.
+    @param origins: which pages may connect.
+    @param subprotocols: names accepted beside C{binary} and C{base64}.
+    @param text: accept text messages, as their UTF-8 bytes.
+    @param decisionTimeout: seconds for all four questions together; then the client is answered 503.
+    @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
+    @param heartbeat: seconds between pings; 0 for none.
+    @param taps: each is asked for a tap on each session.
+    @param pump: makes the ends of tunnels of their transports; without it those serve as they are.
+    @param shownPath: what the log says of a request's path: where that holds a token, its template. By default the
+        path itself.
+    @param now: the time of day, in seconds since the epoch.
+    @ivar refusals: where it is told who was turned away.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        resolver: AnyResolver,
+        dialer: AnyDialer,
+        authenticator: AnyAuthenticator | None = None,
+        authoriser: AnyAuthoriser | None = None,
+        origins: OriginPolicy,
+        subprotocols: tuple[str, ...] = (),
+        text: bool = False,
+        decisionTimeout: float = 10.0,
+        connectTimeout: float = 10.0,
+        heartbeat: float = 0.0,
+        taps: Sequence[TapFactory] = (),
+        pump: Adopter | None = None,
+        shownPath: Callable[[Request], str] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.clock = clock
+        self.dial = asCallable(dialer, "dial")
+        self.dialTimeout = connectTimeout + GRACE
+        self.pump = pump
+        self.heartbeats = Heartbeat(clock, heartbeat)
+        self.taps = taps
+        self.refusals = RefusalLog(clock)
+        self.shownPath = shownPath
+        self.now = now
+        self.refusals = RefusalLog(clock)
+        self._decisions = Decisions(
+            clock,
+            origins=origins,
+            authenticator=authenticator,
+            resolver=resolver,
+            authoriser=authoriser,
+            timeout=decisionTimeout,
+        )
+        self._subprotocols = subprotocols
+        self._text = text
+        self._undecided: set[_Undecided] = set()
+        self._active: set[Session] = set()
+        self._observers: list[SessionObserver] = []
+        self._idle: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def observe(self, observer: SessionObserver) -> None:
+        """Tell C{observer} of sessions from now on."""
+        self._observers.append(observer)
+
+    def open(self, upgrade: Upgrade, raw: bool = False) -> None:
+        """
+        Answer this request, now or when the questions about it have been answered. Raises nothing.
+
+        @param raw: the client speaks plain TCP, and is to be relayed as it is.
+        """
+        decision = self._decisions.decide(upgrade.request)
+        if decision.called:
+            decision.addBoth(self._answer, upgrade, raw)
+            return
+        undecided = _Undecided(self, upgrade, raw, decision)
+        self._undecided.add(undecided)
+        try:
+            undecided.start()
+        except Exception:
+            self._log.failure("waiting for an answer")
+            undecided.refuse(_UNAVAILABLE)
+
+    def explain(self, request: Request) -> Deferred[Refusal | None]:
+        """
+        What would become of this request, were it an upgrade: those who decide are asked, and know why
+        (C{request.explaining}). Nothing is dialled or logged, unless somebody raises what is not a refusal.
+
+        @return: fires with the refusal, or L{None} where the client would be let in.
+        """
+        decision = self._decisions.decide(replace(request, explaining=True))
+        return decision.addCallbacks(lambda _: None, self._refusal, errbackArgs=(request,))
+
+    def decided(self, undecided: _Undecided, upgrade: Upgrade, raw: bool, result: Admission | Failure | None) -> None:
+        """This client waits no longer. C{result} is L{None} where it has vanished."""
+        self._undecided.discard(undecided)
+        if result is not None:
+            self._answer(result, upgrade, raw)
+
+    def _answer(self, result: Admission | Failure, upgrade: Upgrade, raw: bool) -> None:
+        refused = isinstance(result, Failure)
+        try:
+            if isinstance(result, Failure):
+                self._refuse(upgrade, result)
+            else:
+                self._begin(upgrade, result, raw)
+        except Exception:
+            self._log.failure("answering a client")
+            self._apologise(upgrade, refused)
+
+    def _apologise(self, upgrade: Upgrade, refused: bool) -> None:
+        with suppress(Exception):  # there was one already
+            if not refused:
+                upgrade.refuse(_UNAVAILABLE)
+                return
+        with suppress(Exception):
+            upgrade.abort()
+
+    def _refuse(self, upgrade: Upgrade, failure: Failure) -> None:
+        refusal = self._refusal(failure, upgrade.request)
+        self.refusals.refused(upgrade.request.peer, refusal.status, refusal.reason, refusal.cause)
+        upgrade.refuse(refusal)
+
+    def _refusal(self, failure: Failure, request: Request) -> Refusal:
+        """What a client is told for this: what was meant for it, and nothing else."""
+        if isinstance(failure.value, Refusal):
+            return failure.value
+        if failure.check(GivenUp):
+            failure.raiseException()
+        if failure.check(TimeoutError):
+            return _LATE
+        self._log.failure("deciding about {peer}", failure, peer=printable(request.peer))
+        return _UNAVAILABLE
+
+    def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
+        request, (target, identity) = upgrade.request, admission
+        allowed = ("binary", "base64", *self._subprotocols)
+        subprotocol = next((name for name in allowed if name in request.subprotocols), None)
+        if request.subprotocols and subprotocol is None:
+            self.refusals.unspoken(request.peer, request.subprotocols)
+        wire: Wire
+        if raw:
+            wire = RawWire()
+        else:
+            wire = Base64Wire() if subprotocol == "base64" else BinaryWire(text=self._text)
+        session = Session(self, request.peer, target)
+        client = upgrade.accept(subprotocol)
+        if not isinstance(client, TransportEnd):
+            raise TypeError(f"a client was accepted as {type(client).__name__}")
+        session.begin(client, wire, request, identity, subprotocol)
+
+    def opened(self, session: Session) -> bool:
+        """Keep this session, and tell of it. @return: whether everybody took it well."""
+        self._active.add(session)
+        return not self._observers or self._tell(session, lambda observer: observer.sessionOpened())
+
+    def _tell(self, session: Session, event: Callable[[SessionObserver], None]) -> bool:
+        well = True
+        for observer in tuple(self._observers):
+            try:
+                event(observer)
+            except Exception:
+                self._log.failure("{session} telling an observer", session=session.id)
+                well = False
+        return well
+
+    def ended(self, session: Session) -> None:
+        """Forget this session: both its ends are gone, or left alone."""
+        self._active.discard(session)
+        if self._observers:
+            self._tell(session, lambda observer: observer.sessionClosed())
+        if not self._active:
+            waiting, self._idle = self._idle, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def refuseNew(self, reason: str) -> None:
+        """Answer 503 to every request from now on. @param reason: what the client reads."""
+        self._decisions.refuse(reason)
+
+    def whenIdle(self) -> Deferred[None]:
+        """Fires when no session is open, at once if that is so now."""
+        if not self._active:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred(self._idle.remove)
+        self._idle.append(deferred)
+        return deferred
+
+    def closeAll(self, close: Close, within: float = 6.0) -> Deferred[None]:
+        """
+        Close every open session, and answer 503 to those that wait to be decided about.
+
+        @param within: seconds until those that are left are aborted, however much they are still owed.
+        @return: fires when all are gone, after C{within} and L{ABORT_TIMEOUT} seconds at the latest.
+        """
+        for waiting in tuple(self._undecided):
+            waiting.refuse(Refusal(503, close.reason))
+        for session in tuple(self._active):
+            session.close(close)
+        if self._active:
+            timer = self.clock.callLater(within, self._abortAll)
+            self.whenIdle().addCallback(lambda _: timer.cancel() if timer.active() else None)
+        return self.whenIdle()
+
+    def _abortAll(self) -> None:
+        for session in tuple(self._active):
+            session.abort()
+
+
+class _Undecided:
+    """A client that has not been answered yet."""
+
+    def __init__(self, sessions: Sessions, upgrade: Upgrade, raw: bool, decision: Deferred[Admission]) -> None:
+        self._sessions = sessions
+        self._upgrade = upgrade
+        self._raw = raw
+        self._decision = decision
+        self._refusal: Refusal | None = None
+
+    def start(self) -> None:
+        self._decision.addBoth(self._decided)
+        self._upgrade.notifyLost(self._decision.cancel)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Do not wait any longer."""
+        self._refusal = refusal
+        self._decision.cancel()
+
+    def _decided(self, result: Admission | Failure) -> None:
+        answer: Admission | Failure | None = result
+        if isinstance(result, Failure) and result.check(GivenUp):
+            answer = None if self._refusal is None else Failure(self._refusal)
+        upgrade = self._upgrade
+        del self._upgrade  # it leads back here
+        self._sessions.decided(self, upgrade, self._raw, answer)

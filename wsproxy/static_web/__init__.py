@@ -1,0 +1,1 @@
+"""Files and pages: what a browser gets before it opens a WebSocket."""

@@ -1,0 +1,1 @@
+"""TLS on both sides: contexts, certificates, and the files they come from."""

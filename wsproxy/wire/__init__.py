@@ -1,0 +1,1 @@
+"""What a client's bytes mean: frames, base64, or nothing. Sans-IO."""

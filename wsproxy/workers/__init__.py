@@ -1,0 +1,1 @@
+"""Several processes behind one set of listening sockets."""
