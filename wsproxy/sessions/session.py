@@ -28,7 +28,7 @@ from wsproxy.escape import escape
 from wsproxy.interfaces import Identity, Request, Target
 from wsproxy.sessions.approach import UNREACHABLE, Dialling, TargetEnd
 from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.tunnel.tap import Tap, TapFactory, Watched, joinTaps
+from wsproxy.tunnel.tap import Tap, TapFactory, Watched, closeTap, joinTaps
 from wsproxy.tunnel.tunnel import Ending, Tunnel
 from wsproxy.wire.wire import Wire
 
@@ -173,13 +173,7 @@ class Session:
     def _makeTap(self) -> Tap | None:
         registry = self._registry
         watched = Watched(self.id, self._peer, self._target.text, registry.now(), self.close)
-        return joinTaps(registry.taps, watched, self._tapBroke)
-
-    def _tapBroke(self) -> None:
-        if self._state is _State.OPENING:
-            self._closing = _BROKEN
-        else:  # the tunnel is in the middle of something
-            self._registry.clock.callLater(0, self.close, _BROKEN)
+        return joinTaps(registry.taps, watched, lambda: self.close(_BROKEN))
 
     def _relay(self, end: End, wire: Wire) -> None:
         registry = self._registry
@@ -288,7 +282,7 @@ class Session:
         if self._tunnel is not None:
             self._registry.heartbeats.remove(self._tunnel)
         if self._tap is not None:
-            self._tap.close()
+            closeTap(self._tap, self.id)
             self._tap = None  # it may lead back to this session
         self._report(ending)
         self._registry.ended(self)

@@ -15,7 +15,9 @@ from twisted.logger import Logger
 from wsproxy.ends.end import Buffer, ignore
 from wsproxy.errors import Close
 
-__all__ = ["Tap", "TapFactory", "Watched", "joinTaps"]
+__all__ = ["Tap", "TapFactory", "Watched", "closeTap", "joinTaps"]
+
+_log = Logger()
 
 
 class Tap(Protocol):
@@ -65,83 +67,51 @@ def joinTaps(
     """
     The taps that these factories want on C{session}, as one; L{None} for none.
 
-    What any of them raises is logged and goes no further: the tunnel is in the middle of something.
-
-    @param broken: called for each that did, from within whatever call that was. It is not asked again.
+    @param broken: called for each factory that has raised, which is logged.
     """
-    taps = _Taps(session.id, broken)
+    taps: list[Tap] = []
     for factory in factories:
-        taps.add(factory, session)
-    return taps if taps else None
-
-
-class _Taps:
-    """The taps on one tunnel."""
-
-    _log = Logger()
-
-    def __init__(self, session: str, broken: Callable[[], None]) -> None:
-        self._session = session
-        self._taps: tuple[Tap, ...] = ()
-        self._broken: Callable[[], None] | None = broken
-
-    def __len__(self) -> int:
-        return len(self._taps)
-
-    def add(self, factory: TapFactory, session: Watched) -> None:
         try:
             tap = factory(session)
         except Exception:
-            self._failed("making a tap")
+            _log.failure("{session} making a tap", session=session.id)
+            broken()
         else:
-            self._taps += () if tap is None else (tap,)
+            taps += () if tap is None else (tap,)
+    return taps[0] if len(taps) == 1 else _Taps(taps) if taps else None
+
+
+def closeTap(tap: Tap, session: str) -> None:
+    """Tell a tap that its session is over. What it raises is logged: there is nothing left that could end."""
+    for each in tap.taps if isinstance(tap, _Taps) else (tap,):
+        try:
+            each.close()
+        except Exception:
+            _log.failure("{session} closing a tap", session=session)
+
+
+class _Taps:
+    """Several taps on one tunnel."""
+
+    def __init__(self, taps: Sequence[Tap]) -> None:
+        self.taps = taps
 
     def fromClient(self, payload: Sequence[Buffer], partial: bool) -> None:
-        for tap in self._taps:
-            try:
-                tap.fromClient(payload, partial)
-            except Exception:
-                self._drop(tap)
+        for tap in self.taps:
+            tap.fromClient(payload, partial)
 
     def toTarget(self, congested: bool) -> None:
-        for tap in self._taps:
-            try:
-                tap.toTarget(congested)
-            except Exception:
-                self._drop(tap)
+        for tap in self.taps:
+            tap.toTarget(congested)
 
     def fromTarget(self, data: Buffer) -> None:
-        for tap in self._taps:
-            try:
-                tap.fromTarget(data)
-            except Exception:
-                self._drop(tap)
+        for tap in self.taps:
+            tap.fromTarget(data)
 
     def toClient(self, congested: bool) -> None:
-        for tap in self._taps:
-            try:
-                tap.toClient(congested)
-            except Exception:
-                self._drop(tap)
+        for tap in self.taps:
+            tap.toClient(congested)
 
     def close(self) -> None:
-        taps, self._taps = self._taps, ()
-        self._broken = None  # it leads back to the session, and so may a tap
-        for tap in taps:
-            self._close(tap)
-
-    def _drop(self, tap: Tap) -> None:
-        self._taps = tuple(each for each in self._taps if each is not tap)
-        self._failed("watching")
-        self._close(tap)
-
-    def _close(self, tap: Tap) -> None:
-        try:
+        for tap in self.taps:
             tap.close()
-        except Exception:
-            self._log.failure("{session} closing a tap", session=self._session)
-
-    def _failed(self, doing: str) -> None:
-        self._log.failure("{session} {doing}", session=self._session, doing=doing)
-        if self._broken is not None:
-            self._broken()
