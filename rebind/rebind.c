@@ -377,10 +377,14 @@ static int bind_place(int fd, const union address *asked, bool both)
 
     if (problem == 0 && tree_in_use(&tree, asked, both, option_of(fd, SOL_SOCKET, SO_REUSEPORT) > 0))
         problem = EADDRINUSE;
-    if (problem == 0)
-        return libc_bind(fd, &place.any, size_of(&place));
-    errno = problem;
-    return -1;
+    if (problem != 0) {
+        errno = problem;
+        return -1;
+    }
+    if (libc_bind(fd, &place.any, size_of(&place)) == 0)
+        return 0;
+    /* the loopback interface may have but one IPv4 address */
+    return errno == EADDRNOTAVAIL && is_inet(&place) ? bind_loopback(fd, asked) : -1;
 }
 
 static bool is_to_move(const union address *asked)

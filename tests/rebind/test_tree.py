@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 from array import array
 from typing import Any
 
 from tests.components import requireComponent
-from tests.rebind.wrapped import ProgramTestCase, Reports
+from tests.rebind.wrapped import PRELUDE, ProgramTestCase, Reports
 
 # every pair of these, the second while the first listens
 PAIRS = """
@@ -232,6 +235,28 @@ answer([*found, bound()])
                 self.assertTrue(line.startswith("accepted "), line)
                 self.assertEqual(len(without), len(line))
         self.assertEqual(plain.count("\n"), moved.count("\n"))
+
+
+    def test_oneAddress(self) -> None:
+        """Where the loopback interface has but one IPv4 address each bind gets a port of the kernel's choice there."""
+        prepare = "ip link set lo up && ip address flush dev lo && ip address add 127.0.0.1/32 dev lo"
+        namespace = ("unshare", "--user", "--map-root-user", "--net")
+        try:
+            subprocess.run([*namespace, "sh", "-c", prepare], check=True, capture_output=True)
+        except (FileNotFoundError, subprocess.CalledProcessError):
+            self.missing("a network namespace with a loopback interface of our own is needed")
+        script = f"""{PRELUDE}
+s = tcp()
+s.bind(("", OLD))
+s.listen()
+answer([truth(s)[0], truth(s)[1] != OLD, s.getsockname()])
+"""
+        variables = f"LD_PRELOAD={self.library} REBIND_OLD_PORT={self.old} REBIND_TREE_PORT={self.tree}"
+        inside = f'{prepare} && exec env {variables} "$@"'
+        command = (*namespace, "sh", "-c", inside, "sh", sys.executable, "-S", "-c", script, str(self.old))
+        self.assertEqual(
+            json.loads(self.execute(*command, preload="")), ["127.0.0.1", True, ["0.0.0.0", self.old]]
+        )
 
 
 class ListenTests(TreeTestCase):
