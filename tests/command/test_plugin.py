@@ -14,7 +14,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.command import plugin as tap
+from wsproxy.command import plugin
 from wsproxy.daemon.exit import Exit
 from wsproxy.daemon.log import Log, SyslogObserver
 from wsproxy.errors import ConfigError
@@ -53,8 +53,8 @@ class ProcessServiceTests(SynchronousTestCase):
         self.stopper = Stopper()
         self.service = self.make(Log())
 
-    def make(self, log: Log) -> tap.ProcessService:
-        return tap.ProcessService(self.proxy, self.stopper, log)  # type: ignore[arg-type]
+    def make(self, log: Log) -> plugin.ProcessService:
+        return plugin.ProcessService(self.proxy, self.stopper, log)  # type: ignore[arg-type]
 
     def test_starts(self) -> None:
         """Signals are obeyed and the limit of descriptors is raised before anything listens."""
@@ -113,12 +113,15 @@ class MakeServiceTests(SynchronousTestCase):
     """What twistd calls."""
 
     def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.addCleanup(reactor.installNameResolver, reactor.nameResolver)  # type: ignore[attr-defined]
         self.patch(sys, "excepthook", sys.excepthook)
         self.patch(atexit, "register", lambda *call: None)
         self.monotonic: list[object] = []
-        self.patch(tap, "useMonotonic", self.monotonic.append)
+        self.patch(plugin, "useMonotonic", self.monotonic.append)
         self.made: list[tuple[Any, ...]] = []
-        self.options = tap.Options()
+        self.options = plugin.Options()
         self.options.parseOptions(["--target", "demo:"])
 
     def makeProxy(self, *arguments: object) -> Proxy:
@@ -129,20 +132,20 @@ class MakeServiceTests(SynchronousTestCase):
         """The proxy is made of the parsed options, the global reactor and a way to stop it."""
         from twisted.internet import reactor
 
-        self.patch(tap, "makeRoot", self.makeProxy)
-        service = tap.makeService(self.options)
+        self.patch(plugin, "makeRoot", self.makeProxy)
+        service = plugin.makeService(self.options)
         [(config, itsReactor, stopper, stdout)] = self.made
         self.assertIs(config, self.options.config)
         self.assertIs(itsReactor, reactor)
-        self.assertIsInstance(stopper, tap.Exit)
+        self.assertIsInstance(stopper, plugin.Exit)
         self.assertIs(stdout, None)
-        self.assertIsInstance(service, tap.ProcessService)
+        self.assertIsInstance(service, plugin.ProcessService)
         self.assertEqual(sys.excepthook, stopper.tellInOneLine)
         self.assertEqual(self.monotonic, [reactor])
 
     def test_pidfile(self) -> None:
         """Under twistd, the way out knows the pidfile."""
-        self.patch(tap, "makeRoot", self.makeProxy)
+        self.patch(plugin, "makeRoot", self.makeProxy)
         exits: list[object] = []
 
         class RecordedExit(Exit):
@@ -150,16 +153,16 @@ class MakeServiceTests(SynchronousTestCase):
                 super().__init__(reactor, pidfile, **keywords)
                 exits.append(pidfile)
 
-        self.patch(tap, "Exit", RecordedExit)
+        self.patch(plugin, "Exit", RecordedExit)
         self.options.parent = usage.Options()
         for pidfile in ("/run/x.pid", None):
             self.options.parent["pidfile"] = pidfile
-            tap.makeService(self.options)
+            plugin.makeService(self.options)
         self.assertEqual(exits, ["/run/x.pid", None])
 
     def test_log(self) -> None:
         """Workers may write to stdout where that is twistd's log: in the foreground, unless it was told another."""
-        self.patch(tap, "makeRoot", self.makeProxy)
+        self.patch(plugin, "makeRoot", self.makeProxy)
         foreground = {"nodaemon": 1, "logfile": None, "syslog": 0, "logger": None}
         for different, logsToStdout in (
             ({}, True),
@@ -171,7 +174,7 @@ class MakeServiceTests(SynchronousTestCase):
         ):
             self.options.parent = usage.Options()
             self.options.parent.update(foreground | different)
-            tap.makeService(self.options)
+            plugin.makeService(self.options)
             self.assertEqual(self.made[-1][-1] is not None, logsToStdout, different)
 
     def test_impossible(self) -> None:
@@ -180,6 +183,6 @@ class MakeServiceTests(SynchronousTestCase):
         def refuse(*arguments: object) -> None:
             raise ConfigError("--cert a.pem: not a certificate")
 
-        self.patch(tap, "makeRoot", refuse)
-        error = self.assertRaises(SystemExit, tap.makeService, self.options)
+        self.patch(plugin, "makeRoot", refuse)
+        error = self.assertRaises(SystemExit, plugin.makeService, self.options)
         self.assertEqual(error.code, "twistd websockify: --cert a.pem: not a certificate")

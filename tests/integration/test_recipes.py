@@ -19,7 +19,7 @@ _README = ROOT / "README.rst"
 
 _ELSEWHERE = {
     "certbot certonly --standalone --key-type ecdsa -d console.example.com": "it asks an authority on the Internet",
-    "vncpasswd": "tests.e2e.test_wrapped",
+    "vncpasswd": "tests.e2e.test_desktop",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore -- vncserver :1 -localhost no": "likewise",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore --web /usr/share/novnc -- "
     "vncserver :1 -localhost no": "likewise",
