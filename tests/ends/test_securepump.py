@@ -145,6 +145,7 @@ class MovableTests(SynchronousTestCase):
         reactor: Any = MemoryReactor()
         protocol: Any = Protocol()
         raw = Connection_(ours, protocol, reactor)
+        raw.connected = 1
         self.addCleanup(ours.close)
         plain, secure = TransportEnd(), TransportEnd()
         plain.transport = raw
@@ -157,5 +158,8 @@ class MovableTests(SynchronousTestCase):
             patch = self.patch(module, name, False)
             self.assertIs(pump.adopt(secure), secure)
             patch.restore()
+        raw.connected = 0
+        self.assertIs(pump.adopt(plain), plain)
+        raw.connected = 1
         self.patch(transport, "releasable", False)
         self.assertIs(pump.adopt(plain), plain)
