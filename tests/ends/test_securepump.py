@@ -7,12 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection as Connection_
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import Recorder
-from wsproxy.ends import securetransport
-from wsproxy.ends.pump import QUIET
+from wsproxy.ends import securetransport, transport
+from wsproxy.ends.pump import QUIET, SocketEnd
 from wsproxy.ends.securepump import SecureEnd, SecurePump
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
@@ -116,11 +119,47 @@ class MovableTests(SynchronousTestCase):
         self.patch(securetransport, "_moveOnto", lambda connection, sock: None)
         self.assertFalse(securetransport._tryOut())
 
+    def test_noWayBack(self) -> None:
+        """And one whose connections cannot go on in memory."""
+        self.patch(securetransport, "detour", lambda connection: None)
+        self.assertFalse(securetransport._tryOut())
+
+    def test_knownTwisted(self) -> None:
+        """The Twisted of these tests is one whose transports can be left."""
+        self.assertTrue(securetransport._leavable)
+        self.assertTrue(securetransport._tryOutTwisted())
+        self.assertTrue(transport.releasable)
+        self.assertTrue(transport._tryOut())
+
+    def test_changedTwisted(self) -> None:
+        """One that is made differently is found out."""
+        self.patch(SecureTransport, "connectionLost", lambda self, reason: self._tlsConnection.bio_shutdown())
+        self.assertFalse(securetransport._tryOutTwisted())
+        self.patch(FileDescriptor, "doWrite", lambda self: None)
+        self.assertFalse(transport._tryOut())
+
     def test_unknown(self) -> None:
         """With one that is not known, sessions stay with their transports."""
-        self.patch(securetransport, "_movable", False)
-        end = TransportEnd()
-        end.transport = SecureTransport.__new__(SecureTransport)
-        end.transport.transport = None
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
         reactor: Any = MemoryReactor()
-        self.assertIs(SecurePump(reactor).adopt(end), end)
+        protocol: Any = Protocol()
+        raw = Connection_(ours, protocol, reactor)
+        raw.connected = 1
+        self.addCleanup(ours.close)
+        plain, secure = TransportEnd(), TransportEnd()
+        plain.transport = raw
+        secure.transport = SecureTransport.__new__(SecureTransport)
+        secure.transport.transport = raw
+        pump = SecurePump(reactor)
+        self.assertIsInstance(pump.adopt(plain), SocketEnd)
+        self.assertIsInstance(pump.adopt(secure), SecureEnd)
+        for module, name in ((securetransport, "_movable"), (securetransport, "_leavable"), (transport, "releasable")):
+            patch = self.patch(module, name, False)
+            self.assertIs(pump.adopt(secure), secure)
+            patch.restore()
+        raw.connected = 0
+        self.assertIs(pump.adopt(plain), plain)
+        raw.connected = 1
+        self.patch(transport, "releasable", False)
+        self.assertIs(pump.adopt(plain), plain)

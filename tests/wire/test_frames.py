@@ -26,6 +26,55 @@ from wsproxy.wire.frames import (
 )
 
 
+class AnswerTests(SynchronousTestCase):
+    """The Close of a client that has broken the protocol, among what it had sent before it knew (7.1.1)."""
+
+    WRONG = (
+        Frame(BINARY, b"x", masked=False),
+        Frame(BINARY, b"x" * 300, rsv=1),
+        Frame(TEXT, b"good \xff bad"),
+        Frame(TEXT, b"\xff" + b"x" * 70000),
+        Frame(BINARY, b"x", form=8),
+        Frame(PING, b"x" * 126),
+        Frame(3, b"x"),
+    )
+
+    def test_found(self) -> None:
+        """It is found behind frames of all sizes, however all of it is split, and no sooner than it is there."""
+        behind = [Frame(BINARY, b"x" * size) for size in (0, 1, 125, 126, 70000)]
+        behind += [Frame(TEXT, b"\xff", fin=False), Frame(PING, b"?"), Frame(BINARY, masked=False)]
+        others = b"".join(frame.encode() for frame in behind)
+        for wrong in self.WRONG:
+            stream = wrong.encode() + others
+            for size in (1, 7, 1000, 1 << 20):
+                if size == 1 and len(stream) > 100_000:
+                    continue
+                decoder = FrameDecoder(UTF8Decoder())
+                for at in range(0, len(stream), size):
+                    decoder.feed(stream[at : at + size])
+                self.assertIsNotNone(decoder.error)
+                self.assertFalse(decoder.answered)
+                for byte in Frame(CLOSE, b"\x03\xea").encode()[:3]:
+                    decoder.feed(bytes([byte]))
+                self.assertTrue(decoder.answered)
+                self.assertIsNone(decoder.closed)
+
+    def test_badClose(self) -> None:
+        """A bad Close is one all the same."""
+        decoder = FrameDecoder(UTF8Decoder())
+        decoder.feed(Frame(CLOSE, b"\x00").encode())
+        self.assertIsNotNone(decoder.error)
+        self.assertTrue(decoder.answered)
+
+    def test_none(self) -> None:
+        """Without an error nothing is looked for: the Close is itself."""
+        decoder = FrameDecoder(UTF8Decoder())
+        decoder.feed(Frame(CLOSE).encode() * 2)
+        decoder.feed(Frame(CLOSE).encode())
+        self.assertIsNotNone(decoder.closed)
+        self.assertFalse(decoder.answered)
+
+
 class RuleTests(SynchronousTestCase):
     """What is refused, and with which close code."""
 

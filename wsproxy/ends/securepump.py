@@ -29,7 +29,7 @@ from OpenSSL import SSL
 
 from wsproxy.ends.end import Buffer, End, Receiver, ignore
 from wsproxy.ends.kernel import unanswered, unread, unsent
-from wsproxy.ends.pump import LESS, QUIET, Pump
+from wsproxy.ends.pump import ENDED, LESS, QUIET, Pump
 from wsproxy.ends.securetransport import SecureTransport, detour, rejoin
 from wsproxy.ends.transport import TransportEnd
 
@@ -132,6 +132,8 @@ class SecureEnd:
             events |= self._wants
         if self._memory is not None:
             events |= _OUT
+        if events and not (events & _IN or self._eof or self._told):
+            events |= ENDED
         self._pump.watch(self, events or QUIET)
 
     def write(self, buffers: Sequence[Buffer]) -> None:
@@ -220,6 +222,7 @@ class SecureEnd:
             self.read()
         elif not self._told:
             self._told = True
+            self._watch()
             self._leaving(False)
 
     def _flushed(self) -> None:

@@ -208,10 +208,10 @@ def isSecured(transport: Any) -> bool:
 def isBare(transport: Any) -> bool:
     """Whether it is a connected socket and nothing else, which can be read and written without it."""
     return (
-        isinstance(transport, Connection)
+        releasable
+        and isinstance(transport, Connection)
+        and bool(transport.connected)
         and not isSecured(transport)
-        and _socket(transport) is not None
-        and releasable
     )
 
 

@@ -42,6 +42,7 @@ from twisted.logger import Logger
 
 from wsproxy.ends.end import Buffer, End, Receiver
 from wsproxy.errors import Close, CloseCode
+from wsproxy.tunnel.pulse import Pulse
 from wsproxy.tunnel.tap import Tap
 from wsproxy.wire.wire import Wire
 
@@ -94,8 +95,6 @@ class Tunnel:
     """
 
     __slots__ = (
-        "_alive",
-        "_carried",
         "_client",
         "_clientPaused",
         "_clock",
@@ -106,8 +105,7 @@ class Tunnel:
         "_gone",
         "_onEnd",
         "_patience",
-        "_pinged",
-        "_silent",
+        "_pulse",
         "_stalled",
         "_state",
         "_tap",
@@ -141,10 +139,7 @@ class Tunnel:
         self._dismissal: IDelayedCall | None = None
         self._early: bytearray | None = bytearray()
         self._clientPaused = False
-        self._alive = False  # whether the client has given a sign of life since the last heartbeat
-        self._pinged = False  # whether there is a ping in its way that it has not answered
-        self._silent = 0
-        self._carried = 0  # from the target, by the last heartbeat
+        self._pulse = Pulse()
         self.bytesFromClient = 0
         self.bytesFromTarget = 0
 
@@ -243,48 +238,28 @@ class Tunnel:
         self._endIfDone()
 
     def heartbeat(self) -> None:
-        """
-        An interval has passed: close after two without a sign of life, else ask for one.
-
-        A sign is a byte of the client's, or that its kernel acknowledges what the target sent; of a client that is held
-        back, that it acknowledges the ping. Silence counts from a ping that the kernel could take, or where the kernel
-        asks by itself and gets no answer. A client that merely reads slowly, or not at all, is not silent.
-        """
-        client = self._client
+        """An interval has passed: close after two without a sign of life, else ask the client for one."""
+        client, pulse = self._client, self._pulse
         if self._state is not _State.CONNECTED or client is None or self._wire.plain or self._gone == "client":
             return
-        if self._alive or not self._isSilent(client):
-            self._silent = 0
-        else:
-            self._silent += 1
-        self._alive = False
-        self._carried = self.bytesFromTarget
-        if self._silent == 2:
+        if pulse.beat(client, self._clientPaused, self.bytesFromTarget):
             self._patience = 0
             self.close(Close(CloseCode.HEARTBEAT_LOST, "Heartbeat lost"))
         elif not client.congested:
             ping = self._wire.ping(b"")
             if ping is not None:
                 client.write([ping])
-                self._pinged = True
-        elif not self._silent:
-            self._pinged = False
-
-    def _isSilent(self, client: End) -> bool:
-        """Whether the client, of whom no byte has come, has not acknowledged anything either."""
-        if client.unsent():
-            return client.unanswered()
-        return self._pinged and not self._clientPaused and self._carried == self.bytesFromTarget
+                pulse.pinged = True
 
     # The client's side
 
     def _clientReceived(self, data: Buffer) -> None:
-        if self._state in _DEAF:
+        if self._state is not _State.CONNECTED and self._state in _DEAF:
             if self._wire.error is not None:
                 self._awaitClose(data)
             return
-        self._alive = True
         wire = self._wire
+        self._pulse.alive = True
         try:
             payload = wire.receive(data)
             if payload:
@@ -347,7 +322,7 @@ class Tunnel:
             self._client.close()
 
     def _clientDrained(self) -> None:
-        self._alive = True
+        self._pulse.alive = True
         if self._state is _State.CONNECTED and self._target is not None:
             self._target.resume()
         if self._wire.due:  # a pong that had to wait
@@ -480,7 +455,7 @@ class Tunnel:
     def _resumeClient(self) -> None:
         if self._client is not None and self._clientPaused:
             self._clientPaused = False
-            self._alive = True  # it had no chance to be heard
+            self._pulse.alive = True  # it had no chance to be heard
             self._client.resume()
 
     # Ends

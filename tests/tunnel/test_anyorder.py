@@ -18,6 +18,8 @@ EVENTS = st.sampled_from(
     [
         *("connect", "fail", "proxy closes", "heartbeat", "time passes", "abort"),
         *("client sends", "client pings", "client closes", "client errs", "client ends", "client is lost"),
+        *("client leaves", "client half leaves", "target leaves", "target half leaves"),
+        *("client vanishes", "client is owed", "target is owed", "target floods"),
         *("client congests", "client drains", "target congests", "target drains"),
         *("target sends", "target ends", "target is lost"),
     ]
@@ -85,9 +87,16 @@ class Story:
             case "ends" if client.reading:
                 self.clientDone = True
                 client.end()
-            case "is lost":
+            case "ends" | "leaves" | "half leaves" if not client.reading:
+                self.clientDone = True
+                client.leave(verb == "half leaves")
+            case "is lost" if not client.unread:
                 self.clientDone = True
                 client.lose(ConnectionResetError())
+            case "vanishes":
+                client.vanished = True
+            case "is owed":
+                client.owed += 1
             case "congests":
                 client.congested = True
             case "drains" if client.congested:
@@ -105,9 +114,16 @@ class Story:
             case "ends" if target.reading and not self.targetDone:
                 self.targetDone = True
                 target.end()
-            case "is lost":
+            case "floods" if target.reading and not self.targetDone and not self.tunnel.open:
+                target.receive(bytes(1 << 20))
+            case "leaves" | "half leaves" if not target.reading:
+                self.targetDone = True
+                target.leave(verb == "half leaves")
+            case "is lost" if not target.unread:
                 self.targetDone = True
                 target.lose(ConnectionResetError())
+            case "is owed":
+                target.owed += 1
             case "congests":
                 target.congested = True
             case "drains" if target.congested:
@@ -126,7 +142,9 @@ class Story:
                 assert target.written == self.up
         assert len(self.endings) <= 1
         if self.endings:
-            assert client.isLost and (target.isLost or target.receiver is None)
+            # or they were dropped, and did not say in time that they are gone
+            assert client.isLost or client.aborted
+            assert target.isLost or target.aborted or target.receiver is None
             assert self.clock.getDelayedCalls() == []
         elif client.isLost or not self.tunnel.open:
             # something is on its way to end it
