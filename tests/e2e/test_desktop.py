@@ -23,7 +23,7 @@ from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import running, until
 
 PASSWORD = "sesame"
-PATIENCE = 60.0 if os.environ.get("WSPROXY_SOAK") == "long" else 35.0
+PATIENCE = 60.0
 """Seconds: more than the 30 that vncserver gives its server to be seen."""
 
 STATUS = "(text => text != 'Connecting' && text)(document.getElementById('status').textContent)"
