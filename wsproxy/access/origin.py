@@ -147,15 +147,14 @@ def _bare(url: str) -> str:
 def _objection(page: _Origin, host: str | None, secure: bool, strictScheme: bool) -> str | None:
     """What keeps this page from being one of the host that its request is for, and the cure; L{None} for nothing."""
     match = _AUTHORITY.fullmatch((host or "").lower())
-    shown = _shown(host or "")
     if match is None:
-        other = f" but {shown}" if shown else ""
+        other = f" but {_shown(host)}" if host else ""
         return f"has no Host to agree with{other}: a proxy in front that drops it? Set Host there"
     if page.scheme not in _DEFAULT_PORTS or page.host != match["host"]:
-        return f"is not the Host {shown}: a proxy in front that does not keep Host? Set Host there"
+        return f"is not the Host {_shown(host or '')}: a proxy in front that does not keep Host? Set Host there"
     if page.port != _port(page, match["port"], secure) and _isLoopback(page.host):
         return (
-            f"is not the Host {shown}, where ports count, on loopback: "
+            f"is not the Host {_shown(host or '')}, where ports count, on loopback: "
             "a proxy in front that loses the port? Set Host there (nginx: proxy_set_header Host $http_host)"
         )
     if strictScheme and secure and page.scheme == "http":

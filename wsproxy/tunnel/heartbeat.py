@@ -24,6 +24,7 @@ class Heartbeat:
 
     def __init__(self, clock: IReactorTime, interval: float) -> None:
         self._slots: list[set[Tunnel]] = [set() for _ in range(_SLOTS)]
+        self._places: dict[Tunnel, set[Tunnel]] = {}  # the slot of each
         self._next = 0
         self._interval = interval
         self._loop = LoopingCall(self._beat)
@@ -32,16 +33,19 @@ class Heartbeat:
     def add(self, tunnel: Tunnel) -> None:
         """Watch this tunnel. The timer runs only while there is something to watch."""
         if self._interval:
-            self._slots[(self._next - 1) % _SLOTS].add(tunnel)  # the slot just served: a whole interval from now
+            slot = self._slots[(self._next - 1) % _SLOTS]  # the one just served: a whole interval from now
+            slot.add(tunnel)
+            self._places[tunnel] = slot
             if not self._loop.running:
                 self._loop.start(self._interval / _SLOTS, now=False)
 
     def remove(self, tunnel: Tunnel) -> None:
         """Forget this tunnel, if it was watched."""
-        for slot in self._slots:
+        slot = self._places.pop(tunnel, None)
+        if slot is not None:
             slot.discard(tunnel)
-        if self._loop.running and not any(self._slots):
-            self._loop.stop()
+            if not self._places:
+                self._loop.stop()
 
     def _beat(self) -> None:
         slot, self._next = self._slots[self._next], (self._next + 1) % _SLOTS
