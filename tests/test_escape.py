@@ -30,6 +30,7 @@ class EscapeTests(SynchronousTestCase):
         self.assertEqual(escape("x" * 200), "x" * 200)
         self.assertEqual(escape("x" * 201), "x" * 200 + "…")
         self.assertEqual(escape("abc", 2), "ab…")
+        self.assertEqual(escape("x" * 201, None), "x" * 201)
 
     @settings(derandomize=True, database=None, deadline=None)
     @given(st.text(st.characters(codec=None)))

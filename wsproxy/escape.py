@@ -1,16 +1,18 @@
-"""Text from strangers, made fit for a log line."""
+"""Text from strangers and operators, made fit for one line of a log or a terminal."""
 
 from __future__ import annotations
 
 __all__ = ["escape"]
 
 
-def escape(text: str, limit: int = 200) -> str:
+def escape(text: str, limit: int | None = 200) -> str:
     """
     C{text} with everything that is not printable written as an escape (C{\\n}, C{\\x1b}, C{\\u202e}), so that it can
     neither break a line nor drive a terminal; cut after C{limit} characters.
+
+    @param limit: L{None} for what is bounded otherwise, and for what an operator wrote.
     """
-    if len(text) > limit:
+    if limit is not None and len(text) > limit:
         text = text[:limit] + "…"
     if text.isprintable():
         return text

@@ -48,4 +48,4 @@ class PrintableTests(SynchronousTestCase):
 
     def test_oneLine(self) -> None:
         """Control characters and half characters in a client's socket name do not break the log."""
-        self.assertEqual(printable(UNIXAddress(b"/tmp/a\nb\xff")), "unix:/tmp/a\\nb\\\\xff")
+        self.assertEqual(printable(UNIXAddress(b"/tmp/a\nb\xff")), "unix:/tmp/a\\nb\\xff")

@@ -90,7 +90,7 @@ class OriginPolicy:
     def _list(self, text: str) -> None:
         parsed = _parse(text)
         if parsed is None:
-            shown = text if text.isprintable() else ascii(text)
+            shown = escape(text, None)
             raise ConfigError(f"--origin {shown}: expected SCHEME://HOST[:PORT], \"'self'\", '*', file:// or null")
         origin, wildcard = parsed
         (self._below if wildcard else self._exact).add(origin)

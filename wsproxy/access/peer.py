@@ -12,6 +12,8 @@ from ipaddress import IPv6Address as _IPv6
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
+from wsproxy.escape import escape
+
 __all__ = ["printable", "unmapped"]
 
 
@@ -45,5 +47,4 @@ def printable(address: IAddress) -> str:
 
 
 def _escaped(name: bytes) -> str:
-    text = name.decode("utf-8", "backslashreplace")
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return escape(name.decode("utf-8", "backslashreplace"), None)

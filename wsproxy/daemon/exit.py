@@ -33,6 +33,7 @@ from zope.interface import implementer
 from wsproxy.daemon.log import Log
 from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
 from wsproxy.interfaces import IStatusStop
 
 __all__ = ["BOUND", "THREADS", "Exit", "Stoppable", "complaint", "within"]
@@ -53,7 +54,7 @@ _OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 def complaint(error: object) -> str:
     """What stderr shows for C{error}: one line, whatever the operator's words contain."""
-    return "twistd websockify: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+    return f"twistd websockify: {escape(str(error), None)}"
 
 
 class _Reactor(IReactorCore, IReactorFromThreads):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
 
 __all__ = ["checkPidfile"]
 
@@ -22,7 +23,7 @@ def checkPidfile(path: str | None) -> None:
     if not path:
         return
     path = os.path.abspath(path)
-    name = path if path.isprintable() else ascii(path)
+    name = escape(path, None)
     try:
         text = Path(path).read_text("ascii", "replace")
     except FileNotFoundError:

@@ -34,7 +34,7 @@ class LineLog:
         line, self._line = self._line.rstrip(b"\r"), b""
         if line:
             text = line[:LINE_LIMIT].decode("utf-8", "backslashreplace")
-            self._log(escape(text, len(text)) + ("…" if len(line) > LINE_LIMIT else ""))
+            self._log(escape(text, None) + ("…" if len(line) > LINE_LIMIT else ""))
 
     def _append(self, data: bytes) -> None:
         self._line += data[: LINE_LIMIT + 1 - len(self._line)]

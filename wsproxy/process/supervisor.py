@@ -346,7 +346,7 @@ class Supervisor(Service):
                 "{program}: process {pid} ({name}) has left the process group, and goes on {what}",
                 program=self._command.name,
                 pid=process.pid,
-                name=escape(process.name, len(process.name)),
+                name=escape(process.name, None),
                 what=f"listening on {', '.join(addresses)}" if addresses else "running",
             )
 
