@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
@@ -41,14 +40,16 @@ from twisted.plugin import getPlugins
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.endpoints.hostport import parseHostPort
 from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
 
 __all__ = ["BACKLOG", "Listen", "listenError", "parseListen"]
 
 BACKLOG = 4096
 """Connections the kernel holds until we accept them; it cuts this to C{net.core.somaxconn} (listen(2))."""
 
-_HOST_PORT = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<host>[^:\[\]/\s]+)):(?P<port>[0-9]+)")
+_NO_HOST = re.compile(r"[/\s]")
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
 
 # these have no types in Twisted
@@ -113,19 +114,17 @@ def parseListen(reactor: Any, text: str) -> Listen:
     prefix, colon, rest = text.partition(":")
     try:
         if re.fullmatch("[0-9]+", text):
-            port = _port(text)
+            port = _port(int(text))
             return Listen(text, _TCPServerEndpoint(reactor, None, port), port)
         if colon and prefix.lower() == "unix":
             return _parseUNIX(reactor, rest)
         if colon and prefix.lower() in _registeredPrefixes():
             return _parseString(reactor, text)
-        match = _HOST_PORT.fullmatch(text)
-        if match is None:
+        given = parseHostPort(text)
+        if given is None or _NO_HOST.search(given.host):
             raise ValueError("expected PORT, HOST:PORT, [ADDRESS]:PORT, unix:PATH or an endpoint string")
-        if match["literal"] and not isIPv6Address(match["literal"]):
-            raise ValueError("only an IPv6 address goes in brackets")
-        port = _port(match["port"])
-        return Listen(text, _TCPServerEndpoint(reactor, match["literal"] or match["host"], port), port)
+        port = _port(given.port)
+        return Listen(text, _TCPServerEndpoint(reactor, given.host, port), port)
     except Exception as error:
         # endpoint parsers, which may be anybody's plugin, complain with whatever exception came up
         raise _configError(text, " ".join(str(error).split()) or type(error).__name__) from error
@@ -139,7 +138,7 @@ def listenError(listen: Listen, error: Exception) -> ConfigError:
 
 
 def _configError(text: str, reason: str) -> ConfigError:
-    return ConfigError(f"--listen {text if text.isprintable() else ascii(text)}: {reason}")
+    return ConfigError(f"--listen {escape(text, None)}: {reason}")
 
 
 def _registeredPrefixes() -> set[str]:
@@ -147,8 +146,7 @@ def _registeredPrefixes() -> set[str]:
     return {"tcp", "ssl", *(plugin.prefix.lower() for plugin in plugins)}
 
 
-def _port(digits: str) -> int:
-    port = int(digits)
+def _port(port: int) -> int:
     if port > 65535:
         raise ValueError("a port is at most 65535")
     return port
@@ -179,7 +177,7 @@ def _parseString(reactor: Any, text: str) -> Listen:
     port = None
     if prefix in ("tcp", "tcp6"):
         ports = [it.removeprefix("port=") for it in arguments if re.fullmatch("(port=)?[0-9]+", it)]
-        port = _port(ports[0]) if ports else None
+        port = _port(int(ports[0])) if ports else None
         if all("=" in it and not it.startswith("backlog=") for it in arguments[1:]):
             arguments.append(f"backlog={BACKLOG}")
     return Listen(text, _serverFromString(reactor, ":".join([prefix, *arguments])), port)

@@ -20,7 +20,9 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor
 from twisted.plugin import getPlugins
 
+from wsproxy.endpoints.hostport import parseHostPort
 from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
 
 __all__ = [
     "DemoTarget",
@@ -32,7 +34,6 @@ __all__ = [
     "targetError",
 ]
 
-_HOST_PORT = re.compile(r"(?:\[(?P<literal>[^\]]+)\]|(?P<name>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
 
 
@@ -105,8 +106,7 @@ def parseTarget(text: str) -> ParsedTarget:
 
 def targetError(text: str, reason: str) -> ConfigError:
     """@return: the complaint about a target string, on one line whatever is in it."""
-    shown = text if text.isprintable() else ascii(text)
-    return ConfigError(f"--target {shown}: {' '.join(reason.split())}")
+    return ConfigError(f"--target {escape(text, None)}: {' '.join(reason.split())}")
 
 
 @cache
@@ -117,17 +117,12 @@ def _registeredPrefixes() -> frozenset[str]:
 
 
 def _parseTCP(text: str, tls: bool) -> TCPTarget:
-    match = _HOST_PORT.fullmatch(text)
-    if match is None:
+    given = parseHostPort(text)
+    if given is None:
         raise ValueError("expected HOST:PORT, [ADDRESS]:PORT, tls:HOST:PORT, unix:PATH, demo: or an endpoint")
-    port = int(match["port"])
-    if not 1 <= port <= 65535:
+    if not 1 <= given.port <= 65535:
         raise ValueError("a port is 1 to 65535")
-    if match["literal"]:
-        if not isIPv6Address(match["literal"]):
-            raise ValueError("only an IPv6 address goes in brackets")
-        return TCPTarget(match["literal"], port, tls)
-    return TCPTarget(_asciiName(match["name"]), port, tls)
+    return TCPTarget(given.host if isIPv6Address(given.host) else _asciiName(given.host), given.port, tls)
 
 
 def _asciiName(name: str) -> str:
