@@ -28,6 +28,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wsproxy.daemon.backoff import HEALTHY, Backoff
 from wsproxy.escape import escape
 from wsproxy.process.command import Command
 from wsproxy.process.group import Process, descendants, descends, isRunning
@@ -39,13 +40,7 @@ from wsproxy.process.report import Report
 from wsproxy.process.run import NEEDED, Run
 from wsproxy.process.sockets import listening
 
-__all__ = ["GRACE", "HEALTHY", "LONGEST_DELAY", "SHORTEST_DELAY", "TOLD", "Rebinding", "Supervisor", "WrapMode"]
-
-SHORTEST_DELAY, LONGEST_DELAY = 1.0, 30.0
-"""Seconds from the end of a program to its next start: twice as many each time, unless it was healthy."""
-
-HEALTHY = 10.0
-"""Seconds of life that make a run a healthy one; having served a client does so, too."""
+__all__ = ["GRACE", "TOLD", "Rebinding", "Supervisor", "WrapMode"]
 
 GRACE = 5.0
 """Seconds until a program that has opened no port is mentioned."""
@@ -155,17 +150,15 @@ class Supervisor(Service):
             self._directory.cleanup()
 
     async def _supervise(self) -> None:
-        delay = SHORTEST_DELAY
+        backoff = Backoff()
         while True:
             began = self._reactor.seconds()
             status = await self._runOnce()
             if self._mode is not WrapMode.RESPAWN:
                 break
-            if self._listeners.served or self._reactor.seconds() - began >= HEALTHY:
-                delay = SHORTEST_DELAY
+            delay = backoff.delay(self._listeners.served or self._reactor.seconds() - began >= HEALTHY)
             self._log.info("{program} starts again in {delay:.0f} s", program=self._command.name, delay=delay)
             await deferLater(self._reactor, delay)
-            delay = min(2 * delay, LONGEST_DELAY)
         if self._mode is WrapMode.EXIT:
             self._ended(status)
 
