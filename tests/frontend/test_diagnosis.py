@@ -11,6 +11,7 @@ from twisted.web.http_headers import Headers
 from tests.frontend.connection import TLSClient, makeFactory, responses
 from tests.frontend.test_switch import CERTIFICATE
 from tests.frontend.test_upgrade import UPGRADE, VERSION, UpgradeTestCase, request, upgrade
+from wsproxy.access.refusals import RefusalLog
 from wsproxy.errors import Refusal
 from wsproxy.frontend.diagnosis import diagnosed, hostCause, speechCause
 from wsproxy.frontend.upgrade import FrontDoor
@@ -35,6 +36,7 @@ class DiagnosisTestCase(UpgradeTestCase):
         """Another port, which has refused nobody yet."""
         door = FrontDoor(self.clock, cast(Any, self.sessions), self.pages if self.havePages else None)
         self.factory = makeFactory(self.clock, door, **settings)
+        self.sessions.refusals = RefusalLog(self.clock)
         self.lines.clear()
 
     def assertSaid(self, data: bytes, status: int | None, *parts: str, **settings: Any) -> str:

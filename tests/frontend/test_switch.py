@@ -24,7 +24,8 @@ from tests.frontend.connection import Connection, TLSClient, makeFactory, respon
 from wsproxy.config import TLSConfig
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
-from wsproxy.frontend.switch import LINGER, SwitchFactory
+from wsproxy.frontend.lingering import LINGER
+from wsproxy.frontend.switch import SwitchFactory
 from wsproxy.tls.server import ServerTLS
 
 AUTHORITY = Authority()

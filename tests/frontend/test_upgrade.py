@@ -20,10 +20,11 @@ from zope.interface.verify import verifyObject
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from tests.frontend.test_switch import CERTIFICATE
 from tests.tunnel.client import Frame
+from wsproxy.access.refusals import RefusalLog
 from wsproxy.ends.end import Receiver
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
-from wsproxy.frontend.switch import LINGER
+from wsproxy.frontend.lingering import LINGER
 from wsproxy.frontend.upgrade import EARLY_LIMIT, FrontDoor
 from wsproxy.interfaces import Request
 from wsproxy.sessions.sessions import Sessions, Upgrade
@@ -51,6 +52,7 @@ class FakeSessions:
         self.ends: list[TransportEnd] = []
         self.lost = 0
         self.explained: list[tuple[Request, Deferred[Refusal | None]]] = []
+        self.refusals = RefusalLog(Clock())
 
     def explain(self, request: Request) -> Deferred[Refusal | None]:
         explaining: Deferred[Refusal | None] = Deferred()

@@ -34,27 +34,24 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.access.peer import printable
-from wsproxy.ends.end import Receiver, ignore
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import speechCause
 from wsproxy.frontend.flash import policyFile
+from wsproxy.frontend.lingering import LINGER, Lingering
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
 from wsproxy.frontend.web import WebSite, refusalBytes
 from wsproxy.tls.server import demandsCertificates
 
-__all__ = ["LINGER", "Switch", "SwitchFactory"]
-
-LINGER = 5.0
-"""Seconds that a closing connection is read on, and that its peer may go without acknowledging anything."""
+__all__ = ["Switch", "SwitchFactory"]
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
 class Switch(Protocol):
-    """One connection. Provides L{Connection<wsproxy.frontend.web.Connection>} to what it hands it to.
+    """One L{Connection<wsproxy.frontend.connection.Connection>} of a port of ours.
 
     @param inner: whether it is inside of TLS that another switch has begun.
     @ivar secure: whether it is inside of TLS, of ours or of the endpoint that listens.
@@ -72,8 +69,6 @@ class Switch(Protocol):
         self._silence: Deadline | None = None
         self._protocol: Any = None
         self._peeked = b""
-        self._lingering: TransportEnd | None = None
-        self._unsent = 0
 
     def connectionMade(self) -> None:
         self.factory.connections.add(self)
@@ -121,8 +116,7 @@ class Switch(Protocol):
             factory.connections.discard(self)
             self.become(factory.tls.buildProtocol(self.transport.getPeer()), peeked)
         elif kind is Kind.FLASH_POLICY and factory.flashPolicy and self._known:
-            self.transport.write(policyFile(getattr(self.transport.getHost(), "port", 0)))
-            self.linger()
+            self.linger(policyFile(getattr(self.transport.getHost(), "port", 0)))
         elif kind is Kind.HTTP or (kind is Kind.OTHER and peeked[:1].isalpha() and not self._passable):
             if (factory.tlsOnly or not self._known) and not self.secure:
                 self._refuse(_plaintext)
@@ -139,8 +133,7 @@ class Switch(Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         self.factory.refused(refusal, self.transport)
-        self.transport.write(refusalBytes(refusal))
-        self.linger()
+        self.linger(refusalBytes(refusal))
 
     def _sendAtOnce(self) -> None:
         """Without Nagle's delay. Of plaintext HTTP, twisted.web sees to that."""
@@ -163,28 +156,24 @@ class Switch(Protocol):
         self.factory.raw(RawClient(end, self.secure))
 
     def become(self, protocol: IProtocol, early: bytes = b"") -> None:
-        """Hand the connection to C{protocol}, and C{early} bytes with it."""
         self.transport.unregisterProducer()
         self._protocol = protocol
         protocol.makeConnection(self.transport)
         if early:
             protocol.dataReceived(early)
 
-    def linger(self) -> None:
-        """Close after what is written, reading on for a while: to close with unread input would reset it."""
-        end = self._lingering = TransportEnd()
-        self.become(end)
-        end.start(Receiver(ignore, end.close, ignore, ignore))
-        end.finish()
-        self.deadline.start(LINGER)
+    def linger(self, words: bytes = b"") -> None:
+        if words:
+            self.transport.write(words)
+        self.deadline.cancel()
+        self.become(Lingering(self.factory.clock, self._noteSlow))
+
+    def _noteSlow(self) -> None:
+        self.factory.note("{peer} was too slow", self.transport)
 
     def _expired(self) -> None:
-        if self._lingering is not None and self._unsent != (unsent := self._lingering.unsent()):
-            self._unsent = unsent
-            self.deadline.start(LINGER)
-        else:
-            self.factory.note("{peer} was too slow", self.transport)
-            self.transport.abortConnection()
+        self._noteSlow()
+        self.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
         if IHalfCloseableProtocol.providedBy(self._protocol):
@@ -211,7 +200,7 @@ class Switch(Protocol):
     @property
     def tunnelled(self) -> bool:
         """Whether the connection belongs to a session now."""
-        return isinstance(self._protocol, TransportEnd) and self._lingering is None
+        return isinstance(self._protocol, TransportEnd) and not isinstance(self._protocol, Lingering)
 
 
 _plaintext = Refusal(

@@ -13,14 +13,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import Request as ServerRequest
 from zope.interface import implementer
 
 from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
+from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation, explanation
-from wsproxy.frontend.web import SERVER, Connection, WebRequest, refusalBytes
+from wsproxy.frontend.web import SERVER, WebRequest, refusalBytes
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
 from wsproxy.sessions.sessions import Sessions
@@ -50,8 +52,7 @@ class PendingUpgrade(Protocol):
         return end
 
     def refuse(self, refusal: Refusal) -> None:
-        self.transport.write(refusalBytes(refusal))
-        self._connection.linger()
+        self._connection.linger(refusalBytes(refusal))
 
     def abort(self) -> None:
         self.transport.abortConnection()
@@ -74,35 +75,44 @@ class FrontDoor:
     """Upgrades, on any path, go to a session; for everything else it is the root resource, and leads to C{pages}.
 
     @param pages: what plain requests see; L{None} to answer them 405.
+    @param leave: how a request's connection is taken over, which depends on the Site that it came to.
     """
 
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTime, sessions: Sessions, pages: IResource | None) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        sessions: Sessions,
+        pages: IResource | None,
+        leave: Leave = WebRequest.leave,
+    ) -> None:
         self._handshakes = HandshakeFactory(reactor, SERVER)
         self._sessions = sessions
         self._pages = pages
+        self._leave = leave
 
-    def getChildWithDefault(self, name: bytes, request: WebRequest) -> FrontDoor:
+    def getChildWithDefault(self, name: bytes, request: ServerRequest) -> FrontDoor:
         return self
 
     def putChild(self, path: bytes, child: IResource) -> None:
         raise NotImplementedError("the front door has no children; give it pages")
 
-    def render(self, request: WebRequest) -> Any:
+    def render(self, request: ServerRequest) -> Any:
         request.setHeader(b"server", SERVER.encode("ascii"))
         if request.method == b"GET" and asksForExplanation(request.requestHeaders):
             self._explain(request)
             return NOT_DONE_YET
         if self._pages is None:
-            request.channel.dismiss(Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),)))
+            connection, _ = self._leave(request)
+            connection.linger(refusalBytes(_webSocketOnly, body=request.method != b"HEAD"))
             return NOT_DONE_YET
         return getChildForRequest(self._pages, request).render(request)
 
-    def _explain(self, request: WebRequest) -> None:
+    def _explain(self, request: ServerRequest) -> None:
         """Say what an upgrade would be answered. The same questions are asked, within the same time."""
-        asking = self._sessions.explain(asIfUpgraded(_describe(request, ())))
+        asking = self._sessions.explain(asIfUpgraded(_describe(request, request.isSecure())))
         gone: Deferred[None] = request.notifyFinish()
         gone.addErrback(lambda _: asking.cancel())
 
@@ -122,22 +132,35 @@ class FrontDoor:
 
         asking.addBoth(answer)
 
-    def upgrade(self, request: WebRequest) -> None:
-        """Answer a request to become a WebSocket, or have its session do so."""
-        channel = request.channel
+    def upgrade(self, request: ServerRequest) -> None:
+        """Answer a request to become a WebSocket, or have its session do so. Raises nothing."""
+        connection, early = self._leave(request)
         try:
             if request.clientproto != b"HTTP/1.1":
                 raise Refusal(400, "A WebSocket needs HTTP/1.1")
             handshake = self._handshakes.begin(request.requestHeaders)
+            asked = _describe(request, connection.secure, handshake.offered)
         except Refusal as refusal:
-            channel.refuse(diagnosed(refusal, request.requestHeaders, request.clientproto))
-            return
-        upgrade = PendingUpgrade(channel.connection, handshake, _describe(request, handshake.offered))
-        channel.connection.become(upgrade, channel.giveAway())
-        self._sessions.open(upgrade)
+            self._refuse(request, connection, refusal)
+        except Exception:
+            self._log.failure("beginning a WebSocket")
+            connection.linger(refusalBytes(_broken))
+        else:
+            upgrade = PendingUpgrade(connection, handshake, asked)
+            connection.become(upgrade, early)
+            self._sessions.open(upgrade)
+
+    def _refuse(self, request: ServerRequest, connection: Connection, refusal: Refusal) -> None:
+        told = diagnosed(refusal, request.requestHeaders, request.clientproto)
+        self._sessions.refusals.refused(request.client, told.status, told.reason, told.cause)
+        connection.linger(refusalBytes(told))
 
 
-def _describe(request: WebRequest, offered: tuple[str, ...]) -> Request:
+_webSocketOnly = Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),))
+_broken = Refusal(500, "Internal error")
+
+
+def _describe(request: ServerRequest, secure: bool, offered: tuple[str, ...] = ()) -> Request:
     query = request.uri.partition(b"?")[2].decode("latin-1")
     return Request(
         path=request.path.decode("latin-1"),
@@ -148,7 +171,7 @@ def _describe(request: WebRequest, offered: tuple[str, ...]) -> Request:
         },
         peer=unmapped(request.client),
         host=unmapped(request.host),
-        secure=request.channel.connection.secure,
+        secure=secure,
         subprotocols=offered,
     )
 

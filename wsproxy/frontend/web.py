@@ -11,9 +11,8 @@ from collections.abc import Callable
 from http.client import responses
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IReactorTime, ITransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorTime
 from twisted.protocols.basic import LineReceiver
-from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request as ServerRequest
@@ -22,6 +21,7 @@ from zope.interface import implementer
 
 from wsproxy.access.refusals import RefusalLog
 from wsproxy.errors import Refusal
+from wsproxy.frontend.connection import Connection
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import hostCause, isUpgrade, malformedCause, methodCause
 
@@ -32,8 +32,8 @@ __all__ = [
     "NAME_LIMIT",
     "READ_AHEAD",
     "SERVER",
+    "Carrier",
     "Channel",
-    "Connection",
     "WebRequest",
     "WebSite",
     "refusalBytes",
@@ -58,18 +58,10 @@ SERVER = "wsproxy"
 """The C{Server} header: who answers, not which version of it."""
 
 
-class Connection(Protocol):
-    """What carries a channel: the switch, as far as HTTP needs it."""
+class Carrier(Connection, Protocol):
+    """What carries a channel: a connection with a deadline for the stage that it is in."""
 
-    transport: Any
-    secure: bool
     deadline: Deadline
-
-    def become(self, protocol: IProtocol, early: bytes = b"") -> None:
-        """Hand the connection to C{protocol}, and C{early} bytes with it."""
-
-    def linger(self) -> None:
-        """Close after what is written, reading on for a while so that it arrives."""
 
 
 def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
@@ -103,7 +95,7 @@ class Channel(HTTPChannel):
     @param requestTimeout: seconds from the first byte of a request to the end of its headers.
     """
 
-    transport: ITransport
+    transport: Any
     site: WebSite
 
     MAX_LENGTH = HEAD_LIMIT
@@ -111,7 +103,7 @@ class Channel(HTTPChannel):
     totalHeadersSize = 4 * HEAD_LIMIT
     maxHeaders = 2 * HEADERS
 
-    def __init__(self, connection: Connection, requestTimeout: float) -> None:
+    def __init__(self, connection: Carrier, requestTimeout: float) -> None:
         super().__init__()
         self.connection = connection
         self._requestTimeout = requestTimeout
@@ -172,7 +164,7 @@ class Channel(HTTPChannel):
         """Further requests wait until this one has been answered."""
         self._held += data
         if len(self._held) > READ_AHEAD:
-            self.connection.transport.pauseProducing()
+            self.transport.pauseProducing()
 
     def _nextRequest(self) -> None:
         self._idle = False
@@ -209,7 +201,7 @@ class Channel(HTTPChannel):
         self.connection.deadline.start(KEEP_ALIVE)
         super().pauseProducing()
         # While a request is being answered, HTTPChannel would read on, into a buffer without a limit.
-        self.connection.transport.pauseProducing()
+        self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         if not self.line_mode:
@@ -234,15 +226,10 @@ class Channel(HTTPChannel):
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request being read with this, and close."""
         self.site.refusals.refused(self.getPeer(), refusal.status, refusal.reason, refusal.cause)
-        self.dismiss(refusal)
-
-    def dismiss(self, refusal: Refusal) -> None:
-        """The same, of a request that is nobody's mistake, without a line in the log."""
         body = not self._requestLine.startswith(b"HEAD ")
         self.giveAway()
         self.setRawMode()  # no line of it is looked at any more
-        self.connection.transport.write(refusalBytes(refusal, body=body))
-        self.connection.linger()
+        self.connection.linger(refusalBytes(refusal, body=body))
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         # Not public. Without it the answer is twisted.web's own, which says neither that the connection closes nor
@@ -253,11 +240,7 @@ class Channel(HTTPChannel):
         return Refusal(400, "Malformed request", cause=malformedCause(self._requestLine))
 
     def giveAway(self) -> bytes:
-        """
-        Take no further part in the connection. Only from within C{render}, before anything asynchronous.
-
-        @return: what arrived behind the request.
-        """
+        """Take no further part in the connection. @return: what arrived behind the request."""
         early: bytes = self.clearLineBuffer()
         self._held.clear()
         self.requests.clear()  # lest request and channel keep each other in memory
@@ -300,13 +283,14 @@ class WebRequest(ServerRequest):
             self.channel.refuse(refusal)
         elif self.method == b"OPTIONS":
             self._tellOptions()
-        elif self.channel.site.upgrade is not None and self._asksForWebSocket():
-            try:
-                self.channel.site.upgrade(self)
-            except Exception:
-                self.processingFailed(Failure())
+        elif self.method == b"GET" and self.channel.site.upgrade is not None and isUpgrade(self.requestHeaders):
+            self.channel.site.upgrade(self)
         else:
             super().process()
+
+    def leave(self) -> tuple[Connection, bytes]:
+        """See L{Leave<wsproxy.frontend.connection.Leave>}."""
+        return self.channel.connection, self.channel.giveAway()
 
     def _tellOptions(self) -> None:
         """Most often it is a front proxy that asks whether there is anybody."""
@@ -314,9 +298,6 @@ class WebRequest(ServerRequest):
         self.setHeader(b"server", SERVER.encode("ascii"))
         self.setHeader(b"allow", ALLOWED.encode("ascii"))
         self.finish()
-
-    def _asksForWebSocket(self) -> bool:
-        return self.method == b"GET" and isUpgrade(self.requestHeaders)
 
     def _check(self) -> Refusal | None:
         if self.method not in (b"GET", b"HEAD", b"OPTIONS"):
@@ -336,8 +317,8 @@ class WebSite(Site):
     """
     A Site whose channels know the connection that carries them. Its access log stays off: it has query strings.
 
-    @param upgrade: answers requests to become a WebSocket, past the headers and paths of resources; without it they are
-        requests like any other.
+    @param upgrade: answers requests to become a WebSocket, past the headers and paths of resources, and raises nothing;
+        without it they are requests like any other.
     @param refusals: where it is told who was turned away.
     """
 
@@ -356,7 +337,7 @@ class WebSite(Site):
         self.refusals = refusals if refusals is not None else RefusalLog(reactor)
         self._requestTimeout = requestTimeout
 
-    def channel(self, connection: Connection) -> Channel:
+    def channel(self, connection: Carrier) -> Channel:
         """@return: a protocol for a connection that speaks HTTP."""
         channel = Channel(connection, self._requestTimeout)
         channel.site = self
