@@ -93,19 +93,29 @@ class Channel(HTTPChannel):
 
     @param connection: what carries it; its deadline is running for the first request already.
     @param requestTimeout: seconds from the first byte of a request to the end of its headers.
+    @param refusals: where it is told who was turned away.
+    @ivar upgrade: see L{WebSite}.
     """
 
     transport: Any
-    site: WebSite
+    site: Site
 
     MAX_LENGTH = HEAD_LIMIT
     # Out of reach, for the caps are ours: a raw path grows threefold when it is encoded.
     totalHeadersSize = 4 * HEAD_LIMIT
     maxHeaders = 2 * HEADERS
 
-    def __init__(self, connection: Carrier, requestTimeout: float) -> None:
+    def __init__(
+        self,
+        connection: Carrier,
+        requestTimeout: float,
+        refusals: RefusalLog,
+        upgrade: Callable[[Any], None] | None = None,
+    ) -> None:
         super().__init__()
         self.connection = connection
+        self.upgrade = upgrade
+        self._refusals = refusals
         self._requestTimeout = requestTimeout
         self._idle = False
         self._held = bytearray()
@@ -225,7 +235,7 @@ class Channel(HTTPChannel):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request being read with this, and close."""
-        self.site.refusals.refused(self.getPeer(), refusal.status, refusal.reason, refusal.cause)
+        self._refusals.refused(self.getPeer(), refusal.status, refusal.reason, refusal.cause)
         body = not self._requestLine.startswith(b"HEAD ")
         self.giveAway()
         self.setRawMode()  # no line of it is looked at any more
@@ -283,8 +293,8 @@ class WebRequest(ServerRequest):
             self.channel.refuse(refusal)
         elif self.method == b"OPTIONS":
             self._tellOptions()
-        elif self.method == b"GET" and self.channel.site.upgrade is not None and isUpgrade(self.requestHeaders):
-            self.channel.site.upgrade(self)
+        elif self.method == b"GET" and self.channel.upgrade is not None and isUpgrade(self.requestHeaders):
+            self.channel.upgrade(self)
         else:
             super().process()
 
@@ -339,7 +349,7 @@ class WebSite(Site):
 
     def channel(self, connection: Carrier) -> Channel:
         """@return: a protocol for a connection that speaks HTTP."""
-        channel = Channel(connection, self._requestTimeout)
+        channel = Channel(connection, self._requestTimeout, self.refusals, self.upgrade)
         channel.site = self
         channel.requestFactory = WebRequest
         return channel
