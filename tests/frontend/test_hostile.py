@@ -13,9 +13,9 @@ from tests.frontend.connection import Connection, TLSClient, makeFactory, respon
 from tests.frontend.test_switch import CERTIFICATE, FLASH, SSLV2, VERIFYING
 from tests.frontend.test_upgrade import ASKING, FakeSessions, Page, request, upgrade
 from wsproxy.errors import Refusal
+from wsproxy.frontend.channel import KEEP_ALIVE
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.upgrade import FrontDoor
-from wsproxy.frontend.web import KEEP_ALIVE
 from wsproxy.sessions.sessions import Sessions, Upgrade
 
 LONGEST = 3 * KEEP_ALIVE

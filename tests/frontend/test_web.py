@@ -15,15 +15,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.frontend.connection import Connection, Response, makeFactory, responses
 from wsproxy.errors import Refusal
-from wsproxy.frontend.web import (
-    HEAD_LIMIT,
-    HEADERS,
-    KEEP_ALIVE,
-    NAME_LIMIT,
-    READ_AHEAD,
-    Channel,
-    refusalBytes,
-)
+from wsproxy.frontend.answer import refusalBytes
+from wsproxy.frontend.channel import HEAD_LIMIT, HEADERS, KEEP_ALIVE, NAME_LIMIT, READ_AHEAD, Channel
 
 TIMEOUT = 10.0
 

@@ -37,13 +37,14 @@ from wsproxy.access.peer import printable
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
+from wsproxy.frontend.answer import refusalBytes
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import speechCause
 from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.lingering import LINGER, Lingering
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
-from wsproxy.frontend.web import WebSite, refusalBytes
+from wsproxy.frontend.web import WebSite
 from wsproxy.tls.server import demandsCertificates
 
 __all__ = ["Switch", "SwitchFactory"]

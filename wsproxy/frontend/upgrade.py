@@ -19,10 +19,11 @@ from zope.interface import implementer
 from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
+from wsproxy.frontend.answer import SERVER, refusalBytes
 from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation, explanation
-from wsproxy.frontend.web import SERVER, WebRequest, refusalBytes
+from wsproxy.frontend.web import WebRequest
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
 from wsproxy.sessions.sessions import Sessions

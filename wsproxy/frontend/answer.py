@@ -1,0 +1,42 @@
+"""What is answered without any resource: a whole HTTP response that says no and ends the connection."""
+
+from __future__ import annotations
+
+from http.client import responses
+
+from wsproxy.errors import Refusal
+
+__all__ = ["ALLOWED", "SERVER", "methodNotAllowed", "refusalBytes"]
+
+SERVER = "wsproxy"
+"""The C{Server} header: who answers, not which version of it."""
+
+ALLOWED = "GET, HEAD, OPTIONS"
+
+
+def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
+    """
+    A whole HTTP response that says no and ends the connection.
+
+    @param body: C{False} to answer HEAD.
+    """
+    text = f"{refusal.status} {refusal.reason}\n".encode(errors="replace")
+    lines = [
+        f"HTTP/1.1 {refusal.status} {responses.get(refusal.status, '')}",
+        f"Server: {SERVER}",
+        "Connection: close",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text)}",
+        "X-Content-Type-Options: nosniff",
+        *(f"{name}: {value}".translate(_ONE_LINE) for name, value in refusal.headers),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode(errors="replace") + (text if body else b"")
+
+
+_ONE_LINE = dict.fromkeys([*range(0x20), 0x7F], " ")
+"""Nothing that a plugin repeats of its client's words ends a header."""
+
+
+def methodNotAllowed(cause: str = "") -> Refusal:
+    """@param cause: why somebody meant another method to work, if that is known."""
+    return Refusal(405, "Only GET and HEAD are served", (("Allow", ALLOWED),), cause=cause)
