@@ -40,6 +40,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from wsproxy.config import Config, asPlain
+from wsproxy.daemon.backoff import HEALTHY, LONGEST_DELAY, Backoff
 from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IStatusStop
@@ -49,13 +50,7 @@ from wsproxy.service.proxy import LAST_WORDS, abandonPrograms, announce, announc
 from wsproxy.workers.accepting import Share, makeShare
 from wsproxy.workers.messages import REPORTS, SHARE, SOCKETS, Messages, encode
 
-__all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "SHORTEST_DELAY", "Workers"]
-
-SHORTEST_DELAY, LONGEST_DELAY = 1.0, 30.0
-"""Seconds from the death of a worker to its next start: twice as many each time, unless it was healthy."""
-
-HEALTHY = 10.0
-"""Seconds of life that make a worker a healthy one."""
+__all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "Workers"]
 
 KILL_AFTER = 6.25
 """Seconds that a worker is given to end when all do, after which it is killed. Its sessions take less."""
@@ -154,7 +149,7 @@ class Workers(MultiService):
 
     async def _keep(self, index: int) -> None:
         """Have a worker in this place, until all of them end."""
-        delay = SHORTEST_DELAY
+        backoff = Backoff()
         while not self._ending:
             began = self._reactor.seconds()
             try:
@@ -166,13 +161,11 @@ class Workers(MultiService):
                 return
             if self._ending:
                 return
-            if self._reactor.seconds() - began >= HEALTHY:
-                delay = SHORTEST_DELAY
+            delay = backoff.delay(self._reactor.seconds() - began >= HEALTHY)
             self._log.error(
                 "worker {number} {how}; another starts in {delay:.0f} s", number=index + 1, how=how, delay=delay
             )
             await deferLater(self._reactor, delay)
-            delay = min(2 * delay, LONGEST_DELAY)
 
     async def _run(self, index: int) -> str:
         """
