@@ -9,7 +9,7 @@ from wsproxy.endpoints.hostport import parseHostPort
 
 class HostPortTests(SynchronousTestCase):
     def test_forms(self) -> None:
-        """A name or an address, IPv6 in brackets, and the digits of a port."""
+        """A name or an address, IPv6 in brackets, and the digits of a port; written again the same."""
         for text, expected in (
             ("localhost:5900", ("localhost", 5900)),
             ("192.0.2.1:0", ("192.0.2.1", 0)),
@@ -17,6 +17,7 @@ class HostPortTests(SynchronousTestCase):
             ("[fe80::1%eth0]:123456", ("fe80::1%eth0", 123456)),
         ):
             self.assertEqual(parseHostPort(text), expected)
+            self.assertEqual(str(parseHostPort(text)), text)
 
     def test_others(self) -> None:
         """What has not this form is told from that."""

@@ -21,6 +21,9 @@ class HostPort(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 def parseHostPort(text: str) -> HostPort | None:
     """

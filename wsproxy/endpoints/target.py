@@ -20,7 +20,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor
 from twisted.plugin import getPlugins
 
-from wsproxy.endpoints.hostport import parseHostPort
+from wsproxy.endpoints.hostport import HostPort, parseHostPort
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
@@ -46,8 +46,7 @@ class TCPTarget:
     tls: bool = False
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'tls:' if self.tls else ''}{host}:{self.port}"
+        return f"{'tls:' if self.tls else ''}{HostPort(self.host, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)
