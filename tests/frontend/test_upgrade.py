@@ -408,6 +408,7 @@ class ExplanationTests(UpgradeTestCase):
         self.assertEqual(response.status, 200)
         self.assertEqual(response.headers["content-type"], "application/wsproxy-refusal+json")
         self.assertEqual(response.headers["cache-control"], "no-store")
+        self.assertEqual(response.headers["x-content-type-options"], "nosniff")
         self.assertEqual(self.sessions.upgrades, [])
 
     def test_accepted(self) -> None:

@@ -155,6 +155,9 @@ class HandshakeTests(SynchronousTestCase):
             self.assertRefused(400, Connection=connection)
         self.assertRefused(400, Upgrade=[b"h2c"])
 
+    def test_reason(self) -> None:
+        """Autobahn's reason for a refusal is the client's, too."""
+        self.assertIn("Upgrade", self.assertRefused(400, Upgrade=[b"h2c"]).reason)
 
     def test_lines(self) -> None:
         """Whatever Python takes for the end of a line brings no header in."""
