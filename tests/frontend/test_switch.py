@@ -23,6 +23,7 @@ from tests.certificates import Authority, pem, selfSigned
 from tests.ends.contract import Recorder
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from wsproxy.config import TLSConfig
+from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.switch import LINGER, SwitchFactory
@@ -314,6 +315,11 @@ class VerifyingTests(SwitchTestCase):
         ):
             self.assertIs(makeFactory(self.clock, Page(), tls=tls).verifiesClients, verifies)
 
+    def test_leavable(self) -> None:
+        """A client over TLS has a transport that its tunnel can take over."""
+        connection, _ = self.connectTLS()
+        self.assertIsInstance(connection.transport.protocol._protocol, SecureTransport)
+
 
 class SilenceTests(SwitchTestCase):
     """A client that says nothing, where raw clients have a target."""
@@ -323,7 +329,7 @@ class SilenceTests(SwitchTestCase):
         super().setUp()
 
     def makeFactory(self, **settings: Any) -> SwitchFactory:
-        return super().makeFactory(**settings | {"raw": self.passed.append, "rawAfter": 1.0})
+        return super().makeFactory(**settings | {"raw": self.passed.append})
 
     def test_passed(self) -> None:
         """It waits for the target to speak first, and is passed through."""

@@ -360,6 +360,7 @@ class DoorTests(UpgradeTestCase):
         """The door is a resource, without children of its own."""
         door = FrontDoor(self.clock, cast(Sessions, self.sessions), None)
         verifyObject(IResource, door)
+        self.assertIs(door.getChildWithDefault(b"anything", cast(Any, None)), door)
         self.assertRaises(NotImplementedError, door.putChild, b"x", Page())
 
     def test_pages(self) -> None:

@@ -434,13 +434,17 @@ class KeepAliveTests(WebTestCase):
         self.assertTrue(self.connection.transport.aborted)
 
     def test_producer(self) -> None:
-        """What produces an answer is paused while the client does not take it."""
+        """What produces an answer is paused while the client does not take it; nothing is read until it is done."""
         self.connection.send(request(b"/later"))
         producer = Producer()
         self.root.later.requests[0].registerProducer(producer, True)
         self.connection.transport.congest()
+        self.assertEqual(self.connection.transport.producerState, "paused")
         self.connection.transport.drain()
         self.assertEqual(producer.told, ["pause", "resume"])
+        self.root.later.requests[0].unregisterProducer()
+        self.root.later.answer()
+        self.assertEqual(self.connection.transport.producerState, "producing")
 
     def test_stalledTogether(self) -> None:
         """The second of two requests that came together is taken as slowly as the first might be."""
