@@ -454,6 +454,16 @@ class KeepAliveTests(WebTestCase):
         self.clock.advance(2 * KEEP_ALIVE)
         self.assertFalse(self.connection.transport.aborted)
 
+    def test_idleAfterStall(self) -> None:
+        """Who has taken an answer late may be as idle as anybody."""
+        self.connection.send(request())
+        self.connection.transport.congest()
+        self.connection.transport.drain()
+        self.clock.advance(KEEP_ALIVE - 1)
+        self.assertFalse(self.connection.transport.aborted)
+        self.clock.advance(1)
+        self.assertTrue(self.connection.transport.aborted)
+
     def test_slowAfterStall(self) -> None:
         """A request that began while the answer before it was not taken has its time from when it can be read on."""
         self.connection.send(request(b"/later") + b"GET /half")

@@ -347,6 +347,7 @@ class UnheardTests(TunnelTestCase):
 
     def test_goodbye(self) -> None:
         """L{LAST_WORDS} bytes are heard out, up to the target's end."""
+        self.assertEqual(LAST_WORDS, 256 * 1024)  # so says README
         self.leave()
         self.target.receive(bytes(LAST_WORDS))
         self.assertTrue(self.target.reading)
