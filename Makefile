@@ -6,6 +6,7 @@
 # make check      ruff and mypy
 # make soak       the long tests, a few minutes
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
+# make mutants    plants faults, and counts those that unit tests notice, a quarter of an hour: docs/testing.rst
 # make build      sdist and wheel, in dist/
 # make clean      removes all of that, environment included
 # PYTHON=python3.12 chooses the interpreter of a new environment; VENV=.build/3.12 keeps it beside the first.
@@ -24,6 +25,8 @@ TEMP = temp=$$(mktemp -d) && chmod 755 $$temp
 TRIAL = -m twisted.trial --temp-directory $$temp/trial $(TRIAL_ARGS)
 KEEP_FAILED = [ $$status -ne 0 ] || rm -rf $$temp
 BENCH_ARGS =
+SAMPLE = 300
+SEED = 1
 
 METADATA = setup.cfg setup.py pyproject.toml $(wildcard rebind/*.[ch] rebind/Makefile) wsproxy/static/package-lock.json
 FOLDERS = $(filter-out tests/integration tests/e2e,$(patsubst %/__init__.py,%,$(wildcard tests/*/__init__.py)))
@@ -62,6 +65,9 @@ soak: $(VENV)/dev
 bench: $(VENV)/runtime
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+mutants: $(VENV)/dev
+	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED)
+
 build: $(VENV)/dev
 	rm -rf dist
 	$(BIN)/python -m build
@@ -87,4 +93,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit reactor oldest check soak bench build clean
+.PHONY: run test unit reactor oldest check soak bench mutants build clean

@@ -1,7 +1,8 @@
 """What setup.cfg cannot say: parts that are data to Python, and made or fetched where that is possible.
 
 rebind, a C library loaded into other programs, is built; the wheel is then one for this platform and any
-Python 3. The npm packages that the pages use are fetched, as C{wsproxy/static/package-lock.json} has them.
+Python 3. The npm packages that the pages use are fetched, as C{wsproxy/static/package-lock.json} has them, and the
+sdist carries them: a wheel built from that needs no npm.
 Without a compiler or npm the rest works, and one line says what is left out.
 """
 
@@ -18,8 +19,10 @@ from glob import glob
 from setuptools import setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 STATIC = "wsproxy/static"
+VENDOR = f"{STATIC}/vendor"
 # Of each package what a browser loads, and its licences.
 VENDORED = {
     "@novnc/novnc": ["core/**/*.js", "vendor/**", "AUTHORS", "LICENSE.txt", "docs/LICENSE.*"],
@@ -38,29 +41,11 @@ class BuildParts(build_py):
     def run(self):
         super().run()
         home = "." if self.editable_mode else self.build_lib
-        self.addVendored(os.path.join(home, STATIC, "vendor"))
+        obstacle = addVendored(os.path.join(home, VENDOR))
+        if obstacle is not None:
+            print(f"wsproxy: the telnet and VNC pages lack their parts: {obstacle}", file=sys.stderr)
         if os.path.exists("rebind/rebind.c"):
             self.addRebind(home)
-
-    def addVendored(self, vendor):
-        # Kept beside what came of it, so that an editable install fetches only what has changed.
-        lock, fetched = f"{STATIC}/package-lock.json", os.path.join(vendor, "package-lock.json")
-        if os.path.exists(fetched) and filecmp.cmp(lock, fetched, shallow=False):
-            return
-        with tempfile.TemporaryDirectory() as scratch:
-            obstacle = fetchPackages(scratch)
-            if obstacle is not None:
-                print(f"wsproxy: the telnet and VNC pages lack their parts: {obstacle}", file=sys.stderr)
-                return
-            shutil.rmtree(vendor, ignore_errors=True)
-            for package, patterns in VENDORED.items():
-                source = os.path.join(scratch, "node_modules", package)
-                for name in (name for pattern in patterns for name in glob(pattern, root_dir=source, recursive=True)):
-                    if os.path.isfile(os.path.join(source, name)):
-                        target = os.path.join(vendor, package, name)
-                        self.mkpath(os.path.dirname(target))
-                        self.copy_file(os.path.join(source, name), target)
-        self.copy_file(lock, fetched)
 
     def addRebind(self, home):
         if not self.editable_mode:
@@ -74,6 +59,46 @@ class BuildParts(build_py):
             self.rebuilt = True
         else:
             print(f"wsproxy: rebind is left out, programs cannot be wrapped: {obstacle}", file=sys.stderr)
+
+
+class SourcesWithPackages(sdist):
+    """Adds C{wsproxy/static/vendor}, so that who builds from the sdist needs no npm."""
+
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        obstacle = addVendored(os.path.join(base_dir, VENDOR))
+        if obstacle is not None:
+            print(f"wsproxy: the sdist lacks the npm packages: {obstacle}", file=sys.stderr)
+
+
+def addVendored(vendor):
+    """What stands in the way of the npm packages in this folder; L{None} if it is what the lock file asks for."""
+    if isCurrent(vendor):
+        return None
+    if isCurrent(VENDOR):  # an sdist's, or those of an editable install
+        shutil.rmtree(vendor, ignore_errors=True)
+        shutil.copytree(VENDOR, vendor)
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        obstacle = fetchPackages(scratch)
+        if obstacle is not None:
+            return obstacle
+        shutil.rmtree(vendor, ignore_errors=True)
+        for package, patterns in VENDORED.items():
+            source = os.path.join(scratch, "node_modules", package)
+            for name in (name for pattern in patterns for name in glob(pattern, root_dir=source, recursive=True)):
+                if os.path.isfile(os.path.join(source, name)):
+                    target = os.path.join(vendor, package, name)
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    shutil.copyfile(os.path.join(source, name), target)
+    shutil.copyfile(f"{STATIC}/package-lock.json", os.path.join(vendor, "package-lock.json"))
+    return None
+
+
+def isCurrent(vendor):
+    """Whether what is in this folder came of the lock file as it is, a copy of which is kept beside it."""
+    fetched = os.path.join(vendor, "package-lock.json")
+    return os.path.exists(fetched) and filecmp.cmp(f"{STATIC}/package-lock.json", fetched, shallow=False)
 
 
 def fetchPackages(folder):
@@ -111,4 +136,4 @@ class WheelWithRebind(bdist_wheel):
         return python, abi, platform
 
 
-setup(cmdclass={"build_py": BuildParts, "bdist_wheel": WheelWithRebind})
+setup(cmdclass={"build_py": BuildParts, "bdist_wheel": WheelWithRebind, "sdist": SourcesWithPackages})

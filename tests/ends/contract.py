@@ -84,7 +84,7 @@ class Recorder:
         )
 
     def _received(self, data: Buffer) -> None:
-        assert "ended" not in self.events and "lost" not in self.events
+        assert len(data) and "ended" not in self.events and "lost" not in self.events
         self.received += data
         if self.onReceived is not None:
             self.onReceived()

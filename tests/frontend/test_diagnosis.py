@@ -13,7 +13,7 @@ from tests.frontend.test_switch import CERTIFICATE
 from tests.frontend.test_upgrade import UPGRADE, VERSION, UpgradeTestCase, request, upgrade
 from wsproxy.access.refusals import RefusalLog
 from wsproxy.errors import Refusal
-from wsproxy.frontend.diagnosis import diagnosed, hostCause, speechCause
+from wsproxy.frontend.diagnosis import diagnosed, hostCause, malformedCause, speechCause
 from wsproxy.frontend.upgrade import FrontDoor
 
 UPGRADING, CONNECTING, KEY = UPGRADE
@@ -74,6 +74,16 @@ class UpgradeCauseTests(DiagnosisTestCase):
         ):
             line = self.assertSaid(request(b"/", *headers), 400, "refused: 400 A WebSocket needs Upgrade", *causes)
             self.assertEqual(line.count("; and no "), causes[-1].count("; and no "), line)
+
+    def test_wellFormed(self) -> None:
+        """Nothing is said of a request line that has nothing wrong with it."""
+        for line in (b"", b"GET / HTTP/1.1", b"GET /"):
+            self.assertEqual(malformedCause(line), "")
+
+    def test_long(self) -> None:
+        """Of a header no more is shown than a line has room for."""
+        self.assertIn(f"({'x' * 60}…)", hostCause([b"x" * 61, b"y"]))
+        self.assertIn(f"({'x' * 57}, y)", hostCause([b"x" * 57, b"y"]))
 
     def test_changed(self) -> None:
         """What stands in their place is shown."""

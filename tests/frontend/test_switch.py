@@ -20,8 +20,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.certificates import Authority, pem, selfSigned
+from tests.ends.contract import Recorder
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from wsproxy.config import TLSConfig
+from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.lingering import LINGER
@@ -313,6 +315,46 @@ class VerifyingTests(SwitchTestCase):
             (None, False),
         ):
             self.assertIs(makeFactory(self.clock, Page(), tls=tls).verifiesClients, verifies)
+
+    def test_leavable(self) -> None:
+        """A client over TLS has a transport that its tunnel can take over."""
+        connection, _ = self.connectTLS()
+        self.assertIsInstance(connection.transport.protocol._protocol, SecureTransport)
+
+
+class SilenceTests(SwitchTestCase):
+    """A client that says nothing, where raw clients have a target."""
+
+    def setUp(self) -> None:
+        self.passed: list[Any] = []
+        super().setUp()
+
+    def makeFactory(self, **settings: Any) -> SwitchFactory:
+        return super().makeFactory(**settings | {"raw": self.passed.append})
+
+    def test_passed(self) -> None:
+        """It waits for the target to speak first, and is passed through."""
+        self.connect()
+        self.clock.advance(0.9)
+        self.assertEqual(self.passed, [])
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.passed), 1)
+
+    def test_ended(self) -> None:
+        """One that has ended its half is passed through at once, and only once."""
+        self.connect().transport.halfClose()
+        (client,) = self.passed
+        recorder = Recorder()
+        client.accept(None).start(recorder.receiver())
+        self.assertEqual(recorder.events, ["ended"])
+        self.clock.advance(TIMEOUT)
+        self.assertEqual(self.passed, [client])
+
+    def test_request(self) -> None:
+        """One that has spoken is silent no more."""
+        self.connect(b"GET ")
+        self.clock.advance(1)
+        self.assertEqual(self.passed, [])
 
 
 class DeadlineTests(SwitchTestCase):

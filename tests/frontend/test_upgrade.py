@@ -362,6 +362,7 @@ class DoorTests(UpgradeTestCase):
         """The door is a resource, without children of its own."""
         door = FrontDoor(self.clock, cast(Sessions, self.sessions), None)
         verifyObject(IResource, door)
+        self.assertIs(door.getChildWithDefault(b"anything", cast(Any, None)), door)
         self.assertRaises(NotImplementedError, door.putChild, b"x", Page())
 
     def test_pages(self) -> None:
@@ -410,6 +411,7 @@ class ExplanationTests(UpgradeTestCase):
         self.assertEqual(response.status, 200)
         self.assertEqual(response.headers["content-type"], "application/wsproxy-refusal+json")
         self.assertEqual(response.headers["cache-control"], "no-store")
+        self.assertEqual(response.headers["x-content-type-options"], "nosniff")
         self.assertEqual(self.sessions.upgrades, [])
 
     def test_accepted(self) -> None:

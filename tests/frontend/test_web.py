@@ -408,13 +408,17 @@ class KeepAliveTests(WebTestCase):
         self.assertTrue(self.connection.transport.aborted)
 
     def test_producer(self) -> None:
-        """What produces an answer is paused while the client does not take it."""
+        """What produces an answer is paused while the client does not take it; nothing is read until it is done."""
         self.connection.send(request(b"/later"))
         producer = Producer()
         self.root.later.requests[0].registerProducer(producer, True)
         self.connection.transport.congest()
+        self.assertEqual(self.connection.transport.producerState, "paused")
         self.connection.transport.drain()
         self.assertEqual(producer.told, ["pause", "resume"])
+        self.root.later.requests[0].unregisterProducer()
+        self.root.later.answer()
+        self.assertEqual(self.connection.transport.producerState, "producing")
 
     def test_stalledTogether(self) -> None:
         """The second of two requests that came together is taken as slowly as the first might be."""
@@ -423,6 +427,16 @@ class KeepAliveTests(WebTestCase):
         self.connection.transport.drain()
         self.clock.advance(2 * KEEP_ALIVE)
         self.assertFalse(self.connection.transport.aborted)
+
+    def test_idleAfterStall(self) -> None:
+        """Who has taken an answer late may be as idle as anybody."""
+        self.connection.send(request())
+        self.connection.transport.congest()
+        self.connection.transport.drain()
+        self.clock.advance(KEEP_ALIVE - 1)
+        self.assertFalse(self.connection.transport.aborted)
+        self.clock.advance(1)
+        self.assertTrue(self.connection.transport.aborted)
 
     def test_slowAfterStall(self) -> None:
         """A request that began while the answer before it was not taken has its time from when it can be read on."""

@@ -85,6 +85,22 @@ class HandshakeTests(SynchronousTestCase):
                 self.assertEqual(headers["sec-websocket-accept"], base64.b64encode(proof).decode())
                 self.assertEqual(headers["sec-websocket-protocol"], chosen)
 
+    def test_remembered(self) -> None:
+        """Autobahn is asked once for each combination of headers, unless they are long: memory is bounded."""
+        asked: list[bytes] = []
+        receive = WebSocketServerProtocol.dataReceived
+
+        def count(negotiation: WebSocketServerProtocol, data: bytes) -> None:
+            asked.append(data)
+            receive(negotiation, data)
+
+        self.patch(WebSocketServerProtocol, "dataReceived", count)
+        for size, times in ((1, 1), (800, 1), (1024, 6)):
+            asked.clear()
+            for _ in range(3):
+                self.accept(self.begin(Connection=[b"Upgrade, " + b"x" * size]))
+            self.assertEqual(len(asked), times, size)
+
     def test_notTakenForAnother(self) -> None:
         """That others were accepted with the same headers makes a bad key no better, and other headers neither."""
         self.accept(self.begin())
@@ -139,6 +155,9 @@ class HandshakeTests(SynchronousTestCase):
             self.assertRefused(400, Connection=connection)
         self.assertRefused(400, Upgrade=[b"h2c"])
 
+    def test_reason(self) -> None:
+        """Autobahn's reason for a refusal is the client's, too."""
+        self.assertIn("Upgrade", self.assertRefused(400, Upgrade=[b"h2c"]).reason)
 
     def test_lines(self) -> None:
         """Whatever Python takes for the end of a line brings no header in."""

@@ -51,9 +51,19 @@ class Build:
         [wheel] = (self.source / "dist").glob("*.whl")
         return wheel
 
+    @property
+    def sdist(self) -> Path:
+        [sdist] = (self.source / "dist").glob("*.tar.gz")
+        return sdist
+
     def names(self) -> set[str]:
         """What the wheel contains."""
         return set(zipfile.ZipFile(self.wheel).namelist())
+
+    def vendored(self) -> dict[str, int]:
+        """The npm packages in the wheel: checksum of each file."""
+        files = zipfile.ZipFile(self.wheel).infolist()
+        return {file.filename: file.CRC for file in files if "/static/vendor/" in file.filename}
 
 
 def hasBuildTools() -> bool:
@@ -62,13 +72,9 @@ def hasBuildTools() -> bool:
     return int(importlib.metadata.version("setuptools").split(".")[0]) >= 77
 
 
-@cache
-def built(tools: str) -> Build:
-    """Tests share what takes seconds to make. C{tools} is what precedes the names of the C compiler and npm."""
-    source = Path(tempfile.mkdtemp(dir=".")).absolute() / "source"
-    shutil.copytree(ROOT, source, ignore=UNTRACKED)
+def build(source: Path, tools: str, *what: str) -> Build:
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation"],
+        [sys.executable, "-m", "build", "--no-isolation", *what],
         cwd=source,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "CC": f"{tools}cc", "NPM": f"{tools}npm"},
         check=False,
@@ -79,6 +85,14 @@ def built(tools: str) -> Build:
     if done.returncode:
         raise AssertionError(done.stdout)
     return Build(source, done.stdout)
+
+
+@cache
+def built(tools: str) -> Build:
+    """Tests share what takes seconds to make. C{tools} is what precedes the names of the C compiler and npm."""
+    source = Path(tempfile.mkdtemp(dir=".")).absolute() / "source"
+    shutil.copytree(ROOT, source, ignore=UNTRACKED)
+    return build(source, tools)
 
 
 class PackagingTests(TestCase):
@@ -122,8 +136,7 @@ class PackagingTests(TestCase):
         tracked = {
             name for name in listing.stdout.splitlines() if not name.startswith((".git", "benchmarks/"))
         }
-        [sdist] = (self.build().source / "dist").glob("*.tar.gz")
-        with tarfile.open(sdist) as archive:
+        with tarfile.open(self.build().sdist) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
         self.assertEqual(tracked - names, set())
         self.assertEqual([name for name in names if name.endswith((".pyc", ".so", ".o"))], [])
@@ -147,7 +160,7 @@ class PackagingTests(TestCase):
         self.assertIn("-py3-none-linux_", build.wheel.name)
 
     def test_npmPackages(self) -> None:
-        """The wheel has the npm packages that the pages use, with their licences; the sdist has none of them."""
+        """The wheel has the npm packages that the pages use, with their licences, and so has the sdist."""
         requireComponent("npm")
         build = self.build()
         parts = {
@@ -157,9 +170,38 @@ class PackagingTests(TestCase):
         }
         wanted = {f"wsproxy/static/vendor/{package}/{name}" for package in parts for name in parts[package]}
         self.assertEqual(wanted - build.names(), set(), build.output)
-        [sdist] = (build.source / "dist").glob("*.tar.gz")
-        with tarfile.open(sdist) as archive:
-            self.assertEqual([name for name in archive.getnames() if "static/vendor" in name], [])
+        with tarfile.open(build.sdist) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+        self.assertEqual(wanted - names, set(), build.output)
+
+    def test_fromSdist(self) -> None:
+        """A wheel that is built from the sdist has them too, to the byte, where there is no npm."""
+        requireComponent("npm")
+        first = self.build()
+        folder = Path(self.mktemp()).absolute()
+        with tarfile.open(first.sdist) as archive:
+            archive.extractall(folder, filter="data")
+        [source] = folder.iterdir()
+        second = build(source, "no-such-", "--wheel")
+        self.assertTrue(first.vendored())
+        self.assertEqual(second.vendored(), first.vendored())
+        self.assertNotIn("no-such-npm", second.output)
+
+    def test_newWarnings(self) -> None:
+        """A C compiler that warns of more than today's do builds rebind all the same; it does not in our own CI."""
+        require("rebind", (ROOT / "rebind/rebind.c").exists)
+        folder = Path(self.mktemp()).absolute()
+        shutil.copytree(ROOT / "rebind", folder, ignore=UNTRACKED)
+        compiler = f"{requireComponent('cc')} -Wconversion -Wpadded"
+
+        def make(*options: str) -> subprocess.CompletedProcess[str]:
+            command = ["make", "-B", "-C", str(folder), f"CC={compiler}", "rebind.so", *options]
+            return subprocess.run(command, check=False, text=True, capture_output=True)
+
+        done = make("WERROR=")
+        self.assertIn("warning:", done.stderr)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotEqual(make("WERROR=-Werror").returncode, 0)
 
     def test_lock(self) -> None:
         """Each npm package has one version and a digest, and comes from whatever registry its user has."""
@@ -171,11 +213,16 @@ class PackagingTests(TestCase):
             self.assertTrue(entry["integrity"].startswith("sha512-"))
 
     async def test_bare(self) -> None:
-        """Without a C compiler and npm, one line each says so; the wheel is pure, and works."""
+        """Without a C compiler and npm, each thing that lacks something says so once; the wheel is pure, and works."""
         require("rebind", (ROOT / "rebind/rebind.c").exists)
         build = self.build("no-such-")
-        said = [line for line in build.output.splitlines() if "no-such-" in line]
-        self.assertEqual(len(said), 2, build.output)
+        said = [line.partition(":")[2] for line in build.output.splitlines() if "no-such-" in line]
+        wanted = [
+            " the sdist lacks the npm packages: no no-such-npm on this machine",
+            " the telnet and VNC pages lack their parts: no no-such-npm on this machine",
+            " rebind is left out, programs cannot be wrapped: no no-such-cc on this machine",
+        ]
+        self.assertEqual(said, wanted, build.output)
         self.assertFalse([name for name in build.names() if "vendor" in name])
         self.assertIn("-py3-none-any", build.wheel.name)
         python = self.freshEnvironment()

@@ -126,9 +126,16 @@ class SupervisorTestCase(SynchronousTestCase):
         self.say(event, f"inet 127.0.0.1 {port} 80 0.0.0.0")
 
     def say(self, event: str, where: str) -> None:
+        self.send(event, where)
+        self.read()
+
+    def send(self, event: str, where: str) -> None:
+        """Nobody has read it yet."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             line = f"1 {event} {NOBODY} {where}\n"
             sender.sendto(line.encode(), self.process.environment["REBIND_NOTIFY"])
+
+    def read(self) -> None:
         for reader in self.reactor.readers:
             reader.doRead()
 
@@ -182,6 +189,16 @@ class RespawnTests(SupervisorTestCase):
         self.assertEqual((self.listeners.at(80), self.listeners.running), ((), False))
         self.reactor.advance(1)
         self.assertTrue(self.listeners.running)
+
+    def test_lastWords(self) -> None:
+        """What the program reported just before it ended counts for that run, and is not taken for the next one's."""
+        self.send("listen", "inet 127.0.0.1 1234 80 0.0.0.0")
+        self.process.exit(1)
+        self.assertEqual([report.asked for report in self.moved], ["0.0.0.0:80"])
+        self.assertEqual(self.lines("ended without opening"), [])
+        self.reactor.advance(1)
+        self.read()
+        self.assertEqual((len(self.reactor.starts), self.listeners.at(80)), (2, ()))
 
     def test_stopWhileWaiting(self) -> None:
         """Stopped between two runs, it starts no more."""

@@ -297,9 +297,11 @@ class LimitTests(RecordingTestCase):
 
     def test_fullAtOnce(self) -> None:
         """What a session says all at once does not make a larger file, nor a larger spool."""
-        recorder = self.record(Recordings(self.clock, self.files(), maxSize=MEMORY))
+        recordings = Recordings(self.clock, self.files(), maxSize=MEMORY)
+        recorder = self.record(recordings)
         for _ in range(100):
             recorder.fromTarget(b"x" * 100_000)
+        self.assertEqual(recordings.received, 300_000)  # what comes after that would not fit in
         recorder.close()
         self.settle()
         self.assertLessEqual((self.directory / "rec.1").stat().st_size, MEMORY)

@@ -347,6 +347,7 @@ class UnheardTests(TunnelTestCase):
 
     def test_goodbye(self) -> None:
         """L{LAST_WORDS} bytes are heard out, up to the target's end."""
+        self.assertEqual(LAST_WORDS, 256 * 1024)  # so says README
         self.leave()
         self.target.receive(bytes(LAST_WORDS))
         self.assertTrue(self.target.reading)
@@ -376,6 +377,16 @@ class UnheardTests(TunnelTestCase):
         self.assertFalse(self.target.aborted)
         self.clock.advance(0.2)
         self.assertTrue(self.target.aborted)
+
+    def test_lostWhileOwed(self) -> None:
+        """Nothing looks at one any more that is lost while it is waited for."""
+        self.leave()
+        self.target.owed = 100
+        self.target.receive(bytes(LAST_WORDS + 1))
+        self.target.leave(half=True)
+        self.target.resume()
+        self.target.lose(RESET)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_closing(self) -> None:
         """Nor is it read while the client is waited for; what the client still sends arrives."""

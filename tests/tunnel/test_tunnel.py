@@ -428,6 +428,41 @@ class RawTests(TunnelTestCase):
         self.tunnel.connected(self.target)
         self.assertEqual(self.target.written, b"early bird")
 
+    def test_halves(self) -> None:
+        """The end of one direction is passed on, and the other goes on until it ends as well."""
+        self.connect()
+        self.client.end()
+        self.assertEqual((self.target.finished, self.target.closed, self.client.closed), (True, False, False))
+        self.target.receive(b"the answer")
+        self.assertEqual(self.client.written, b"the answer")
+        self.target.end()
+        self.assertEqual((self.client.closed, self.target.closed), (True, True))
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("client", 1000, "Client closed")
+
+    def test_otherHalf(self) -> None:
+        """So it is where the target ends first."""
+        self.connect()
+        self.target.end()
+        self.assertEqual((self.client.finished, self.client.closed, self.target.closed), (True, False, False))
+        self.client.receive(b"more")
+        self.client.end()
+        self.assertEqual((self.target.written, self.client.closed, self.target.closed), (b"more", True, True))
+        self.client.lose()
+        self.target.lose()
+        self.assertEnded("target", 1000, "Target closed")
+
+    def test_endedEarly(self) -> None:
+        """A client that has ended before the target answers is answered all the same."""
+        self.start()
+        self.client.receive(b"question")
+        self.client.end()
+        self.tunnel.connected(self.target)
+        self.assertEqual((self.target.written, self.target.finished), (b"question", True))
+        self.target.receive(b"answer")
+        self.assertEqual(self.client.written, b"answer")
+
 
 class RecordingTap:
     """Keeps what it is told, as text."""
@@ -479,6 +514,21 @@ class TapTests(TunnelTestCase):
                 "toClient True",
             ],
         )
+
+    def test_broken(self) -> None:
+        """A tap that has raised is not asked again, whatever the client still sends."""
+        calls: list[bool] = []
+
+        def fail(payload: object, partial: bool) -> None:
+            calls.append(partial)
+            raise ZeroDivisionError
+
+        self.tap.fromClient = fail
+        self.tunnel.connected(self.target)
+        self.client.receive(binary(b"x"))
+        self.client.receive(binary(b"y"))
+        self.assertEqual((len(calls), len(self.flushLoggedErrors(ZeroDivisionError))), (1, 1))
+        self.assertClosing(1011, b"Internal error")
 
     def test_onlyPayload(self) -> None:
         """Control frames and half headers are not payload."""

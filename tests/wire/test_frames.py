@@ -59,6 +59,15 @@ class AnswerTests(SynchronousTestCase):
                 self.assertTrue(decoder.answered)
                 self.assertIsNone(decoder.closed)
 
+    def test_behind(self) -> None:
+        """What comes behind the Close does not take it back."""
+        for wrong in self.WRONG:
+            decoder = FrameDecoder(UTF8Decoder())
+            decoder.feed(wrong.encode() + Frame(CLOSE, b"\x03\xea").encode() + Frame(BINARY, b"x").encode())
+            self.assertTrue(decoder.answered)
+            decoder.feed(Frame(BINARY, b"x").encode())
+            self.assertTrue(decoder.answered)
+
     def test_badClose(self) -> None:
         """A bad Close is one all the same."""
         decoder = FrameDecoder(UTF8Decoder())
@@ -204,6 +213,25 @@ class FrameDecoderTests(SynchronousTestCase):
         stream = Frame(BINARY, b"x", fin=False).encode() + Frame(CLOSE, b"\x03\xe8").encode()
         self.assertEqual(self.decoder.feed(stream), [b"x"])
         self.assertEqual(self.decoder.closed, Close(CloseCode.NORMAL))
+
+    def test_splits(self) -> None:
+        """Wherever the frames of a message are cut in two, the same is delivered."""
+        payloads = [b"x", b"", b"y" * 125, b"z" * 126, b"!" * 127]
+        frames = [Frame(CONTINUATION if at else BINARY, payload, at == 4) for at, payload in enumerate(payloads)]
+        stream = b"".join(frame.encode() for frame in frames)
+        for at in range(len(stream)):
+            decoder = FrameDecoder(UTF8Decoder())
+            received = decoder.feed(stream[:at]) + decoder.feed(stream[at:])
+            self.assertEqual((b"".join(received), decoder.error), (b"".join(payloads), None), at)
+            self.assertFalse(decoder.partial)
+
+    def test_limits(self) -> None:
+        """The least and the most that each form of a length can say, arriving byte by byte."""
+        for size in (0, 125, 126, 0xFFFF, 0x10000):
+            stream = Frame(BINARY, bytes(size)).encode()
+            received = [piece for at in range(20) for piece in self.decoder.feed(stream[at : at + 1])]
+            received += self.decoder.feed(stream[20:])
+            self.assertEqual((sum(map(len, received)), self.decoder.error), (size, None))
 
     def test_takePing(self) -> None:
         """Only the newest ping is to be answered, once; pongs are nothing (5.5.3)."""

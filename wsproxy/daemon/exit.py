@@ -1,10 +1,11 @@
 """How the process ends: its signals, its exit status, and what it says when it cannot start.
 
-twistd alone dies of the SIGTERM it was sent (status 143), forgets every other status, and shows a traceback
-for what stops a start. Here the reactor is asked to stop, twistd tidies up behind it (pidfile, log), and only
-then does the process leave with the status that was chosen.
+twistd by itself answers SIGTERM by dying of it (status 143), leaves with status 0 otherwise, and shows a traceback
+where a start fails. So L{Exit} takes over in three steps: it asks the reactor to stop, lets twistd tidy up (pidfile,
+log), and then leaves with the status that was chosen.
 
-From the wish to end until the end there is a bound, whatever else the process is busy with::
+However busy the process is, it has left within a bound. Each arrow is a deadline that L{Watchdog} holds, in a thread of
+its own::
 
     SIGTERM ─► --drain ─► stopped: sessions closed, program ended ─► threads joined ─► left
        └────── --drain + BOUND ───────────────────────────────────────────────────────►┤

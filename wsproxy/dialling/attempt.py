@@ -1,9 +1,9 @@
 """One attempt to reach one IP address, and the transport that comes of it.
 
-connect(2) to a socket on the same machine is over by the time it returns, or one call later; a refusal as well. An
-attempt asks for that before it has the reactor watch the socket: the way to most targets needs neither the reactor's
-next round nor a timer. Twisted's C{connectTCP} takes a connector, two wrappers and eight turns at the epoll set for
-what is here two system calls: 220 µs of a connection against 50.
+On one machine, connect(2) has connected, or been refused, when it returns or when it is called once more. So an attempt
+calls it twice before it has the reactor watch the socket: the way to most targets needs neither the next round of the
+reactor nor a timer. Twisted's C{connectTCP} takes a connector, two wrappers and eight turns at the epoll set for what
+is two system calls here; C{tests/integration/test_work.py} counts those of a whole connection.
 
 ::
 

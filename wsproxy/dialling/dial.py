@@ -1,4 +1,4 @@
-"""The way to a target: from its string to a connected protocol, or to a reason that a person can read.
+"""The way to a target: from a string to a connected protocol, or to a reason that a person can read.
 
     target string ─► name resolution ─► Happy Eyeballs ─► TLS handshake, verified ─► the factory's protocol
                      └──────────────────── one deadline over all of it ────────────────────┘
@@ -73,13 +73,14 @@ _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
     (DNSLookupError, "Target name not found"),
     (ConfigError, "Target misconfigured"),
 )
-"""What is told of each failure, the most telling first: of several addresses, one that refused was there."""
+"""What is told of each failure. Where several addresses failed differently, the reason that stands first here: who
+refuses is at least there."""
 
 _EXPECTED = (OSError, ConnectError, ConnectionClosed, NoProtocol)
-"""The other ways in which a network fails. Whatever else is raised is a mistake, somebody's or ours."""
+"""Failures of a network for which there is no reason above. Whatever else is raised is a mistake in somebody's code."""
 
 _EXPECTED_TLS = (TLSError, VerifyError, VerificationError, CertificateError)
-"""So it is with a handshake."""
+"""Failures of a TLS handshake. Here, too, whatever else is raised is a mistake."""
 
 # Twisted's function has no types
 _clientFromString: Callable[[Any, str], IStreamClientEndpoint] = clientFromString
@@ -94,8 +95,8 @@ class Dialer:
     """
     Dials every kind of L{wsproxy.endpoints.target}.
 
-    Of what goes wrong the client is told the kind. What an exception says is told to nobody but the log, and with a
-    traceback where it is none of a network's.
+    A client is told what kind of thing went wrong, never an exception's own words. Where no network would fail like
+    that, these are in the log, with a traceback.
 
     @param reactor: provides C{IReactorTCP}, C{IReactorUNIX}, C{IReactorSocket}, C{IReactorTime} and
         C{IReactorPluggableNameResolver}.

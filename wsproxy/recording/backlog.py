@@ -1,7 +1,8 @@
 """What a recorder has seen and not yet written: in memory, and beyond that in a file without a name.
 
-Escaping is slower than relaying: 150 to 500 MB/s against more than 1 GB/s. A session that is faster than its recording
-leaves its bytes here as they are, and goes on::
+To escape bytes (L{encodeEntry<wsproxy.recording.format.encodeEntry>}) takes several times as long as to relay them
+(C{make bench BENCH_ARGS="--only down"}). A session that is faster than its recording leaves its bytes here as they are,
+and goes on::
 
     newest ──► spool: 1 byte from the client?, 8 bytes milliseconds, 4 bytes length, data; … ──► memory ──► oldest
 

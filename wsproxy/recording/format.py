@@ -52,8 +52,15 @@ class RecordingError(Exception):
 
 
 def encodeEntry(fromClient: bool, milliseconds: int, data: bytes) -> bytes:
-    """The line for an entry, whose C{data} is at most L{ENTRY_LIMIT} bytes."""
-    # 150 to 500 MB/s, as the data has it; the fastest of what the standard library can do
+    """
+    The line for an entry, whose C{data} is at most L{ENTRY_LIMIT} bytes.
+
+    148 MB/s of zeros, 390 of letters and 57 of random bytes, on a busy machine; with C{data} in turn::
+
+        python -m timeit -s 'import os; from wsproxy.recording.format import encodeEntry; data = bytes(65536)' \\
+            'encodeEntry(True, 0, data)'
+    """
+    # the fastest of what the standard library can do
     escaped = str(data, "latin-1").encode("unicode_escape").replace(b"'", b"\\'")
     return (b"'}%d}%b',\n" if fromClient else b"'{%d{%b',\n") % (milliseconds, escaped)
 

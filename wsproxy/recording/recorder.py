@@ -1,11 +1,12 @@
 """Records sessions, one file each, without holding them up.
 
-A tap that only notes what passed and when; what escapes and writes it comes later, to all recordings in turn::
+While bytes pass, a L{Recorder} only keeps them, with the time. Escaping and writing them is done later by
+L{Recordings}, for all sessions in turn::
 
     tunnel ──► Recorder ──► Backlog ──► Recordings: a piece of one recording, a rest, a piece of the next … ──► file
 
-A recording is usually L{LAG} seconds behind its session. Where sessions are faster than half of what writing could
-do, they go first and leave a backlog, which is worked off when they pause or end.
+A recording is usually L{LAG} seconds behind its session. Sessions that send more than half of what could be written
+have the processor first: writing rests in between, the backlog grows, and is written when they pause or end.
 """
 
 from __future__ import annotations
@@ -34,20 +35,19 @@ LAG = 0.02
 """Seconds before what came is written: a quiet session's small pieces are written together."""
 
 REST = 100
-"""How much longer than writing a piece took the rest after it is, while sessions are faster than that."""
+"""The rest after a piece, while sessions are too fast for writing: so many times what the piece took to write."""
 
 LONGEST_REST = 0.5
-"""Seconds: a disk that hesitated for once is not to be punished."""
+"""Seconds that a rest takes at most: one slow write is no sign of a slow disk."""
 
 _FLOOD = 64
-"""Frames in one read that make one entry, instead of one each."""
+"""Frames that came in one read have an entry each; from so many on, they share one."""
 
 _PIECE = 256
-"""Entries of a recording written at once, if they do not come to L{ENTRY_LIMIT} bytes before."""
+"""Entries of one recording that are written at once, at most; or L{ENTRY_LIMIT} bytes, whichever comes first."""
 
 _TURN = 0.001
-"""Seconds after which relaying has its turn, if recordings have not come to L{ENTRY_LIMIT} bytes before."""
-
+"""Seconds of writing until relaying has its turn; or L{ENTRY_LIMIT} bytes, whichever comes first."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -128,7 +128,7 @@ class Recordings:
             recorder.giveUp()
 
     def behind(self, recorder: Recorder) -> None:
-        """This one has something to write. Said once, until it has written all."""
+        """This recorder has something to write. It says so once, and again only when it had written all."""
         self._behind.append(recorder)
         if len(self._behind) == 1:
             self.clock.callLater(LAG, self._write)
@@ -146,7 +146,7 @@ class Recordings:
             if written >= ENTRY_LIMIT or now - began >= _TURN:
                 break
         took = max(0.0, now - began)  # a clock may be set back
-        # received and written per second, without dividing
+        # received / elapsed * 2 <= written / took, without dividing by a time that may be 0
         keepsUp = 2 * self.received * took <= written * (now - self._looked)
         self.received, self._looked = 0, now
         if self._behind:
@@ -239,7 +239,7 @@ class Recorder:
         else:
             self._recordings.received += backlog.size - before
             if self._limit and self._file.size + backlog.size > self._limit:
-                self._state = _State.CLOSING  # escaped, it will be more still
+                self._state = _State.CLOSING  # escaping makes it no shorter: nothing that comes now would fit in
 
     def write(self) -> int:
         """Write a piece of the backlog, if there is one. @return: bytes of data in it."""

@@ -1,0 +1,1 @@
+"""Whether the tests notice planted faults: docs/testing.rst."""
