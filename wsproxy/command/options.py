@@ -20,7 +20,19 @@ from twisted.python import usage
 
 from wsproxy import __version__
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.config import Config, TLSConfig
+from wsproxy.config import (
+    ClientsConfig,
+    Config,
+    LifetimeConfig,
+    ListeningConfig,
+    LoggingConfig,
+    ProgramConfig,
+    RecordingConfig,
+    SessionsConfig,
+    TargetConfig,
+    TLSConfig,
+    WebConfig,
+)
 from wsproxy.daemon.exit import complaint
 from wsproxy.daemon.pidfile import checkPidfile
 from wsproxy.errors import ConfigError
@@ -230,41 +242,39 @@ class Options(usage.Options):
         if self.parent is not None and not self.parent.get("nodaemon", True):
             self._forbid(["traffic"], "needs twistd -n; a daemon has no terminal")
         self.config = Config(
-            listen=tuple(self.get("listen", () if self["every-port"] else ("6080",))),
-            target=target,
-            program=program,
-            wrapMode=self["wrap-mode"] or _WRAP_MODES[0],
-            everyPort=bool(self["every-port"]),
-            raw=bool(self["raw"]),
-            rawAfter=self._seconds("raw-after") if self["raw-after"] is not None else 1.0,
+            listening=ListeningConfig(
+                tuple(self.get("listen", () if self["every-port"] else ("6080",))), workers
+            ),
+            target=TargetConfig(
+                target,
+                self._deadline("connect-timeout"),
+                bool(self["ssl-target"]),
+                self._file("target-cafile"),
+                bool(self["target-insecure"]),
+            ),
+            program=ProgramConfig(program, self["wrap-mode"] or _WRAP_MODES[0], bool(self["every-port"]))
+            if program
+            else None,
+            clients=ClientsConfig(
+                self._deadline("handshake-timeout"),
+                bool(self["raw"]),
+                self._seconds("raw-after") if self["raw-after"] is not None else 1.0,
+                not self["no-flash-policy"],
+            ),
+            sessions=SessionsConfig(
+                tuple(self.get("origin", ())),
+                tuple(self.get("subprotocol", ())),
+                bool(self["text"]),
+                self._seconds("heartbeat"),
+                not self["no-pump"],
+            ),
             tls=self._tls(),
-            tlsOnly=bool(self["ssl-only"] or self["verify-client"]),
-            targetTLS=bool(self["ssl-target"]),
-            targetAuthorities=self._file("target-cafile"),
-            targetInsecure=bool(self["target-insecure"]),
-            web=self._directory("web"),
-            index=self._index(),
-            webListing=bool(self["web-listing"]),
-            pages=not self["no-pages"],
-            flashPolicy=not self["no-flash-policy"],
-            runOnce=bool(self["run-once"]),
-            timeout=self._seconds("timeout"),
-            idleTimeout=self._seconds("idle-timeout"),
-            heartbeat=self._seconds("heartbeat"),
-            connectTimeout=self._deadline("connect-timeout"),
-            handshakeTimeout=self._deadline("handshake-timeout"),
-            drain=self._seconds("drain"),
-            subprotocols=tuple(self.get("subprotocol", ())),
-            text=bool(self["text"]),
-            origins=tuple(self.get("origin", ())),
-            pump=not self["no-pump"],
-            verbose=bool(self["verbose"]),
-            record=self._record(),
-            recordMaxSize=self._size("record-max-size"),
-            recordKeep=self._count("record-keep"),
-            recordRequired=bool(self["record-required"]),
-            traffic=bool(self["traffic"]),
-            workers=workers,
+            web=WebConfig(self._directory("web"), self._index(), bool(self["web-listing"]), not self["no-pages"]),
+            recording=self._recording(),
+            lifetime=LifetimeConfig(
+                bool(self["run-once"]), self._seconds("timeout"), self._seconds("idle-timeout"), self._seconds("drain")
+            ),
+            logging=LoggingConfig(bool(self["verbose"]), bool(self["traffic"])),
         )
         if self.parent is not None:
             checkPidfile(self.parent.get("pidfile"))
@@ -311,6 +321,7 @@ class Options(usage.Options):
             certificate,
             key=self._file("key"),
             password=self._secret("key-password"),
+            only=bool(self["ssl-only"] or self["verify-client"]),
             minimum=minimum,
             ciphers=self["ssl-ciphers"],
             verifyClient=bool(self["verify-client"]),
@@ -354,9 +365,14 @@ class Options(usage.Options):
             raise ConfigError(f"--index {name}: a name is wanted, not a path")
         return _filled("index", name)
 
-    def _record(self) -> str | None:
+    def _recording(self) -> RecordingConfig | None:
         path: str | None = self["record"]
-        return None if path is None else os.path.abspath(_filled("record", path))
+        size, count = self._size("record-max-size"), self._count("record-keep")
+        if path is None:
+            return None
+        return RecordingConfig(
+            os.path.abspath(_filled("record", path)), size, count, bool(self["record-required"])
+        )
 
     def _size(self, name: str) -> int:
         """Bytes; 0 if it was not given."""

@@ -70,13 +70,13 @@ class Proxy(MultiService):
         self._stopper = stopper
         self._recordings = recordings
         self._announcing = adopted is None
-        self._listens = [parseListen(reactor, text) for text in config.listen] if adopted is None else adopted
+        self._listens = [parseListen(reactor, text) for text in config.listening.listen] if adopted is None else adopted
         self._ports: list[IListeningPort] = []
         self._stopping: list[Deferred[None]] = []
         self._endBy: float | None = None
         self._fronts: set[str] | None = set()
         self._lifetime = Lifetime(
-            reactor, config, factory.sessions, self._stopListening, partial(stopper.stop, 0)
+            reactor, config.lifetime, factory.sessions, self._stopListening, partial(stopper.stop, 0)
         )
 
     def privilegedStartService(self) -> None:
@@ -139,10 +139,10 @@ class Proxy(MultiService):
         """
         self._lifetime.cancel()
         self._stopListening()
-        if not self._config.drain:
+        if not self._config.lifetime.drain:
             return succeed(None)
         self._factory.refuseNew()
-        idle = self._factory.sessions.whenIdle().addTimeout(self._config.drain, self._reactor)
+        idle = self._factory.sessions.whenIdle().addTimeout(self._config.lifetime.drain, self._reactor)
         return idle.addErrback(lambda _: None)
 
     def end(self, status: int) -> None:
@@ -185,17 +185,17 @@ def abandonPrograms(parent: MultiService, number: int) -> None:
 
 def announce(log: Logger, config: Config, port: IListeningPort) -> None:
     """Say what listens there, and what page to open."""
-    scheme = "http" if config.tls is None else "https" if config.tlsOnly else "http and https"
+    scheme = "http" if config.tls is None else "https" if config.tls.only else "http and https"
     log.info(
         "Listening on {host} ({scheme}), leading to {target}",
         host=printable(port.getHost()),
         scheme=scheme,
-        target=config.target if config.target is not None else escape(config.program[0]),
+        target=config.target.endpoint if config.program is None else escape(config.program.words[0]),
     )
-    number = getattr(port.getHost(), "port", None)
-    path = entryPath(config.web, index=config.index, listing=config.webListing, own=config.pages)
+    number, web = getattr(port.getHost(), "port", None), config.web
+    path = entryPath(web.directory, index=web.index, listing=web.listing, own=web.pages)
     if number is not None and path is not None:
-        scheme = "https" if config.tlsOnly else "http"
+        scheme = "https" if scheme == "https" else "http"
         log.info("Open {scheme}://localhost:{port}{path}", scheme=scheme, port=number, path=path)
 
 
