@@ -38,6 +38,7 @@ from wsproxy.command.kinds import (
 )
 from wsproxy.config import GROUPS
 from wsproxy.process.supervisor import WrapMode
+from wsproxy.tls.server import VERSIONS
 
 __all__ = ["HEADINGS", "PROGRAM", "TABLE", "Need", "Option", "byHeading"]
 
@@ -209,7 +210,7 @@ TABLE = (
     ),
     Option("ssl-only", "tls.only", ON, "Refuse plaintext clients.", needs=_CERTIFICATE),
     Option(
-        "ssl-version", "tls.minimum", choice("tlsv1_2", "tlsv1_3"), "The oldest TLS version to accept.",
+        "ssl-version", "tls.minimum", choice(*VERSIONS), "The oldest TLS version to accept.",
         needs=_CERTIFICATE,
     ),
     Option(
