@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO
 
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
@@ -37,7 +39,7 @@ from wsproxy.process.report import Report
 from wsproxy.process.supervisor import TOLD, Rebinding, Supervisor, WrapMode
 from wsproxy.recording.file import RecordingFiles
 from wsproxy.recording.recorder import Recordings
-from wsproxy.service.proxy import Proxy
+from wsproxy.service.proxy import Proxy, announce
 from wsproxy.static_web.pages import kindOf, makePages
 from wsproxy.tls.client import clientTLS, describeTLSFailure
 from wsproxy.tls.server import ServerTLS
@@ -130,7 +132,14 @@ def assemble(
         **asKeywords(config.clients),
         **asKeywords(config.sessions),
     )
-    return Proxy(config, reactor, factory, tls, recordings, stopper, adopted)
+    if adopted is not None:
+        return Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+    listens = [parseListen(reactor, text) for text in config.listening.listen]
+
+    def announceOne(log: Logger, port: IListeningPort) -> None:
+        announce(log, config, port)
+
+    return Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
 
 
 def _dialer(target: TargetConfig, reactor: Any) -> Dialer:
