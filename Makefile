@@ -4,6 +4,7 @@
 # make oldest     the same with the oldest libraries that setup.cfg allows, in an environment of its own
 # make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select
 # make check      ruff and mypy
+# make options    docs/options.rst, out of the table of options
 # make soak       the long tests, a few minutes
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
 # make mutants    plants faults, and counts those that unit tests notice, a quarter of an hour: docs/testing.rst
@@ -58,6 +59,9 @@ check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+options: $(VENV)/runtime
+	$(BIN)/python -m wsproxy.command.help >docs/options.rst
+
 soak: $(VENV)/dev
 	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) tests.integration.test_soak; \
 	status=$$?; $(KEEP_FAILED); exit $$status
@@ -93,4 +97,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit reactor oldest check soak bench mutants build clean
+.PHONY: run test unit reactor oldest check options soak bench mutants build clean

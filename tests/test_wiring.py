@@ -21,7 +21,16 @@ from tests.certificates import selfSigned
 from tests.ends.fake import Message
 from tests.peer import WebSocketPeer, connect, openWebSocket
 from tests.tunnel.client import Frame
-from wsproxy.config import Config, TLSConfig
+from wsproxy.config import (
+    Config,
+    LifetimeConfig,
+    ListeningConfig,
+    LoggingConfig,
+    SessionsConfig,
+    TargetConfig,
+    TLSConfig,
+    WebConfig,
+)
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IResolver, IStatusStop, Target
 from wsproxy.service.proxy import Proxy
@@ -59,7 +68,7 @@ class ProxyTestCase(TestCase):
     def make(self, *listen: str, **settings: Any) -> Proxy:
         from twisted.internet import reactor
 
-        config = Config(**({"listen": listen or ("127.0.0.1:0",), "target": "demo:"} | settings))
+        config = Config(ListeningConfig(listen or ("127.0.0.1:0",)), TargetConfig("demo:"), **settings)
         proxy = makeProxy(config, reactor, self.stopper)
         self.addCleanup(proxy.stopService)
         return proxy
@@ -126,11 +135,11 @@ class StartTests(ProxyTestCase):
         path = self.mktemp()
         with open(path, "wb") as file:
             file.write(selfSigned("localhost").both)
-        await self.start(tls=TLSConfig(path), pages=False)
+        await self.start(tls=TLSConfig(path), web=WebConfig(pages=False))
         self.assertIn("(http and https), leading to demo:", self.lines()[0])
         self.assertNotIn("Open", self.lines()[1])
         self.events.clear()
-        await self.start(tls=TLSConfig(path), tlsOnly=True)
+        await self.start(tls=TLSConfig(path, only=True))
         self.assertIn("(https), leading to demo:", self.lines()[0])
         self.assertIn("Open https://localhost:", self.lines()[1])
 
@@ -161,7 +170,7 @@ class TrafficTests(ProxyTestCase):
         stream = StringIO()
         for traffic, stdout, marks in ((True, stream, "{<"), (False, stream, "{<"), (True, None, "{<")):
             self.patch(sys, "__stdout__", stdout)
-            await self.open(await self.start(traffic=traffic))
+            await self.open(await self.start(logging=LoggingConfig(traffic=traffic)))
             self.assertEqual(stream.getvalue(), marks)
 
 
@@ -229,7 +238,7 @@ class StopTests(ProxyTestCase):
         """With it sessions may end by themselves, while nobody else comes in."""
         from twisted.internet import reactor
 
-        proxy = await self.start(drain=60.0)
+        proxy = await self.start(lifetime=LifetimeConfig(drain=60.0))
         address = self.address(proxy)
         peer = await self.open(proxy)
         idle = await connect(self, reactor, address)
@@ -243,7 +252,7 @@ class StopTests(ProxyTestCase):
 
     async def test_drainIsOver(self) -> None:
         """When its time is over those that are left are closed, by stopping."""
-        proxy = await self.start(drain=0.05)
+        proxy = await self.start(lifetime=LifetimeConfig(drain=0.05))
         peer = await self.open(proxy)
         await proxy.drain()
         self.assertEqual(peer.told(), [])
@@ -251,7 +260,7 @@ class StopTests(ProxyTestCase):
 
     async def test_runOnce(self) -> None:
         """With C{--run-once} nothing listens once a session is open, and the process ends with status 0 after it."""
-        proxy = await self.start(runOnce=True)
+        proxy = await self.start(lifetime=LifetimeConfig(runOnce=True))
         address = self.address(proxy)
         peer = await self.open(proxy)
         self.assertFalse(await self.knock(address))
@@ -273,13 +282,13 @@ class SettingsTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """Each in one line that names the option."""
-        missing = os.path.abspath(self.mktemp())
+        missing, demo = os.path.abspath(self.mktemp()), TargetConfig("demo:")
         self.assertComplaint("--target")
-        self.assertComplaint("--target nowhere", target="nowhere")
-        self.assertComplaint("--listen here", target="demo:", listen=("here",))
-        self.assertComplaint("--origin here", target="demo:", origins=("here",))
-        self.assertComplaint("--cert", target="demo:", tls=TLSConfig(missing))
-        self.assertComplaint("--target-cafile", target="demo:", targetAuthorities=missing)
+        self.assertComplaint("--target nowhere", target=TargetConfig("nowhere"))
+        self.assertComplaint("--listen here", target=demo, listening=ListeningConfig(("here",)))
+        self.assertComplaint("--origin here", target=demo, sessions=SessionsConfig(("here",)))
+        self.assertComplaint("--cert", target=demo, tls=TLSConfig(missing))
+        self.assertComplaint("--target-cafile", target=TargetConfig("demo:", authorities=missing))
 
 
 class ReloadTests(ProxyTestCase):

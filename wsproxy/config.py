@@ -1,23 +1,110 @@
 """The settings of one proxy as a frozen value: what the command line, a file or an embedder decided.
 
-No Twisted in here. Times are in seconds, sizes in bytes, paths absolute. Parsing and complaints are tap's.
+They stand in groups, those of C{--help}; whoever needs some takes their group. A default is written here and nowhere
+else.
+
+No Twisted in here. Times are in seconds, sizes in bytes, paths absolute. Parsing and complaints are the command's.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
-__all__ = ["Config", "TLSConfig", "asPlain", "fromPlain"]
+__all__ = [
+    "GROUPS",
+    "ClientsConfig",
+    "Config",
+    "LifetimeConfig",
+    "ListeningConfig",
+    "LoggingConfig",
+    "ProgramConfig",
+    "RecordingConfig",
+    "SessionsConfig",
+    "TLSConfig",
+    "TargetConfig",
+    "WebConfig",
+    "asKeywords",
+    "asPlain",
+    "fromPlain",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningConfig:
+    """Where to listen, and in how many processes. C{listen} is empty where a program's ports are listened on."""
+
+    listen: tuple[str, ...] = ("6080",)
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TargetConfig:
+    """
+    Where the data goes.
+
+    @ivar endpoint: L{None} only where a resolver or a wrapped program takes its place.
+    @ivar tls: speak it, whatever C{endpoint} says.
+    @ivar authorities: the file of those to trust instead of the system's.
+    """
+
+    endpoint: str | None = None
+    connectTimeout: float = 10.0
+    tls: bool = False
+    authorities: str | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramConfig:
+    """
+    A program to run, whose port is that of L{ListeningConfig.listen}.
+
+    @ivar words: the program and its arguments.
+    @ivar mode: what its end means: C{"exit"}, C{"ignore"} or C{"respawn"}.
+    @ivar everyPort: listen wherever the program does.
+    """
+
+    words: tuple[str, ...]
+    mode: str = "exit"
+    everyPort: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsConfig:
+    """What clients are offered until they have a session; L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>}'s."""
+
+    handshakeTimeout: float = 10.0
+    raw: bool = False
+    rawAfter: float = 1.0
+    flashPolicy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsConfig:
+    """Who gets a session, and how it is kept; L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>}'s."""
+
+    origins: tuple[str, ...] = ()
+    subprotocols: tuple[str, ...] = ()
+    text: bool = False
+    heartbeat: float = 25.0
+    pump: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class TLSConfig:
-    """Files and limits of the TLS side. C{minimum} is C{"tlsv1_2"} or C{"tlsv1_3"}."""
+    """
+    Files and limits of the TLS side.
+
+    @ivar only: refuse plaintext.
+    @ivar minimum: C{"tlsv1_2"} or C{"tlsv1_3"}.
+    """
 
     certificate: str
     key: str | None = None
     password: str | None = None
+    only: bool = False
     minimum: str = "tlsv1_2"
     ciphers: str | None = None
     verifyClient: bool = False
@@ -28,50 +115,72 @@ class TLSConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """Everything C{twistd websockify} can be told; each field is one option of the command line.
+class WebConfig:
+    """The files of a directory, if there is one, and whether the proxy's own pages are served."""
 
-    @ivar target: C{None} only where a resolver or a wrapped program takes its place.
-    @ivar program: a program to run, and its arguments; its port is that of C{listen}, or all its ports are listened on.
-    @ivar wrapMode: C{"exit"}, C{"ignore"} or C{"respawn"}.
-    @ivar everyPort: listen wherever the program does.
-    """
-
-    listen: tuple[str, ...] = ("6080",)
-    target: str | None = None
-    program: tuple[str, ...] = ()
-    wrapMode: str = "exit"
-    everyPort: bool = False
-    raw: bool = False
-    rawAfter: float = 1.0
-    tls: TLSConfig | None = None
-    tlsOnly: bool = False
-    targetTLS: bool = False
-    targetAuthorities: str | None = None
-    targetInsecure: bool = False
-    web: str | None = None
+    directory: str | None = None
     index: str = "index.html"
-    webListing: bool = False
+    listing: bool = False
     pages: bool = True
-    flashPolicy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingConfig:
+    """Sessions on file: C{path} is a pattern; 0 for C{maxSize} and C{keep} is no limit."""
+
+    path: str
+    maxSize: int = 0
+    keep: int = 0
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LifetimeConfig:
+    """When a proxy ends by itself, and how long its end may take. Each 0: never, or not at all."""
+
     runOnce: bool = False
     timeout: float = 0.0
     idleTimeout: float = 0.0
-    heartbeat: float = 25.0
-    connectTimeout: float = 10.0
-    handshakeTimeout: float = 10.0
     drain: float = 0.0
-    subprotocols: tuple[str, ...] = ()
-    text: bool = False
-    origins: tuple[str, ...] = ()
-    pump: bool = True
-    record: str | None = None
-    recordMaxSize: int = 0
-    recordKeep: int = 0
-    recordRequired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingConfig:
+    """What is told beyond the sessions."""
+
     verbose: bool = False
     traffic: bool = False
-    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything C{twistd websockify} can be told."""
+
+    listening: ListeningConfig = ListeningConfig()
+    target: TargetConfig = TargetConfig()
+    program: ProgramConfig | None = None
+    clients: ClientsConfig = ClientsConfig()
+    sessions: SessionsConfig = SessionsConfig()
+    tls: TLSConfig | None = None
+    web: WebConfig = WebConfig()
+    recording: RecordingConfig | None = None
+    lifetime: LifetimeConfig = LifetimeConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+
+def _group(hint: Any) -> type[Any]:
+    """The class in C{X} and C{X | None}."""
+    kinds: list[type[Any]] = [kind for kind in get_args(hint) or (hint,) if kind is not NoneType]
+    return kinds[0]
+
+
+GROUPS = {name: _group(hint) for name, hint in get_type_hints(Config).items()}
+"""The class of each group, by its field of L{Config}."""
+
+
+def asKeywords(group: ClientsConfig | SessionsConfig) -> dict[str, Any]:
+    """@return: what L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>} takes of this group, by the same names."""
+    return asdict(group)
 
 
 def asPlain(config: Config) -> dict[str, Any]:
@@ -81,8 +190,8 @@ def asPlain(config: Config) -> dict[str, Any]:
 
 def fromPlain(plain: dict[str, Any]) -> Config:
     """@param plain: what became of L{asPlain} in JSON, whose arrays are our tuples."""
-    settings: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
-    }
-    tls = settings.pop("tls")
-    return Config(**settings, tls=None if tls is None else TLSConfig(**tls))
+    return Config(**{name: fields and GROUPS[name](**_tuples(fields)) for name, fields in plain.items()})
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.web.resource import IResource
 
 from wsproxy.access.origin import OriginPolicy
+from wsproxy.config import ClientsConfig, LoggingConfig, SessionsConfig, TargetConfig
 from wsproxy.dialling.dial import Dialer
 from wsproxy.ends.securepump import SecurePump
 from wsproxy.ends.watch import Watch
@@ -27,6 +28,8 @@ from wsproxy.tls.server import asksForCertificates
 from wsproxy.tunnel.tap import TapFactory
 
 __all__ = ["WebSockifyFactory"]
+
+_CLIENTS, _SESSIONS = ClientsConfig(), SessionsConfig()  # whose defaults are ours
 
 
 class WebSockifyFactory(SwitchFactory):
@@ -69,23 +72,23 @@ class WebSockifyFactory(SwitchFactory):
         dialer: AnyDialer | None = None,
         authenticator: AnyAuthenticator | None = None,
         authoriser: AnyAuthoriser | None = None,
-        origins: tuple[str, ...] = (),
+        origins: tuple[str, ...] = _SESSIONS.origins,
         strictScheme: bool | None = None,
-        subprotocols: tuple[str, ...] = (),
-        text: bool = False,
+        subprotocols: tuple[str, ...] = _SESSIONS.subprotocols,
+        text: bool = _SESSIONS.text,
         pages: IResource | None = None,
         tls: IOpenSSLServerConnectionCreator | None = None,
         tlsOnly: bool = False,
-        flashPolicy: bool = True,
-        handshakeTimeout: float = 10.0,
-        connectTimeout: float = 10.0,
-        heartbeat: float = 25.0,
+        flashPolicy: bool = _CLIENTS.flashPolicy,
+        handshakeTimeout: float = _CLIENTS.handshakeTimeout,
+        connectTimeout: float = TargetConfig().connectTimeout,
+        heartbeat: float = _SESSIONS.heartbeat,
         taps: Sequence[TapFactory] = (),
-        pump: bool = True,
-        raw: bool = False,
-        rawAfter: float = 1.0,
+        pump: bool = _SESSIONS.pump,
+        raw: bool = _CLIENTS.raw,
+        rawAfter: float = _CLIENTS.rawAfter,
         shownPath: Callable[[Request], str] | None = None,
-        verbose: bool = False,
+        verbose: bool = LoggingConfig().verbose,
     ) -> None:
         if strictScheme is None:
             strictScheme = authenticator is not None or asksForCertificates(tls)

@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO
 
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from wsproxy.config import Config
+from wsproxy.config import (
+    Config,
+    ListeningConfig,
+    ProgramConfig,
+    RecordingConfig,
+    TargetConfig,
+    WebConfig,
+    asKeywords,
+)
 from wsproxy.daemon.log import retrying
 from wsproxy.daemon.outlet import Outlet, Stream, sinkOf
 from wsproxy.daemon.threads import Threads
@@ -28,7 +39,7 @@ from wsproxy.process.report import Report
 from wsproxy.process.supervisor import TOLD, Rebinding, Supervisor, WrapMode
 from wsproxy.recording.file import RecordingFiles
 from wsproxy.recording.recorder import Recordings
-from wsproxy.service.proxy import Proxy
+from wsproxy.service.proxy import Proxy, announce
 from wsproxy.static_web.pages import kindOf, makePages
 from wsproxy.tls.client import clientTLS, describeTLSFailure
 from wsproxy.tls.server import ServerTLS
@@ -69,17 +80,18 @@ def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
     @raise ConfigError: it cannot be: a certificate or a CA file is unusable, a listen or target string is not one, a
         program cannot be run.
     """
-    if not config.program:
+    program = config.program
+    if program is None:
         return assemble(config, reactor, stopper)
-    command, rebinding = findProgram(config, reactor)
+    command, rebinding = findProgram(program, config.listening, reactor)
     listeners = Listeners()
-    proxy = assemble(config, reactor, stopper, None, wrappedProgram(config, command, rebinding), listeners)
+    proxy = assemble(config, reactor, stopper, None, wrappedProgram(program, command, rebinding), listeners)
 
     def moved(report: Report) -> None:
-        if config.everyPort:
+        if program.everyPort:
             proxy.front(report.asked)
 
-    mode = WrapMode(config.wrapMode)
+    mode = WrapMode(program.mode)
     supervisor = Supervisor(
         reactor, command, mode, rebinding, listeners, ended=proxy.end, moved=moved, fronts=proxy.fronts
     )
@@ -104,25 +116,59 @@ def assemble(
     @raise ConfigError: see L{makeProxy}; for a worker, things may have changed since the parent was started.
     """
     tls = ServerTLS(config.tls) if config.tls is not None else None
-    targetTLS = partial(clientTLS, authorities=config.targetAuthorities, insecure=config.targetInsecure)
-    if config.targetAuthorities is not None:
-        targetTLS("localhost")  # a bad file is told now, not to the first client
-    dialer = Dialer(
+    recordings = _recordings(config.recording, reactor)
+    dialer = _dialer(config.target, reactor)
+    resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
+    factory = WebSockifyFactory(
         reactor,
-        connectTimeout=config.connectTimeout,
-        tls=targetTLS,
-        describeTLS=describeTLSFailure,
-        forceTLS=config.targetTLS,
+        resolver=resolver,
+        dialer=way,
+        connectTimeout=config.target.connectTimeout,
+        pages=_pages(config.web, config.target, reactor),
+        tls=tls,
+        tlsOnly=config.tls is not None and config.tls.only,
+        taps=_taps(config, recordings, reactor),
+        verbose=config.logging.verbose,
+        **asKeywords(config.clients),
+        **asKeywords(config.sessions),
     )
-    recordings = _recordings(config, reactor)
-    taps: list[TapFactory] = [] if recordings is None else [recordings]
-    if config.traffic and sys.__stdout__ is not None:
-        marks = TrafficMarks(_unwaiting(sys.__stdout__, reactor))
-        taps.append(lambda session: marks)
-    resolver: IResolver
-    way: IDialer
+    if adopted is not None:
+        return Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+    listens = [parseListen(reactor, text) for text in config.listening.listen]
+
+    def announceOne(log: Logger, port: IListeningPort) -> None:
+        announce(log, config, port)
+
+    return Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+
+
+def _dialer(target: TargetConfig, reactor: Any) -> Dialer:
+    """@raise ConfigError: the authorities to trust cannot be read."""
+    tls = partial(clientTLS, authorities=target.authorities, insecure=target.insecure)
+    if target.authorities is not None:
+        tls("localhost")  # a bad file is told now, not to the first client
+    return Dialer(
+        reactor,
+        connectTimeout=target.connectTimeout,
+        tls=tls,
+        describeTLS=describeTLSFailure,
+        forceTLS=target.tls,
+    )
+
+
+def _ways(
+    target: TargetConfig,
+    dialer: Dialer,
+    reactor: Any,
+    wrapped: WrappedProgram | None,
+    listeners: Listeners | None,
+) -> tuple[IResolver, IDialer]:
+    """
+    @return: where sessions lead, and how they get there.
+    @raise ConfigError: nowhere, or not that way.
+    """
     if wrapped is not None and listeners is not None:
-        resolver = way = ProgramDialer(
+        program = ProgramDialer(
             reactor,
             wrapped.name,
             listeners,
@@ -130,40 +176,31 @@ def assemble(
             announced=wrapped.announced,
             again=wrapped.again,
             dialer=dialer,
-            timeout=config.connectTimeout,
+            timeout=target.connectTimeout,
         )
-    elif config.target is not None:
-        resolver, way = FixedResolver(Target(config.target)), dialer
-        dialer.check(Target(config.target))
-    else:
+        return program, program
+    if target.endpoint is None:
         raise ConfigError("--target: where should sessions lead?")
-    factory = WebSockifyFactory(
-        reactor,
-        resolver=resolver,
-        dialer=way,
-        origins=config.origins,
-        subprotocols=config.subprotocols,
-        text=config.text,
-        pages=makePages(
-            config.web,
-            index=config.index,
-            listing=Threads(reactor, _LISTINGS, "listing") if config.webListing else None,
-            own=config.pages,
-            target=kindOf(config.target),
-        ),
-        tls=tls,
-        tlsOnly=config.tlsOnly,
-        flashPolicy=config.flashPolicy,
-        handshakeTimeout=config.handshakeTimeout,
-        connectTimeout=config.connectTimeout,
-        heartbeat=config.heartbeat,
-        taps=taps,
-        pump=config.pump,
-        raw=config.raw,
-        rawAfter=config.rawAfter,
-        verbose=config.verbose,
+    dialer.check(Target(target.endpoint))
+    return FixedResolver(Target(target.endpoint)), dialer
+
+
+def _pages(web: WebConfig, target: TargetConfig, reactor: Any) -> IResource | None:
+    return makePages(
+        web.directory,
+        index=web.index,
+        listing=Threads(reactor, _LISTINGS, "listing") if web.listing else None,
+        own=web.pages,
+        target=kindOf(target.endpoint),
     )
-    return Proxy(config, reactor, factory, tls, recordings, stopper, adopted)
+
+
+def _taps(config: Config, recordings: Recordings | None, reactor: Any) -> list[TapFactory]:
+    taps: list[TapFactory] = [] if recordings is None else [recordings]
+    if config.logging.traffic and sys.__stdout__ is not None:
+        marks = TrafficMarks(_unwaiting(sys.__stdout__, reactor))
+        taps.append(lambda session: marks)
+    return taps
 
 
 def _unwaiting(stream: TextIO, reactor: Any) -> Any:
@@ -175,44 +212,49 @@ def _unwaiting(stream: TextIO, reactor: Any) -> Any:
     return Stream(Outlet(sink, retrying(reactor), lambda count: b""))
 
 
-def findProgram(config: Config, reactor: Any) -> tuple[Command, Rebinding | None]:
+def findProgram(
+    program: ProgramConfig, listening: ListeningConfig, reactor: Any
+) -> tuple[Command, Rebinding | None]:
     """
     @return: the program to be wrapped, and how its port is moved; L{None} where it is told where to listen.
     @raise ConfigError: see L{makeProxy}.
     """
-    command = Command.find(config.program, os.environ)
-    if config.everyPort and command.hasPlaceholder:
-        raise ConfigError("--every-port: clashes with {port} and {socket} in the program's arguments")
-    return command, None if command.hasPlaceholder else Rebinding(rebindLibrary(), portToMove(reactor, config))
+    command = Command.find(program.words, os.environ)
+    if command.hasPlaceholder:
+        if program.everyPort:
+            raise ConfigError("--every-port: clashes with {port} and {socket} in the program's arguments")
+        return command, None
+    return command, Rebinding(rebindLibrary(), portToMove(reactor, program, listening))
 
 
-def wrappedProgram(config: Config, command: Command, rebinding: Rebinding | None) -> WrappedProgram:
+def wrappedProgram(program: ProgramConfig, command: Command, rebinding: Rebinding | None) -> WrappedProgram:
     """@return: how sessions get to this program."""
     port = TOLD if rebinding is None else rebinding.port
-    again = WrapMode(config.wrapMode) is WrapMode.RESPAWN
+    again = WrapMode(program.mode) is WrapMode.RESPAWN
     return WrappedProgram(command.name, port, announced=rebinding is not None, again=again)
 
 
-def portToMove(reactor: Any, config: Config) -> int | None:
+def portToMove(reactor: Any, program: ProgramConfig, listening: ListeningConfig) -> int | None:
     """
     The port of the one TCP C{--listen}; L{None} where all of the program's are listened on.
 
     @raise ConfigError: there is no such thing, and the program has no placeholders either.
     """
-    if config.everyPort:
+    if program.everyPort:
         return None
-    port = parseListen(reactor, config.listen[0]).port if len(config.listen) == 1 else None
+    listen = listening.listen
+    port = parseListen(reactor, listen[0]).port if len(listen) == 1 else None
     if not port:
-        listens = " ".join(f"--listen {text}" for text in config.listen)
+        listens = " ".join(f"--listen {text}" for text in listen)
         raise ConfigError(
-            f"{listens}: which port does {escape(config.program[0])} open? Give one TCP port, or tell the program "
+            f"{listens}: which port does {escape(program.words[0])} open? Give one TCP port, or tell the program "
             f"where to listen with {{port}} or {{socket}} in its arguments"
         )
     return port
 
 
-def _recordings(config: Config, reactor: Any) -> Recordings | None:
-    if config.record is None:
+def _recordings(recording: RecordingConfig | None, reactor: Any) -> Recordings | None:
+    if recording is None:
         return None
-    files = RecordingFiles(config.record, config.recordKeep)
-    return Recordings(reactor, files, maxSize=config.recordMaxSize, required=config.recordRequired)
+    files = RecordingFiles(recording.path, recording.keep)
+    return Recordings(reactor, files, maxSize=recording.maxSize, required=recording.required)

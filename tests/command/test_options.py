@@ -13,7 +13,19 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.command.options import Options
-from wsproxy.config import Config, TLSConfig
+from wsproxy.config import (
+    ClientsConfig,
+    Config,
+    LifetimeConfig,
+    ListeningConfig,
+    LoggingConfig,
+    ProgramConfig,
+    RecordingConfig,
+    SessionsConfig,
+    TargetConfig,
+    TLSConfig,
+    WebConfig,
+)
 
 
 class OptionsTestCase(SynchronousTestCase):
@@ -48,7 +60,7 @@ class ConfigTests(OptionsTestCase):
 
     def test_defaults(self) -> None:
         """A target is all that must be said; every other field has the default that C{Config} has."""
-        self.assertEqual(self.parse("-t", "demo:"), Config(target="demo:"))
+        self.assertEqual(self.parse("-t", "demo:"), Config(target=TargetConfig("demo:")))
 
     def test_everything(self) -> None:
         """Each option arrives in its field."""
@@ -64,64 +76,54 @@ class ConfigTests(OptionsTestCase):
             " --record-required --traffic"
         )
         expected = Config(
-            listen=("6080", "[::1]:6081"),
-            target="tls:localhost:5900",
+            listening=ListeningConfig(("6080", "[::1]:6081")),
+            target=TargetConfig(
+                "tls:localhost:5900", connectTimeout=4, tls=True, authorities=files["target-ca"]
+            ),
+            clients=ClientsConfig(handshakeTimeout=5, raw=True, rawAfter=7.0, flashPolicy=False),
+            sessions=SessionsConfig(
+                origins=("https://a.example", "*"), subprotocols=("mqtt", "sip"), text=True, heartbeat=3
+            ),
             tls=TLSConfig(
                 files["cert"],
                 key=files["key"],
                 password="",
+                only=True,
                 minimum="tlsv1_3",
                 ciphers="ALL",
                 verifyClient=True,
                 authorities=files["ca"],
             ),
-            tlsOnly=True,
-            targetTLS=True,
-            targetAuthorities=files["target-ca"],
-            web=str(self.directory / "web"),
-            index="start.html",
-            webListing=True,
-            pages=False,
-            flashPolicy=False,
-            runOnce=True,
-            timeout=1,
-            idleTimeout=2.5,
-            heartbeat=3,
-            connectTimeout=4,
-            handshakeTimeout=5,
-            drain=6,
-            subprotocols=("mqtt", "sip"),
-            text=True,
-            raw=True,
-            rawAfter=7.0,
-            origins=("https://a.example", "*"),
-            verbose=True,
-            record=str(self.directory / "rec"),
-            recordMaxSize=100 << 20,
-            recordKeep=7,
-            recordRequired=True,
-            traffic=True,
+            web=WebConfig(str(self.directory / "web"), index="start.html", listing=True, pages=False),
+            recording=RecordingConfig(str(self.directory / "rec"), maxSize=100 << 20, keep=7, required=True),
+            lifetime=LifetimeConfig(runOnce=True, timeout=1, idleTimeout=2.5, drain=6),
+            logging=LoggingConfig(verbose=True, traffic=True),
         )
         self.assertEqual(self.parse(*words.split()), expected)
 
     def test_program(self) -> None:
         """What follows -- is a program with its own options, instead of a target."""
-        self.assertEqual(self.parse("--", "prog", "--listen", "--"), Config(program=("prog", "--listen", "--")))
+        self.assertEqual(
+            self.parse("--", "prog", "--listen", "--"), Config(program=ProgramConfig(("prog", "--listen", "--")))
+        )
         self.assertEqual(
             self.parse("--listen", "23", "--wrap-mode", "respawn", "--", "in.telnetd", "-debug", "23"),
-            Config(listen=("23",), program=("in.telnetd", "-debug", "23"), wrapMode="respawn"),
+            Config(ListeningConfig(("23",)), program=ProgramConfig(("in.telnetd", "-debug", "23"), mode="respawn")),
         )
-        self.assertEqual(self.parse("--every-port", "--", "prog"), Config(listen=(), program=("prog",), everyPort=True))
+        self.assertEqual(
+            self.parse("--every-port", "--", "prog"),
+            Config(ListeningConfig(()), program=ProgramConfig(("prog",), everyPort=True)),
+        )
 
     def test_targetInsecure(self) -> None:
         """A target over TLS may go unverified, however TLS was asked for."""
-        self.assertTrue(self.parse("-t", "tls:h:1", "--target-insecure").targetInsecure)
-        self.assertTrue(self.parse("-t", "h:1", "--ssl-target", "--target-insecure").targetInsecure)
+        self.assertTrue(self.parse("-t", "tls:h:1", "--target-insecure").target.insecure)
+        self.assertTrue(self.parse("-t", "h:1", "--ssl-target", "--target-insecure").target.insecure)
 
     def test_defaultCertificate(self) -> None:
         """C{self.pem} in the current directory is the certificate when no other is named."""
         certificate = self.file("self.pem")
-        self.assertEqual(self.parse("-t", "demo:", "--ssl-only").tls, TLSConfig(certificate))
+        self.assertEqual(self.parse("-t", "demo:", "--ssl-only").tls, TLSConfig(certificate, only=True))
         other = self.file("other.pem")
         self.assertEqual(self.parse("-t", "demo:", "--cert", "other.pem").tls, TLSConfig(other))
 
@@ -143,19 +145,20 @@ class ConfigTests(OptionsTestCase):
         config = self.parse("-l", "unix:in:mode=660", "-t", "unix:out")
         where = f"{self.directory}/a\\:b"
         self.assertEqual(
-            (config.listen, config.target), ((f"unix:{where}/in:mode=660",), f"unix:{where}/out")
+            (config.listening.listen, config.target.endpoint),
+            ((f"unix:{where}/in:mode=660",), f"unix:{where}/out"),
         )
 
     def test_sizes(self) -> None:
         """A size is in bytes, or in binary multiples of them."""
         for word, size in {"500": 500, "64k": 65536, "3M": 3 << 20, "2G": 2 << 30, "1m": 1 << 20}.items():
             config = self.parse("-t", "demo:", "--record", "rec", "--record-max-size", word)
-            self.assertEqual(config.recordMaxSize, size)
+            self.assertEqual(config.recording, RecordingConfig(str(self.directory / "rec"), maxSize=size))
 
     def test_otherEndpoints(self) -> None:
         """Endpoints that hold no relative path are left as they are."""
         for endpoint in ("unix:/run/x", "unix:path=x", "unix", "localhost:5900", "tcp:unix:80"):
-            self.assertEqual(self.parse("-t", endpoint, "-l", endpoint).target, endpoint)
+            self.assertEqual(self.parse("-t", endpoint, "-l", endpoint).target.endpoint, endpoint)
 
     def test_version(self) -> None:
         """C{--version} succeeds."""
@@ -244,8 +247,8 @@ class ComplaintTests(OptionsTestCase):
         ):
             self.assertEqual(self.complaint("-t", "demo:", *words), f"--{name}: given twice")
         words = ["-l", "1", "--listen", "2", "--origin", "*", "--origin", "http://a", "--subprotocol", "a"]
-        self.assertEqual(self.parse("-t", "demo:", *words, "--subprotocol", "b").listen, ("1", "2"))
-        self.assertEqual(self.parse("--", "prog", "--drain", "1", "--drain", "2").drain, 0)
+        self.assertEqual(self.parse("-t", "demo:", *words, "--subprotocol", "b").listening.listen, ("1", "2"))
+        self.assertEqual(self.parse("--", "prog", "--drain", "1", "--drain", "2").lifetime.drain, 0)
 
     def test_positional(self) -> None:
         """An argument that belongs to no option is answered with how to say it."""
@@ -267,12 +270,12 @@ class ComplaintTests(OptionsTestCase):
         ):
             self.assertIn(line, self.complaint("--workers", "2", *words))
             self.parse("--workers", "1", *words)
-        self.assertEqual(self.parse("-t", "demo:", "--workers", "2", "--timeout", "0").workers, 2)
+        self.assertEqual(self.parse("-t", "demo:", "--workers", "2", "--timeout", "0").listening.workers, 2)
 
     def test_workersAuto(self) -> None:
         """C{auto} is as many as there are processors that we may use."""
         self.patch(os, "sched_getaffinity", lambda pid: {0, 3, 5})
-        self.assertEqual(self.parse("-t", "demo:", "--workers", "auto").workers, 3)
+        self.assertEqual(self.parse("-t", "demo:", "--workers", "auto").listening.workers, 3)
 
     def test_workersAutoElsewhere(self) -> None:
         """Where the system does not say, as many as there are, or one."""
@@ -280,7 +283,7 @@ class ComplaintTests(OptionsTestCase):
         del os.sched_getaffinity
         for count, workers in ((4, 4), (None, 1)):
             self.patch(os, "cpu_count", lambda count=count: count)
-            self.assertEqual(self.parse("-t", "demo:", "--workers", "auto").workers, workers)
+            self.assertEqual(self.parse("-t", "demo:", "--workers", "auto").listening.workers, workers)
 
     def test_values(self) -> None:
         """A value that cannot be meant is refused."""
@@ -357,8 +360,10 @@ class ComplaintTests(OptionsTestCase):
         """A port that demands certificates speaks TLS only."""
         self.file("self.pem")
         self.file("ca.pem")
-        self.assertTrue(self.parse("-t", "demo:", "--verify-client", "--cafile", "ca.pem").tlsOnly)
-        self.assertFalse(self.parse("-t", "demo:").tlsOnly)
+        for words, only in ((["--verify-client", "--cafile", "ca.pem"], True), ([], False)):
+            tls = self.parse("-t", "demo:", *words).tls
+            assert tls is not None
+            self.assertEqual(tls.only, only)
 
     def test_insecureAuthorities(self) -> None:
         """Authorities for a target that is not verified contradict themselves."""

@@ -239,7 +239,7 @@ class ServiceTests(RecipeCase):
         self.machine.run("mkdir -p /opt/wsproxy/bin /run/state /run/credentials")
         self.machine.run(["ln", "-s", TWISTD, "/opt/wsproxy/bin/"])
         self.machine.write("/etc/systemd/system/wsproxy.service", unit)
-        self.assertEqual(self.machine.run("systemd-analyze verify --man=no wsproxy.wiring"), "")
+        self.assertEqual(self.machine.run("systemd-analyze verify --man=no wsproxy.service"), "")
         self.certificate("console.example.com", "/run/credentials/fullchain.pem", "/run/credentials/privkey.pem")
         self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
         found = re.search(r"ExecStart=((?:.*\\\n)*.*)", unit)

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -18,7 +17,7 @@ from zope.interface import implementer
 
 from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import until
-from wsproxy.config import Config
+from wsproxy.config import Config, ListeningConfig, ProgramConfig
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.supervisor import Supervisor
@@ -55,8 +54,8 @@ def proxy(config: Config) -> Proxy:
 
 
 class ComplaintTests(TestCase):
-    def complaint(self, *program: str, **settings: Any) -> str:
-        config = Config(program=program, **settings)
+    def complaint(self, *program: str, listen: tuple[str, ...] = ("6080",), everyPort: bool = False) -> str:
+        config = Config(ListeningConfig(listen), program=ProgramConfig(program, everyPort=everyPort))
         return str(self.assertRaises(ConfigError, proxy, config))
 
     def test_listens(self) -> None:
@@ -68,7 +67,7 @@ class ComplaintTests(TestCase):
 
     def test_placeholders(self) -> None:
         """A program that is told where to listen goes with any listeners, but not with --every-port."""
-        proxy(Config(program=("sh", "{port}"), listen=("80", "unix:/run/x")))
+        proxy(Config(ListeningConfig(("80", "unix:/run/x")), program=ProgramConfig(("sh", "{port}"))))
         self.assertIn("--every-port", self.complaint("sh", "{socket}", listen=(), everyPort=True))
 
     def test_noProgram(self) -> None:
@@ -93,7 +92,7 @@ class CycleTests(WrapTestCase):
         self.patch(tempfile, "tempdir", folder)
         for cycle in range(CYCLES):
             program = (sys.executable, "-I", "-S", "-c", SERVER, str(self.port))
-            service = proxy(Config(listen=(str(self.port),), program=program))
+            service = proxy(Config(ListeningConfig((str(self.port),)), program=ProgramConfig(program)))
             (supervisor,) = service
             assert isinstance(supervisor, Supervisor)
             service.privilegedStartService()

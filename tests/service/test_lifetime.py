@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.config import Config
+from wsproxy.config import LifetimeConfig
 from wsproxy.service.lifetime import Lifetime
 from wsproxy.sessions.sessions import SessionObserver, Sessions
 
@@ -48,7 +48,7 @@ class LifetimeTests(SynchronousTestCase):
         self.calls: list[str] = []
         self.lifetime = Lifetime(
             self.clock,
-            Config(**settings),
+            LifetimeConfig(**settings),
             cast(Sessions, self.sessions),
             lambda: self.calls.append("stop listening"),
             lambda: self.calls.append("stop"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.config import Config, TLSConfig, asPlain, fromPlain
+from wsproxy.config import Config, ListeningConfig, ProgramConfig, TLSConfig, asPlain, fromPlain
 from wsproxy.workers.messages import Messages, encode
 
 words = st.lists(st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers()), max_size=4)
@@ -34,6 +34,10 @@ class ConfigTests(SynchronousTestCase):
         """A worker has the very settings that its parent has."""
         for config in (
             Config(),
-            Config(listen=("6080", "unix:/x"), program=("sh", "-c"), tls=TLSConfig("/c", password="p"), workers=2),
+            Config(
+                listening=ListeningConfig(("6080", "unix:/x"), workers=2),
+                program=ProgramConfig(("sh", "-c")),
+                tls=TLSConfig("/c", password="p"),
+            ),
         ):
             self.assertEqual(fromPlain(json.loads(json.dumps(asPlain(config)))), config)

@@ -12,7 +12,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.config import Config
+from wsproxy.config import Config, LifetimeConfig, ListeningConfig, TargetConfig
 from wsproxy.process.listeners import Listeners
 from wsproxy.service.proxy import LAST_WORDS
 from wsproxy.workers.messages import REPORTS, SHARE, Messages, encode
@@ -90,7 +90,11 @@ class WorkersTestCase(SynchronousTestCase):
         self.reactor = Reactor()
         self.stopper = Stopper()
         self.listeners = Listeners()
-        config = Config(listen=(), target="demo:", workers=2, drain=60.0)
+        config = Config(
+            listening=ListeningConfig((), workers=2),
+            target=TargetConfig("demo:"),
+            lifetime=LifetimeConfig(drain=60.0),
+        )
         stopper: Any = self.stopper
         self.workers = Workers(config, self.reactor, stopper, ("sh", 80, True), self.listeners)
 

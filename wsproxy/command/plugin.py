@@ -42,7 +42,7 @@ def makeService(options: Options) -> IService:
     installResolver(reactor)
     try:
         log = makeLog(twistd, reactor, sys.__stdout__)
-        drain = options.config.drain
+        drain = options.config.lifetime.drain
         stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
         sys.excepthook = stopper.tellInOneLine
         proxy = makeRoot(options.config, reactor, stopper, log.stdout)

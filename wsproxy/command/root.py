@@ -22,21 +22,21 @@ def makeRoot(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | N
 
     @param stdout: where the process logs to its stdout, the descriptor.
     """
-    if config.workers == 1:
+    if config.listening.workers == 1:
         return makeProxy(config, reactor, stopper)
     return _makeWorkers(config, reactor, stopper, stdout)
 
 
 def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None) -> Workers:
     """The parent of several processes, each of which has what L{assemble} makes."""
-    if not config.program:
+    if config.program is None:
         assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
         return Workers(config, reactor, stopper, stdout=stdout)
-    command, rebinding = findProgram(config, reactor)
-    wrapped = wrappedProgram(config, command, rebinding)
+    command, rebinding = findProgram(config.program, config.listening, reactor)
+    wrapped = wrappedProgram(config.program, command, rebinding)
     listeners = Listeners()
     assemble(config, reactor, stopper, None, wrapped, listeners)
     workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, stdout)
-    mode = WrapMode(config.wrapMode)
+    mode = WrapMode(config.program.mode)
     Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
     return workers

@@ -34,6 +34,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.access.peer import printable
+from wsproxy.config import ClientsConfig
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
@@ -245,11 +246,11 @@ class SwitchFactory(ServerFactory[Switch]):
         *,
         tls: IOpenSSLServerConnectionCreator | None = None,
         tlsOnly: bool = False,
-        flashPolicy: bool = True,
-        handshakeTimeout: float = 10.0,
+        flashPolicy: bool = ClientsConfig().flashPolicy,
+        handshakeTimeout: float = ClientsConfig().handshakeTimeout,
         verbose: bool = False,
         raw: Callable[[RawClient], None] | None = None,
-        rawAfter: float = 1.0,
+        rawAfter: float = ClientsConfig().rawAfter,
     ) -> None:
         self.clock = clock
         self.site = site

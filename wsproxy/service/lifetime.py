@@ -8,7 +8,7 @@ from enum import Enum
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from wsproxy.config import Config
+from wsproxy.config import LifetimeConfig
 from wsproxy.sessions.sessions import Sessions
 
 __all__ = ["Lifetime"]
@@ -33,7 +33,7 @@ class Lifetime:
     def __init__(
         self,
         clock: IReactorTime,
-        config: Config,
+        config: LifetimeConfig,
         sessions: Sessions,
         stopListening: Callable[[], object],
         stop: Callable[[], object],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsproxy.access.peer import printable
-from wsproxy.config import Config
+from wsproxy.config import Config, LifetimeConfig
 from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
@@ -45,7 +45,8 @@ CLOSING = 5.0
 class Proxy(MultiService):
     """Listens, and ends in good order.
 
-    @param adopted: where to listen, instead of C{--listen}: sockets of a process that has announced them.
+    @param listens: where.
+    @param announce: says in the log what listens there; L{None} where another process has.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     """
 
@@ -53,30 +54,31 @@ class Proxy(MultiService):
 
     def __init__(
         self,
-        config: Config,
+        lifetime: LifetimeConfig,
+        listens: Sequence[Listen],
         reactor: Any,
         factory: WebSockifyFactory,
         tls: ServerTLS | None,
         recordings: Recordings | None,
         stopper: IStatusStop,
-        adopted: Sequence[Listen] | None = None,
+        announce: Callable[[Logger, IListeningPort], None] | None,
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
-        self._config = config
+        self._drainFor = lifetime.drain
+        self._listens = listens
         self._reactor = reactor
         self._factory = factory
         self._tls = tls
         self._stopper = stopper
         self._recordings = recordings
-        self._announcing = adopted is None
-        self._listens = [parseListen(reactor, text) for text in config.listen] if adopted is None else adopted
+        self._announceOne = announce
         self._ports: list[IListeningPort] = []
         self._stopping: list[Deferred[None]] = []
         self._endBy: float | None = None
         self._fronts: set[str] | None = set()
         self._lifetime = Lifetime(
-            reactor, config, factory.sessions, self._stopListening, partial(stopper.stop, 0)
+            reactor, lifetime, factory.sessions, self._stopListening, partial(stopper.stop, 0)
         )
 
     def privilegedStartService(self) -> None:
@@ -111,12 +113,13 @@ class Proxy(MultiService):
         return any(text.rpartition(":")[2] == str(port) for text in self._fronts or ())
 
     def _announce(self, ports: Sequence[IListeningPort]) -> None:
-        for port in ports:
-            announce(self._log, self._config, port)
+        if self._announceOne is not None:
+            for port in ports:
+                self._announceOne(self._log, port)
 
     def _bound(self, _: object) -> None:
-        if self._announcing:
-            self._announce(self._ports)
+        self._announce(self._ports)
+        if self._announceOne is not None:
             announceRoom(self._log)
         self._lifetime.start()
         self.started.callback(None)
@@ -139,10 +142,10 @@ class Proxy(MultiService):
         """
         self._lifetime.cancel()
         self._stopListening()
-        if not self._config.drain:
+        if not self._drainFor:
             return succeed(None)
         self._factory.refuseNew()
-        idle = self._factory.sessions.whenIdle().addTimeout(self._config.drain, self._reactor)
+        idle = self._factory.sessions.whenIdle().addTimeout(self._drainFor, self._reactor)
         return idle.addErrback(lambda _: None)
 
     def end(self, status: int) -> None:
@@ -185,17 +188,17 @@ def abandonPrograms(parent: MultiService, number: int) -> None:
 
 def announce(log: Logger, config: Config, port: IListeningPort) -> None:
     """Say what listens there, and what page to open."""
-    scheme = "http" if config.tls is None else "https" if config.tlsOnly else "http and https"
+    scheme = "http" if config.tls is None else "https" if config.tls.only else "http and https"
     log.info(
         "Listening on {host} ({scheme}), leading to {target}",
         host=printable(port.getHost()),
         scheme=scheme,
-        target=config.target if config.target is not None else escape(config.program[0]),
+        target=config.target.endpoint if config.program is None else escape(config.program.words[0]),
     )
-    number = getattr(port.getHost(), "port", None)
-    path = entryPath(config.web, index=config.index, listing=config.webListing, own=config.pages)
+    number, web = getattr(port.getHost(), "port", None), config.web
+    path = entryPath(web.directory, index=web.index, listing=web.listing, own=web.pages)
     if number is not None and path is not None:
-        scheme = "https" if config.tlsOnly else "http"
+        scheme = "https" if scheme == "https" else "http"
         log.info("Open {scheme}://localhost:{port}{path}", scheme=scheme, port=number, path=path)
 
 

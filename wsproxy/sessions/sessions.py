@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.peer import printable
 from wsproxy.access.refusals import RefusalLog
+from wsproxy.config import ClientsConfig, TargetConfig
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, Refusal
@@ -106,8 +107,8 @@ class Sessions:
         origins: OriginPolicy,
         subprotocols: tuple[str, ...] = (),
         text: bool = False,
-        decisionTimeout: float = 10.0,
-        connectTimeout: float = 10.0,
+        decisionTimeout: float = ClientsConfig().handshakeTimeout,
+        connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = 0.0,
         taps: Sequence[TapFactory] = (),
         pump: Adopter | None = None,

@@ -28,6 +28,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
+from wsproxy.config import WebConfig
 from wsproxy.daemon.threads import Threads
 from wsproxy.recording.format import HEAD
 from wsproxy.static_web.conditional import Validators, failedPrecondition, requestedRange
@@ -103,7 +104,7 @@ class StaticFiles(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, root: str, *, index: str = "index.html", listing: Threads | None = None) -> None:
+    def __init__(self, root: str, *, index: str = WebConfig().index, listing: Threads | None = None) -> None:
         """
         @param root: the directory's path.
         @param index: the file that stands for a directory.

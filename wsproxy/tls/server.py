@@ -41,9 +41,10 @@ from wsproxy.errors import ConfigError
 from wsproxy.tls.certificates import Credentials
 from wsproxy.tls.client import describeTLSFailure
 
-__all__ = ["ServerTLS", "asksForCertificates", "demandsCertificates"]
+__all__ = ["VERSIONS", "ServerTLS", "asksForCertificates", "demandsCertificates"]
 
-_MINIMUM = {"tlsv1_2": SSL.TLS1_2_VERSION, "tlsv1_3": SSL.TLS1_3_VERSION}
+VERSIONS = {"tlsv1_2": SSL.TLS1_2_VERSION, "tlsv1_3": SSL.TLS1_3_VERSION}
+"""The oldest versions that C{--ssl-version} may name."""
 
 # Forward secrecy and authenticated encryption, as every TLS 1.2 browser of the last ten years has them.
 _DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -128,9 +129,9 @@ def _makeContext(config: TLSConfig, credentials: Credentials) -> SSL.Context:
     """
     # Any: pyOpenSSL's annotations are narrower than what it takes.
     context: Any = SSL.Context(SSL.TLS_SERVER_METHOD)
-    if config.minimum not in _MINIMUM:
-        raise ConfigError(f"--ssl-version {config.minimum}: neither {' nor '.join(_MINIMUM)}")
-    context.set_min_proto_version(_MINIMUM[config.minimum])
+    if config.minimum not in VERSIONS:
+        raise ConfigError(f"--ssl-version {config.minimum}: neither {' nor '.join(VERSIONS)}")
+    context.set_min_proto_version(VERSIONS[config.minimum])
     noRenegotiation = SSL.OP_NO_RENEGOTIATION  # type: ignore[attr-defined, unused-ignore]  # older stubs lack it
     context.set_options(SSL.OP_NO_COMPRESSION | noRenegotiation | SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)

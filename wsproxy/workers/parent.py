@@ -95,11 +95,11 @@ class Workers(MultiService):
         self._wrapped = wrapped
         self._listeners = listeners
         self._stdout = stdout
-        self._listens = [parseListen(reactor, text) for text in config.listen]
+        self._listens = [parseListen(reactor, text) for text in config.listening.listen]
         self._ports: list[tuple[str, Any]] = []
-        self._shareDescriptor = makeShare(config.workers)
+        self._shareDescriptor = makeShare(config.listening.workers)
         self._share = Share(self._shareDescriptor)
-        self._workers: list[_Worker | None] = [None] * config.workers
+        self._workers: list[_Worker | None] = [None] * config.listening.workers
         self._keeping: list[Deferred[None]] = []
         self._ending = False
         self._killing: IDelayedCall | None = None
@@ -128,7 +128,7 @@ class Workers(MultiService):
     def _bound(self, _: object) -> None:
         for _, port in self._ports:
             announce(self._log, self._config, port)
-        announceRoom(self._log, self._config.workers)
+        announceRoom(self._log, self._config.listening.workers)
         self.started.callback(None)
 
     def _unbound(self, failure: Failure) -> None:
@@ -141,7 +141,7 @@ class Workers(MultiService):
         self.started.addCallback(lambda _: self._startWorkers())
 
     def _startWorkers(self) -> None:
-        for index in range(self._config.workers):
+        for index in range(self._config.listening.workers):
             keeping = Deferred.fromCoroutine(self._keep(index))
             keeping.addErrback(lambda failure: failure.trap(CancelledError))
             keeping.addErrback(lambda failure: self._log.failure("keeping workers", failure))
@@ -180,7 +180,7 @@ class Workers(MultiService):
             reason = f"{error.strerror}"
             if isinstance(error, (PermissionError, FileNotFoundError)):
                 program = f"{sys.executable}: {reason[:1].lower()}{reason[1:]}"
-                raise ConfigError(f"--workers {self._config.workers}: {program}") from None
+                raise ConfigError(f"--workers {self._config.listening.workers}: {program}") from None
             return f"cannot be started ({reason})"
         status = await worker.ended()
         self._workers[index] = None
@@ -240,10 +240,10 @@ class Workers(MultiService):
 
         @return: fires when the last worker has ended, or when C{--drain} is over; L{stopService} ends the others.
         """
-        if not self._config.drain:
+        if not self._config.lifetime.drain:
             self._end(lambda: None)
             return succeed(None)
-        return self._end(lambda: self._tell("drain")).addTimeout(self._config.drain, self._reactor)
+        return self._end(lambda: self._tell("drain")).addTimeout(self._config.lifetime.drain, self._reactor)
 
     def end(self, status: int) -> None:
         """The wrapped program has ended, and so does all of this when clients have taken what it said last."""

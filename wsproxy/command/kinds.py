@@ -1,0 +1,222 @@
+"""What an option is told, as a value: seconds, a size, a file that can be read, a secret from where nobody sees it.
+
+A word is made sense of in the moment and in the directory in which it was said: twistd may change both, and the user.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.endpoints import quoteStringArgument
+from twisted.logger import Logger
+
+from wsproxy.access.origin import OriginPolicy
+from wsproxy.errors import ConfigError
+
+__all__ = [
+    "COUNT",
+    "DEADLINE",
+    "DIRECTORY",
+    "ENDPOINT",
+    "FILE",
+    "NAME",
+    "OFF",
+    "ON",
+    "ORIGIN",
+    "PATTERN",
+    "SECONDS",
+    "SECRET",
+    "SIZE",
+    "SUBPROTOCOL",
+    "WORD",
+    "WORKERS",
+    "Kind",
+    "choice",
+    "secretVariable",
+]
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+_RELATIVE_SOCKET = re.compile(r"unix:(?!/|\w+=)(?=.)")
+_COUNT = re.compile("[1-9][0-9]{0,8}")
+_MOST_WORKERS = 512
+_SIZE = re.compile("([1-9][0-9]{0,14})([kKmMgG]?)")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """
+    What is said of an option, and what becomes of it.
+
+    @ivar placeholder: what stands for it in the help; empty where nothing is said but the option's name, a flag.
+    @ivar parse: makes a value of the option's name and the word; raises L{ConfigError}, which names both.
+    @ivar choices: the words there are, where those are few.
+    """
+
+    placeholder: str
+    parse: Callable[[str, str], Any]
+    choices: tuple[str, ...] = ()
+
+
+def choice(*words: str) -> Kind:
+    """One of these."""
+
+    def parse(name: str, word: str) -> str:
+        if word not in words:
+            raise ConfigError(f"--{name} {word}: not one of {', '.join(words)}")
+        return word
+
+    return Kind("|".join(words), parse, words)
+
+
+def secretVariable(word: str) -> str | None:
+    """@return: the environment variable that a L{SECRET}'s word names."""
+    return word.removeprefix("env:") if word.startswith("env:") else None
+
+
+def _word(name: str, word: str) -> str:
+    return word
+
+
+def _filled(name: str, word: str) -> str:
+    if not word.strip():
+        raise ConfigError(f"--{name} '{word}': empty")
+    return word
+
+
+def _endpoint(name: str, word: str) -> str:
+    """C{unix:name} as C{unix:/full/path/name}; every other endpoint as it is."""
+    if not _RELATIVE_SOCKET.match(_filled(name, word)):
+        return word
+    return f"unix:{quoteStringArgument(os.getcwd())}/{word.removeprefix('unix:')}"
+
+
+def _subprotocol(name: str, word: str) -> str:
+    if not _TOKEN.fullmatch(word):
+        raise ConfigError(f"--{name} {word}: not a subprotocol's name")
+    return word
+
+
+def _origin(name: str, word: str) -> str:
+    OriginPolicy((word,))
+    return word
+
+
+def _seconds(name: str, word: str) -> float:
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"--{name} {word}: not a number of seconds")
+    return seconds
+
+
+def _deadline(name: str, word: str) -> float:
+    seconds = _seconds(name, word)
+    if not seconds:
+        raise ConfigError(f"--{name} {word}: nobody can be that fast")
+    return seconds
+
+
+def _size(name: str, word: str) -> int:
+    """Bytes."""
+    match = _SIZE.fullmatch(word)
+    if match is None:
+        raise ConfigError(f"--{name} {word}: not a number of bytes, such as 500000, 64k, 100M or 2G")
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+def _count(name: str, word: str) -> int:
+    if not _COUNT.fullmatch(word):
+        raise ConfigError(f"--{name} {word}: not a number from 1")
+    return int(word)
+
+
+def _workers(name: str, word: str) -> int:
+    if word == "auto":
+        return _processors()
+    count = int(word) if _COUNT.fullmatch(word) else 0
+    if not 1 <= count <= _MOST_WORKERS:
+        raise ConfigError(f"--{name} {word}: neither a number from 1 to {_MOST_WORKERS} nor auto")
+    return count
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _file(name: str, path: str) -> str:
+    """The absolute path of a file that can be read now."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ConfigError(f"--{name} {path}: not a regular file")  # to read a FIFO is to wait for its other end
+    _read(name, path)
+    return os.path.abspath(path)
+
+
+def _directory(name: str, path: str) -> str:
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        raise ConfigError(f"--{name} {path}: {error.strerror}") from None
+    return os.path.abspath(path)
+
+
+def _name(name: str, word: str) -> str:
+    if "/" in word:
+        raise ConfigError(f"--{name} {word}: a name is wanted, not a path")
+    return _filled(name, word)
+
+
+def _pattern(name: str, path: str) -> str:
+    return os.path.abspath(_filled(name, path))
+
+
+def _secret(name: str, word: str) -> str:
+    """What C{@FILE} holds (less the newline at its end) or C{env:NAME} names; else the word itself."""
+    if word.startswith("@"):
+        return _read(name, word[1:]).rstrip("\r\n")
+    variable = secretVariable(word)
+    if variable is None:
+        _log.warn("--{name}: all users of this machine can read it; use @FILE or env:NAME", name=name)
+        return word
+    if variable not in os.environ:
+        raise ConfigError(f"--{name} {word}: not in the environment")
+    return os.environ[variable]
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError as error:
+        raise ConfigError(f"--{name} {path}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"--{name} {path}: not a text file") from None
+
+
+ON = Kind("", lambda name, word: True)
+OFF = Kind("", lambda name, word: False)
+WORD = Kind("LIST", _word)
+ENDPOINT = Kind("ENDPOINT", _endpoint)
+ORIGIN = Kind("ORIGIN", _origin)
+SUBPROTOCOL = Kind("NAME", _subprotocol)
+SECONDS = Kind("SEC", _seconds)
+DEADLINE = Kind("SEC", _deadline)
+SIZE = Kind("SIZE", _size)
+COUNT = Kind("N", _count)
+WORKERS = Kind("N", _workers)
+FILE = Kind("FILE", _file)
+DIRECTORY = Kind("DIR", _directory)
+NAME = Kind("NAME", _name)
+PATTERN = Kind("FILE", _pattern)
+SECRET = Kind("SECRET", _secret)

@@ -1,0 +1,98 @@
+"""What was given, wherever: by the names of the L{table<wsproxy.command.table>}, and a L{Config} out of it."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from wsproxy.command.kinds import SECRET, secretVariable
+from wsproxy.command.table import PROGRAM, TABLE, Option
+from wsproxy.config import GROUPS, Config
+from wsproxy.errors import ConfigError
+
+__all__ = ["forgetSecrets", "makeConfig"]
+
+_OPTIONS = {option.name: option for option in TABLE}
+_CERTIFICATE = "self.pem"
+
+
+def makeConfig(given: Mapping[str, Any]) -> Config:
+    """
+    @param given: the word or, of a repeatable option, the words that follow each name; of a flag, anything. Behind
+        L{PROGRAM}, the program and its arguments.
+    @raise ConfigError: it makes no sense, in one line.
+    """
+    if os.path.exists(_CERTIFICATE):
+        given = {"cert": _CERTIFICATE, **given}
+    _checkProgram(given)
+    if PROGRAM not in given and "target" not in given:
+        raise ConfigError("--target is missing: say where the data goes, or demo: for a first look")
+    _checkNeeds(given)
+    _checkClashes(given)
+    return _config(given)
+
+
+def forgetSecrets(given: Mapping[str, Any]) -> None:
+    """Take secrets out of the environment: whatever is started here inherits the rest."""
+    for name, word in given.items():
+        if name in _OPTIONS and _OPTIONS[name].kind is SECRET:
+            variable = secretVariable(word)
+            if variable is not None:
+                os.environ.pop(variable, None)
+
+
+def _checkProgram(given: Mapping[str, Any]) -> None:
+    """What follows a literal C{--}, instead of a target."""
+    if PROGRAM not in given:
+        return
+    words: tuple[str, ...] = given[PROGRAM]
+    if not words or not words[0]:
+        raise ConfigError("--: a program is wanted behind it")
+    if "target" in given:
+        _refuse(given, "target", f"clashes with the program, -- {words[0]}")
+
+
+def _checkNeeds(given: Mapping[str, Any]) -> None:
+    for option in _of(given):
+        for need in option.needs:
+            if not need.met(given):
+                _refuse(given, option.name, need.why)
+
+
+def _checkClashes(given: Mapping[str, Any]) -> None:
+    for name, other in (("every-port", "listen"), ("target-cafile", "target-insecure")):
+        if name in given and other in given:
+            _refuse(given, name, f"clashes with --{other}")
+    workers = given.get("workers", "1")
+    if _OPTIONS["workers"].parse(workers) > 1:
+        for option in _of(given):
+            if option.alone and option.parse(given[option.name]):
+                _refuse(given, option.name, f"clashes with --workers {workers}")
+
+
+def _refuse(given: Mapping[str, Any], name: str, why: str) -> None:
+    """Complain about this option, and what it was told unless that is a secret."""
+    option = _OPTIONS[name]
+    silent = not option.kind.placeholder or option.kind is SECRET
+    raise ConfigError(f"--{name}: {why}" if silent else f"--{name} {given[name]}: {why}")
+
+
+def _config(given: Mapping[str, Any]) -> Config:
+    groups: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    if PROGRAM in given:
+        groups["program"]["words"] = given[PROGRAM]
+    if "every-port" in given:
+        groups["listening"]["listen"] = ()
+    for option in _of(given):
+        group, field = option.path
+        groups[group][field] = option.parse(given[option.name])
+    if "verify-client" in given:  # who must show a certificate must speak TLS
+        groups["tls"]["only"] = True
+    return Config(**{group: GROUPS[group](**fields) for group, fields in groups.items()})
+
+
+def _of(given: Mapping[str, Any]) -> list[Option]:
+    """In the table's order."""
+    return [option for option in TABLE if option.name in given]
