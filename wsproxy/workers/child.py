@@ -53,7 +53,7 @@ from wsproxy.wiring import WrappedProgram, assemble
 from wsproxy.workers.accepting import Share, SharedEndpoint
 from wsproxy.workers.messages import REPORTS, SHARE, SOCKETS, Messages, encode
 
-__all__ = ["Worker", "main"]
+__all__ = ["Child", "ChildLog", "main"]
 
 LOG_DELAY = 0.02
 """Seconds until a log line goes to the parent."""
@@ -71,7 +71,7 @@ _NEEDED = frozenset({"up", "unable", "ending"})
 
 
 @implementer(IReadDescriptor, IStatusStop)
-class Worker:
+class Child:
     """
     Does as the parent says.
 
@@ -173,7 +173,7 @@ class Worker:
             self._proxy.end(0)
 
 
-class Reports:
+class ChildLog:
     """
     What is said to the parent: at once, but for log lines, which go L{LOG_DELAY} seconds later, many together. That
     halves what they cost: each line on its own would wake the parent. Nothing here waits for it: L{Outlet}.
@@ -241,10 +241,10 @@ def main() -> None:
     os.set_blocking(REPORTS, False)
     parent = Outlet(sinkOf(REPORTS), retrying(reactor), _lost)
     stdout = Outlet(sinkOf(1), retrying(reactor), lostLine) if log == "stdout" else None
-    reports = Reports(reactor, int(number), parent, stdout)
+    reports = ChildLog(reactor, int(number), parent, stdout)
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, reports.log)], redirectStandardIO=False)
     watchdog = Watchdog(hangUp=0)
-    Worker(reactor, int(number) - 1, reports.say, watchdog)
+    Child(reactor, int(number) - 1, reports.say, watchdog)
 
     def leave() -> None:
         within(_LAST_WORDS, reports.finish)
