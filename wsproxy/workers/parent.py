@@ -3,13 +3,13 @@
 ::
 
                      parent: binds, supervises, logs, obeys signals
-                       │ control pipe, listening sockets     ▲ reports and log lines
-          ┌────────────┴────────────┐                        │
-          ▼                         ▼                        │
-    worker 1: accepts, relays   worker 2: accepts, relays ───┘
+                       ▲ channels: settings, listening sockets; questions and answers; log lines
+          ┌────────────┴────────────┐
+          ▼                         ▼
+    worker 1: accepts, relays   worker 2: accepts, relays
 
 The parent never reads from a client. Workers are executed anew, not forked: L{wsproxy.workers.child} is told everything
-on its stdin, in the words of L{wsproxy.workers.messages}. That pipe is their life line as well: at its end they end.
+over a L{Channel<wsproxy.workers.channel.Channel>} of its own. That is its life line as well: at its end it ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import Listeners
 from wsproxy.service.proxy import LAST_WORDS, abandonPrograms, announce, announceRoom, stopped
 from wsproxy.workers.accepting import Share, makeShare
-from wsproxy.workers.messages import SHARE, SOCKETS
 from wsproxy.workers.worker import Worker
 
 __all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "SHORTEST_DELAY", "Workers"]
@@ -105,11 +104,13 @@ class Workers(MultiService):
         self._keeping: list[Deferred[None]] = []
         self._ending = False
         self._killing: IDelayedCall | None = None
+        self._verbs: dict[str, Callable[..., object]] = {}
         self._proven = False  # whether there has been a worker that took connections
         # made now: twistd changes directory, and may be started with relative entries in there
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
         if listeners is not None:
-            listeners.changed = lambda: self._tell("program", listeners.state())
+            listeners.changed = lambda: self._tell("program", state=listeners.state())
+            self._verbs = {"served": listeners.reached, "gone": listeners.left}
 
     def privilegedStartService(self) -> None:
         """Bind, while the process may still bind anything."""
@@ -197,30 +198,38 @@ class Workers(MultiService):
 
     def _start(self, index: int) -> Worker:
         """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
-        worker = Worker(index + 1, self._received)
-        sockets = {SOCKETS + number: port.fileno() for number, (_, port) in enumerate(self._ports)}
-        descriptors = {SHARE: self._shareDescriptor, **sockets}
-        worker.start(self._reactor, self._environment, descriptors, self._stdout)
-        worker.tell("start", asPlain(self._config), [text for text, _ in self._ports], self._wrapped)
-        if self._listeners is not None:
-            worker.tell("program", self._listeners.state())
+        worker = Worker(index + 1, self._verbs, self._prove)
+        worker.start(self._reactor, self._environment, self._stdout)
+        try:
+            self._instruct(worker)
+        except OSError:
+            worker.kill()
+            raise
         return worker
 
-    def _received(self, verb: str, *words: Any) -> None:
-        if verb == "up":
-            self._proven = True
-        elif self._listeners is not None:
-            if verb == "served":
-                self._listeners.served = True
-            elif verb == "gone":
-                generation, port, address = words
-                if generation == self._listeners.generation:
-                    self._listeners.discard(port, address)
+    def _instruct(self, worker: Worker) -> None:
+        worker.tell(
+            "start",
+            descriptors=[self._shareDescriptor, *(port.fileno() for _, port in self._ports)],
+            config=asPlain(self._config),
+            listens=[text for text, _ in self._ports],
+            wrapped=self._wrapped,
+        )
+        if self._listeners is not None:
+            worker.tell("program", state=self._listeners.state())
 
-    def _tell(self, verb: str, *words: object) -> None:
+    def _prove(self) -> None:
+        self._proven = True
+
+    def _tell(self, verb: str, **fields: Any) -> None:
         for worker in self._workers:
             if worker is not None:
-                worker.tell(verb, *words)
+                worker.tell(verb, **fields)
+
+    def _drain(self) -> None:
+        for worker in self._workers:
+            if worker is not None:
+                worker.drain()
 
     def _end(self, tell: Callable[[], object]) -> Deferred[None]:
         """
@@ -247,7 +256,7 @@ class Workers(MultiService):
         if not self._config.drain:
             self._end(lambda: None)
             return succeed(None)
-        return self._end(lambda: self._tell("drain")).addTimeout(self._config.drain, self._reactor)
+        return self._end(self._drain).addTimeout(self._config.drain, self._reactor)
 
     def end(self, status: int) -> None:
         """The wrapped program has ended, and so does all of this when clients have taken what it said last."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from wsproxy.process.output import LineLog
-from wsproxy.workers.messages import REPORTS, Messages, encode
+from wsproxy.workers.channel import ANSWER_WITHIN, Channel, ChannelError
 
 __all__ = ["Worker"]
 
@@ -28,44 +29,75 @@ class Worker(ProcessProtocol):
     """
     One process.
 
-    @param received: called with each message that is not about the process alone.
+    @param verbs: what it may say that is not about the process alone: L{Channel.start}.
+    @param proven: called when it takes connections.
     @ivar complaint: why it cannot start, where the configuration is to blame.
     @ivar ending: fires when its clients have been told to go, or it has ended.
     """
 
     transport: Any
+    _channel: Channel
     _log = Logger()
 
-    def __init__(self, number: int, received: Callable[..., None]) -> None:
+    def __init__(
+        self, number: int, verbs: Mapping[str, Callable[..., object]], proven: Callable[[], object]
+    ) -> None:
         self.complaint: str | None = None
         self.ending: Deferred[None] = Deferred()
         self._number = number
-        self._received = received
-        self._messages = Messages()
+        self._proven = proven
+        self._verbs = {
+            **verbs,
+            "up": self._isUp,
+            "unable": self._isUnable,
+            "log": self._logged,
+            "ending": self._isEnding,
+        }
         self._output = {1: LineLog(self._printed), 2: LineLog(self._printed)}
-        self._listening = True
         self._status: int | None = None
         self._waiting: list[Deferred[int]] = []
 
-    def start(
-        self, reactor: Any, environment: dict[str, str], descriptors: dict[int, int], stdout: int | None
-    ) -> None:
+    def start(self, reactor: Any, environment: dict[str, str], stdout: int | None) -> None:
         """@raise OSError: it cannot be."""
         # -P: modules are not looked for in the current directory, which is anybody's
         words = [sys.executable, "-P", "-m", "wsproxy.workers.child", str(self._number), type(reactor).__module__]
         words.append("parent" if stdout is None else "stdout")
-        childFDs = {0: "w", 1: "r" if stdout is None else stdout, 2: "r", REPORTS: "r", **descriptors}
-        reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            childFDs = {0: theirs.fileno(), 1: "r" if stdout is None else stdout, 2: "r"}
+            try:
+                reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
+            except BaseException:
+                ours.close()
+                raise
+        self._channel = Channel(reactor, ours, f"worker {self._number}")
+        self._channel.start(self._verbs)
         self._log.info("worker {number} started as process {pid}", number=self._number, pid=self.transport.pid)
 
-    def tell(self, verb: str, *words: object) -> None:
-        if self._listening:
-            self.transport.writeToChild(0, encode(verb, *words))
+    def tell(self, verb: str, /, *, descriptors: Sequence[int] = (), **fields: object) -> None:
+        """@raise OSError: this process has no descriptors left."""
+        self._channel.tell(verb, descriptors=descriptors, **fields)
+
+    def drain(self) -> None:
+        """It is to take no more clients, and to end with the last of its sessions."""
+        sessions = self._channel.ask("sessions")
+        sessions.addCallbacks(self._drains, self._isMute)
+        self.tell("drain")
+
+    def _drains(self, sessions: int) -> None:
+        self._log.info("worker {number} drains its sessions: {sessions}", number=self._number, sessions=sessions)
+
+    def _isMute(self, failure: Failure) -> None:
+        if failure.check(TimeoutError):
+            self._log.warn(
+                "worker {number} has not answered for {time:.0f} s", number=self._number, time=ANSWER_WITHIN
+            )
+        else:
+            failure.trap(ChannelError)
 
     def hangUp(self) -> None:
         """It is to end."""
-        self._listening = False
-        self.transport.closeChildFD(0)
+        self._channel.hangUp()
 
     def kill(self) -> None:
         with suppress(ProcessExitedAlready):
@@ -81,27 +113,17 @@ class Worker(ProcessProtocol):
         return deferred
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        if childFD in self._output:
-            self._output[childFD].feed(data)
-            return
-        for verb, *words in self._messages.feed(data):
-            try:
-                self._heard(verb, *words)
-            except Exception:  # raised to the reactor, it would be the last thing heard of this worker
-                self._log.failure("worker {number} said {verb}", number=self._number, verb=verb)
+        self._output[childFD].feed(data)
 
-    def _heard(self, verb: str, *words: Any) -> None:
-        if verb == "log":
-            self._logged(*words)
-        elif verb == "up":
-            self._log.info("worker {number} is up", number=self._number)
-            self._received(verb)
-        elif verb == "ending":
-            self._isEnding()
-        elif verb == "unable":
-            [self.complaint] = words
-        else:
-            self._received(verb, *words)
+    def childConnectionLost(self, childFD: int) -> None:
+        self._output[childFD].end()
+
+    def _isUp(self) -> None:
+        self._log.info("worker {number} is up", number=self._number)
+        self._proven()
+
+    def _isUnable(self, line: str) -> None:
+        self.complaint = line
 
     def _isEnding(self) -> None:
         if not self.ending.called:
@@ -115,13 +137,8 @@ class Worker(ProcessProtocol):
     def _printed(self, line: str) -> None:
         self._log.warn("worker {number}: {line}", number=self._number, line=line)
 
-    def childConnectionLost(self, childFD: int) -> None:
-        if childFD in self._output:
-            self._output[childFD].end()
-        elif childFD == 0:
-            self._listening = False
-
     def processEnded(self, reason: Failure) -> None:
+        self._channel.exhaust()
         value: Any = reason.value
         self._status = value.exitCode if value.signal is None else 128 + value.signal
         self._isEnding()
