@@ -35,6 +35,7 @@ SANS_IO = {
     "wire/frames.py",
     "wire/mask.py",
     "wire/wire.py",
+    "workers/messages.py",
 }
 
 

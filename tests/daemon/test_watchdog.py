@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,6 +81,20 @@ class DeadlineTests(SynchronousTestCase):
         self.assertFalse(noticed.wait(0.1))
         os.close(writer)
         self.assertTrue(noticed.wait(SECONDS))
+
+    def test_shutDown(self) -> None:
+        """So is the other end of a socket that writes no more, or goes away, though something was left unread."""
+        for end in (lambda there: there.shutdown(socket.SHUT_WR), socket.socket.close):
+            here, there = socket.socketpair()
+            self.addCleanup(here.close)
+            self.addCleanup(there.close)
+            watchdog = Watchdog(hangUp=here.fileno())
+            noticed = Event()
+            watchdog.start(lambda number, noticed=noticed: noticed.set(), lambda: None, lambda: None)
+            there.sendall(b"unread")
+            self.assertFalse(noticed.wait(0.1))
+            end(there)
+            self.assertTrue(noticed.wait(SECONDS))
 
 
 class SignalTests(SynchronousTestCase):

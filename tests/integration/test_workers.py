@@ -207,6 +207,21 @@ class TerminationTests(WorkersTestCase):
             await client.leave()
         await self.assertEnds(proxy)
 
+    async def test_drainedSessions(self) -> None:
+        """The log says how many sessions each has to drain; one that is stopped cannot say, and delays no other."""
+        proxy = await self.startWorkers("--drain", "600")
+        served = await self.sessions(2)
+        shares = Counter(worker for worker, _ in served)
+        os.kill((await self.pids())[1], signal.SIGSTOP)
+        proxy.signal(signal.SIGTERM)
+        await proxy.said(f"worker 1 drains its sessions: {shares[1]}$")
+        await proxy.said("worker 2 has not answered for 5 s")
+        os.kill((await self.pids())[1], signal.SIGCONT)
+        for _, client in served:
+            await self.assertAlive(client, b"still here")
+            await client.leave()
+        await self.assertEnds(proxy)
+
     async def test_everybody(self) -> None:
         """A signal that an init system or a terminal sends to every process is the parent's alone."""
         for number in (signal.SIGTERM, signal.SIGINT):

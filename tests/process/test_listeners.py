@@ -16,7 +16,7 @@ class ElsewhereTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reports: list[tuple[Any, ...]] = []
         self.here = Listeners()
-        self.there = ListenersElsewhere(lambda *words: self.reports.append(words))
+        self.there = ListenersElsewhere(lambda verb, **fields: self.reports.append((verb, *fields.values())))
         self.here.changed = self.tell
 
     def tell(self) -> None:

@@ -3,30 +3,85 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.config import Config, ListeningConfig, ProgramConfig, TLSConfig, asPlain, fromPlain
-from wsproxy.workers.messages import Messages, encode
+from wsproxy.workers import messages
+from wsproxy.workers.messages import Answer, Message, MessageError, Messages
 
-words = st.lists(st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers()), max_size=4)
+values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())
+said = st.builds(
+    Message,
+    st.text(),
+    st.dictionaries(st.text(), values, max_size=3),
+    st.none() | st.integers(0),
+    st.lists(st.integers(0, 99), max_size=3).map(tuple),
+)
+answered = st.builds(Answer, st.integers(0), values) | st.builds(Answer, st.integers(0), error=st.text())
 
 
 class MessageTests(SynchronousTestCase):
-    @given(st.lists(words, max_size=5), st.integers(1, 9))
-    def test_anySplit(self, messages: list[list[object]], size: int) -> None:
-        """Messages arrive as they were sent, however their bytes were split."""
-        data = b"".join(encode("verb", *message) for message in messages)
+    @given(st.lists(said | answered, max_size=5), st.integers(1, 99))
+    def test_anySplit(self, sent: list[Message | Answer], size: int) -> None:
+        """Messages arrive as they were sent, with their descriptors, however their bytes were split."""
+        data = b""
+        descriptors: dict[int, list[int]] = defaultdict(list)  # by the piece with the first byte of their message
+        for message in sent:
+            descriptors[len(data) // size] += getattr(message, "descriptors", ())
+            data += message.encode()
         reader = Messages()
-        found = [each for at in range(0, len(data), size) for each in reader.feed(data[at : at + size])]
-        self.assertEqual(found, [["verb", *message] for message in messages])
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        found = [each for number, piece in enumerate(pieces) for each in reader.feed(piece, descriptors[number])]
+        self.assertEqual(found, sent)
+        self.assertEqual(reader.descriptors, [])
+
+    def test_early(self) -> None:
+        """Descriptors may come before their message, with the bytes of others, and in one piece."""
+        reader = Messages()
+        first, second = Message("a", {}, None, (7,)), Message("b", {}, 1, (8, 9))
+        self.assertEqual(list(reader.feed(Message("c").encode(), [7, 8, 9])), [Message("c")])
+        self.assertEqual(list(reader.feed(first.encode() + second.encode())), [first, second])
+
+    def test_late(self) -> None:
+        """A message whose descriptors have not come, for want of room, is none; those that have are left."""
+        reader = Messages()
+        self.assertRaises(MessageError, list, reader.feed(Message("a", {}, None, (7, 8)).encode(), [7]))
+        self.assertEqual(reader.descriptors, [7])
 
     def test_anyFileName(self) -> None:
         """The name of a file that is no text arrives, too."""
         name = b"/\xff\n".decode("utf-8", "surrogateescape")
-        self.assertEqual(list(Messages().feed(encode("verb", name))), [["verb", name]])
+        [found] = Messages().feed(Message("verb", {"name": name}).encode())
+        self.assertEqual(found, Message("verb", {"name": name}))
+
+    def test_nonsense(self) -> None:
+        """What is no message is said to be none, whatever it is."""
+        for line in (b"", b"{", b"[]", b"7", b'"to"', b"{}", b'{"verb": "x"}', b"\xff", b"null"):
+            self.assertRaises(MessageError, list, Messages().feed(line + b"\n"))
+        for count in (-1, "x", None, []):
+            line = json.dumps({"verb": "x", "fields": {}, "descriptors": count}).encode()
+            self.assertRaises(MessageError, list, Messages().feed(line + b"\n"))
+
+    def test_longest(self) -> None:
+        """A message has a longest length, however it arrives, and though it does not end."""
+        line = Message("verb", {"text": "x" * 60}).encode()
+        for size in (1, 7, 200):
+            pieces = [line[at : at + size] for at in range(0, len(line), size)]
+            found = Messages(longest=len(line) - 1)
+            self.assertEqual(len([each for piece in pieces for each in found.feed(piece)]), 1)
+            short = Messages(longest=len(line) - 9)
+            with self.assertRaises(MessageError):
+                for piece in pieces[:-1] or pieces:
+                    list(short.feed(piece))
+
+    def test_tooLong(self) -> None:
+        """Nor is a longer one sent."""
+        self.patch(messages, "LONGEST", 100)
+        self.assertRaises(MessageError, Message("verb", {"text": "x" * 100}).encode)
 
 
 class ConfigTests(SynchronousTestCase):

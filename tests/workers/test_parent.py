@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any
 
 from twisted.application.service import Service
@@ -15,36 +17,71 @@ from twisted.trial.unittest import SynchronousTestCase
 from wsproxy.config import Config, LifetimeConfig, ListeningConfig, TargetConfig
 from wsproxy.process.listeners import Listeners
 from wsproxy.service.proxy import LAST_WORDS
-from wsproxy.workers.messages import REPORTS, SHARE, Messages, encode
+from wsproxy.workers.channel import ANSWER_WITHIN
+from wsproxy.workers.messages import Answer, Message, Messages
 from wsproxy.workers.parent import ENDING, HEALTHY, KILL_AFTER, LONGEST_DELAY, Workers
 
 
 class Process:
-    """A process that is only said to run."""
+    """A process that is only said to run. Its end of the channel is real."""
 
-    def __init__(self, protocol: Any, pid: int) -> None:
+    def __init__(self, reactor: Reactor, protocol: Any, pid: int, connection: socket.socket) -> None:
         self.protocol = protocol
         self.pid = pid
-        self.told: list[list[Any]] = []
-        self.hungUp = False
         self.signals: list[int] = []
+        self.heard: list[Message] = []
+        self._reactor = reactor
+        self._connection = connection
+        self._connection.setblocking(False)
         self._messages = Messages()
+        self._hungUp = False
 
-    def writeToChild(self, childFD: int, data: bytes) -> None:
-        assert childFD == 0 and not self.hungUp
-        self.told += self._messages.feed(data)
+    @property
+    def told(self) -> list[list[Any]]:
+        """What it has been told so far, and was not asked."""
+        self._hear()
+        return [[each.verb, *each.fields.values()] for each in self.heard if each.ask is None]
 
-    def closeChildFD(self, childFD: int) -> None:
-        self.hungUp = True
+    @property
+    def asked(self) -> list[tuple[str, int]]:
+        self._hear()
+        return [(each.verb, each.ask) for each in self.heard if each.ask is not None]
+
+    @property
+    def hungUp(self) -> bool:
+        self._hear()
+        return self._hungUp
+
+    def _hear(self) -> None:
+        while not self._hungUp:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._connection, 65536, 100)
+            except BlockingIOError:
+                return
+            for message in self._messages.feed(data, descriptors):
+                assert isinstance(message, Message)
+                self.heard.append(message)
+                for descriptor in message.descriptors:
+                    os.close(descriptor)
+            self._hungUp = not data
 
     def signalProcess(self, number: int) -> None:
         self.signals.append(number)
 
-    def say(self, verb: str, *words: object) -> None:
-        self.protocol.childDataReceived(REPORTS, encode(verb, *words))
+    def say(self, verb: str, **fields: object) -> None:
+        self.send(Message(verb, fields))
+
+    def send(self, message: Message | Answer) -> None:
+        self._connection.sendall(message.encode())
+        self._reactor.read()
+
+    def close(self) -> None:
+        self._connection.close()
 
     def end(self, status: int = 0, signal: int | None = None) -> None:
-        self.protocol.childConnectionLost(0)
+        self._hear()
+        self._hungUp = True
+        self.close()
         failed = ProcessTerminated(status, signal) if status or signal else ProcessDone(0)
         self.protocol.processEnded(Failure(failed))
 
@@ -57,6 +94,17 @@ class Reactor(Clock):
         self.processes: list[Process] = []
         self.childFDs: dict[int, Any] = {}
         self.refusal: OSError | None = None
+        self.readers: set[Any] = set()
+        self.addReader = self.readers.add
+        self.removeReader = self.readers.discard
+
+    def callFromThread(self, function: Any, *arguments: Any) -> None:
+        function(*arguments)
+
+    def read(self) -> None:
+        """Have the channels take what is there."""
+        for reader in tuple(self.readers):
+            reader.doRead()
 
     def spawnProcess(
         self, protocol: Any, path: str, words: list[str], environment: dict[str, str], childFDs: dict[int, Any]
@@ -64,7 +112,8 @@ class Reactor(Clock):
         if self.refusal is not None:
             raise self.refusal
         self.childFDs = childFDs
-        process = Process(protocol, 1000 + len(self.processes))
+        connection = socket.socket(fileno=os.dup(childFDs[0]))
+        process = Process(self, protocol, 1000 + len(self.processes), connection)
         self.processes.append(process)
         protocol.makeConnection(process)
 
@@ -96,11 +145,16 @@ class WorkersTestCase(SynchronousTestCase):
             lifetime=LifetimeConfig(drain=60.0),
         )
         stopper: Any = self.stopper
+        self.addCleanup(self.close, self.reactor)
         self.workers = Workers(config, self.reactor, stopper, ("sh", 80, True), self.listeners)
 
     def start(self) -> None:
         self.workers.privilegedStartService()
         self.workers.startService()
+
+    def close(self, reactor: Reactor) -> None:
+        for each in (*reactor.readers, *reactor.processes):
+            each.close()
 
     def lines(self) -> list[str]:
         return [formatEvent(event) for event in self.events]
@@ -123,8 +177,8 @@ class LifeTests(WorkersTestCase):
             self.assertEqual([message[0] for message in process.told], ["start", "program"])
         self.listeners.add(80, "127.0.0.1:1")
         self.assertEqual(self.running().told[-1], ["program", [1, False, False, [[80, ["127.0.0.1:1"]]]]])
-        self.assertEqual(self.reactor.childFDs[0], "w")
-        self.assertIn(SHARE, self.reactor.childFDs)
+        self.assertEqual(set(self.reactor.childFDs), {0, 1, 2})
+        self.assertEqual([len(message.descriptors) for message in self.running().heard], [1, 0, 0])
 
     def test_restarts(self) -> None:
         """One that dies again and again is started after 1 s, 2, 4, … 30; after a healthy life after 1 s again."""
@@ -155,7 +209,7 @@ class LifeTests(WorkersTestCase):
         """One whose configuration is impossible ends it all, with what it says, once."""
         self.start()
         for process in self.reactor.processes:
-            process.say("unable", "--cert x: no")
+            process.say("unable", line="--cert x: no")
             process.end(1)
         self.assertEqual(self.stopper.complaints, ["--cert x: no"])
         self.reactor.advance(LONGEST_DELAY)
@@ -168,7 +222,7 @@ class LifeTests(WorkersTestCase):
             process.say("up")
         self.running().end(signal=9)
         self.reactor.advance(1)
-        self.running().say("unable", "--cert x: no")
+        self.running().say("unable", line="--cert x: no")
         self.running().end(1)
         self.assertIn("worker 2 cannot be started (--cert x: no); another starts in 2 s", self.lines())
         self.assertEqual(self.stopper.complaints, [])
@@ -180,7 +234,7 @@ class LifeTests(WorkersTestCase):
         self.start()
         self.events.clear()
         process = self.reactor.processes[0]
-        process.say("log", "there", "warn", "one\ntwo")
+        process.say("log", namespace="there", level="warn", text="one\ntwo")
         process.protocol.childDataReceived(2, b"Fatal Python error\nSeg")
         process.protocol.childConnectionLost(2)
         self.assertEqual(
@@ -194,9 +248,9 @@ class LifeTests(WorkersTestCase):
         """What workers find out about the program counts, unless there is newer word of it."""
         self.start()
         self.listeners.add(80, "127.0.0.1:1")
-        self.running().say("gone", 0, 80, "127.0.0.1:1")
+        self.running().say("gone", generation=0, port=80, address="127.0.0.1:1")
         self.assertEqual(self.listeners.at(80), ("127.0.0.1:1",))
-        self.running().say("gone", 1, 80, "127.0.0.1:1")
+        self.running().say("gone", generation=1, port=80, address="127.0.0.1:1")
         self.assertEqual(self.listeners.at(80), ())
         self.running().say("served")
         self.assertTrue(self.listeners.served)
@@ -211,6 +265,34 @@ class EndTests(WorkersTestCase):
         self.ended(drained)
         self.reactor.advance(LONGEST_DELAY)
         self.assertEqual(len(self.reactor.processes), 2)
+
+    def test_drainSessions(self) -> None:
+        """Each is asked how many sessions it will end with; one that is stopped, and does not answer, is told of."""
+        self.start()
+        self.workers.drain()
+        self.events.clear()
+        first, second = self.reactor.processes
+        self.assertEqual([verb for verb, _ in first.asked + second.asked], ["sessions"] * 2)
+        first.send(Answer(first.asked[0][1], 3))
+        self.reactor.advance(ANSWER_WITHIN)
+        self.assertEqual(self.lines(), ["worker 1 drains its sessions: 3", "worker 2 has not answered for 5 s"])
+
+    def test_drainDead(self) -> None:
+        """One that ends before it answers needs no further word."""
+        self.start()
+        drained = self.workers.drain()
+        self.events.clear()
+        self.ended(drained)
+        self.reactor.advance(ANSWER_WITHIN)
+        self.assertEqual(self.lines(), [])
+
+    def test_lastWords(self) -> None:
+        """What a worker said before it ended is heard, though it has ended by then."""
+        self.start()
+        process = self.reactor.processes[0]
+        process._connection.sendall(Message("unable", {"line": "--cert x: no"}).encode())
+        process.end(1)
+        self.assertEqual(self.stopper.complaints, ["--cert x: no"])
 
     def test_drainIsOver(self) -> None:
         """After C{--drain} seconds nobody is waited for any more; stopping sees to those that are left."""
@@ -270,7 +352,7 @@ class EndTests(WorkersTestCase):
         self.assertEqual(self.stopper.statuses, [7])
 
     def test_stop(self) -> None:
-        """Workers end at the end of their stdin; one that does not is killed."""
+        """Workers end at the end of their channel; one that does not is killed."""
         self.start()
         stopped = self.workers.stopService()
         self.assertTrue(all(process.hungUp for process in self.reactor.processes))
@@ -291,8 +373,8 @@ class EndTests(WorkersTestCase):
         self.start()
         process = self.reactor.processes[0]
         process.say("unable")
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        process.say("log", "there", "info", "still here")
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        process.say("log", namespace="there", level="info", text="still here")
         self.assertIn("worker 1: still here", self.lines())
 
     def test_abandon(self) -> None:

@@ -174,6 +174,11 @@ class Outlet:
         self._told = 0  # of them, in the line that waits
         self._retrying = False
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that nobody has taken so far."""
+        return self._size
+
     def write(self, lines: Iterable[bytes], needed: bool = False) -> None:
         """
         @param lines: each with its end.

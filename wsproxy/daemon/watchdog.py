@@ -27,10 +27,13 @@ LAST_CALL = 1.0
 
 _NO_SIGNAL = b"\0"
 
+_NO_MORE: int = getattr(select, "POLLRDHUP", 0)
+"""What tells of a socket that is shut down on the other side. A pipe's POLLHUP need not be asked for."""
+
 
 class Watchdog:
     """
-    @param hangUp: a descriptor of a pipe whose other end may go away.
+    @param hangUp: a descriptor of a pipe or a socket whose other end may go away, or write no more.
     """
 
     def __init__(self, hangUp: int | None = None) -> None:
@@ -81,7 +84,7 @@ class Watchdog:
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
         if self._hangUp is not None:
-            poll.register(self._hangUp, 0)
+            poll.register(self._hangUp, _NO_MORE)
         while True:
             for descriptor, _ in poll.poll(self._patience()):
                 if descriptor == self._reader:

@@ -66,6 +66,15 @@ class Listeners:
             self._addresses[port].remove(address)
             self._change()
 
+    def reached(self) -> None:
+        """A client has reached it, in another process."""
+        self.served = True
+
+    def left(self, generation: int, port: int, address: str) -> None:
+        """L{discard}, as another process has found out; unless there is newer word of it."""
+        if generation == self.generation:
+            self.discard(port, address)
+
     def clear(self) -> None:
         """Nothing listens anywhere."""
         self._addresses.clear()
@@ -103,13 +112,14 @@ class ListenersElsewhere(Listeners):
     """
     Those of a program that another process supervises.
 
-    @param report: tells that process what is found out here: C{"served"}; C{"gone"}, generation, port and address.
-        The generation is the one that it was true of: the program may listen there again by the time that is read.
+    @param tell: tells that process what is found out here: C{"served"}; C{"gone"}, with C{generation}, C{port} and
+        C{address}. The generation is the one that it was true of: the program may listen there again by the time that
+        is read.
     """
 
-    def __init__(self, report: Callable[..., object]) -> None:
+    def __init__(self, tell: Callable[..., object]) -> None:
         super().__init__()
-        self._report = report
+        self._tell = tell
 
     def become(self, state: list[Any]) -> None:
         """Take over a L{state<Listeners.state>} from there."""
@@ -127,9 +137,9 @@ class ListenersElsewhere(Listeners):
     def served(self, served: bool) -> None:
         if served and not self._served:
             self._served = True
-            self._report("served")
+            self._tell("served")
 
     def discard(self, port: int, address: str) -> None:
         if address in self._addresses[port]:
             self._addresses[port].remove(address)
-            self._report("gone", self.generation, port, address)
+            self._tell("gone", generation=self.generation, port=port, address=address)

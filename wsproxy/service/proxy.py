@@ -169,6 +169,11 @@ class Proxy(MultiService):
         recorded = now + RECORDING
         return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
 
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+        return len(self._factory.sessions)
+
     def reload(self) -> None:
         """Look at the certificate files now."""
         if self._tls is not None:

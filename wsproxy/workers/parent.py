@@ -3,13 +3,13 @@
 ::
 
                      parent: binds, supervises, logs, obeys signals
-                       │ control pipe, listening sockets     ▲ reports and log lines
-          ┌────────────┴────────────┐                        │
-          ▼                         ▼                        │
-    worker 1: accepts, relays   worker 2: accepts, relays ───┘
+                       ▲ channels: settings, listening sockets; questions and answers; log lines
+          ┌────────────┴────────────┐
+          ▼                         ▼
+    worker 1: accepts, relays   worker 2: accepts, relays
 
 The parent never reads from a client. Workers are executed anew, not forked: L{wsproxy.workers.child} is told everything
-on its stdin, in the words of L{wsproxy.workers.messages}. That pipe is their life line as well: at its end they end.
+over a L{Channel<wsproxy.workers.channel.Channel>} of its own. That is its life line as well: at its end it ends.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cache
 from typing import Any, cast
 
 from twisted.application.service import MultiService
@@ -32,11 +30,10 @@ from twisted.internet.defer import (
     maybeDeferred,
     succeed,
 )
-from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
-from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsproxy.config import Config, asPlain
@@ -45,10 +42,9 @@ from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import Listeners
-from wsproxy.process.output import LineLog
 from wsproxy.service.proxy import LAST_WORDS, abandonPrograms, announce, announceRoom, stopped
 from wsproxy.workers.accepting import Share, makeShare
-from wsproxy.workers.messages import REPORTS, SHARE, SOCKETS, Messages, encode
+from wsproxy.workers.worker import Worker
 
 __all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "Workers"]
 
@@ -99,15 +95,17 @@ class Workers(MultiService):
         self._ports: list[tuple[str, Any]] = []
         self._shareDescriptor = makeShare(config.listening.workers)
         self._share = Share(self._shareDescriptor)
-        self._workers: list[_Worker | None] = [None] * config.listening.workers
+        self._workers: list[Worker | None] = [None] * config.listening.workers
         self._keeping: list[Deferred[None]] = []
         self._ending = False
         self._killing: IDelayedCall | None = None
+        self._verbs: dict[str, Callable[..., object]] = {}
         self._proven = False  # whether there has been a worker that took connections
         # made now: twistd changes directory, and may be started with relative entries in there
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
         if listeners is not None:
-            listeners.changed = lambda: self._tell("program", listeners.state())
+            listeners.changed = lambda: self._tell("program", state=listeners.state())
+            self._verbs = {"served": listeners.reached, "gone": listeners.left}
 
     def privilegedStartService(self) -> None:
         """Bind, while the process may still bind anything."""
@@ -191,32 +189,40 @@ class Workers(MultiService):
             return f"cannot be started ({worker.complaint})"  # a file that is just being renewed, perhaps
         return f"ended with status {status}"
 
-    def _start(self, index: int) -> _Worker:
+    def _start(self, index: int) -> Worker:
         """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
-        worker = _Worker(index + 1, self._received)
-        sockets = {SOCKETS + number: port.fileno() for number, (_, port) in enumerate(self._ports)}
-        descriptors = {SHARE: self._shareDescriptor, **sockets}
-        worker.start(self._reactor, self._environment, descriptors, self._stdout)
-        worker.tell("start", asPlain(self._config), [text for text, _ in self._ports], self._wrapped)
-        if self._listeners is not None:
-            worker.tell("program", self._listeners.state())
+        worker = Worker(index + 1, self._verbs, self._prove)
+        worker.start(self._reactor, self._environment, self._stdout)
+        try:
+            self._instruct(worker)
+        except OSError:
+            worker.kill()
+            raise
         return worker
 
-    def _received(self, verb: str, *words: Any) -> None:
-        if verb == "up":
-            self._proven = True
-        elif self._listeners is not None:
-            if verb == "served":
-                self._listeners.served = True
-            elif verb == "gone":
-                generation, port, address = words
-                if generation == self._listeners.generation:
-                    self._listeners.discard(port, address)
+    def _instruct(self, worker: Worker) -> None:
+        worker.tell(
+            "start",
+            descriptors=[self._shareDescriptor, *(port.fileno() for _, port in self._ports)],
+            config=asPlain(self._config),
+            listens=[text for text, _ in self._ports],
+            wrapped=self._wrapped,
+        )
+        if self._listeners is not None:
+            worker.tell("program", state=self._listeners.state())
 
-    def _tell(self, verb: str, *words: object) -> None:
+    def _prove(self) -> None:
+        self._proven = True
+
+    def _tell(self, verb: str, **fields: Any) -> None:
         for worker in self._workers:
             if worker is not None:
-                worker.tell(verb, *words)
+                worker.tell(verb, **fields)
+
+    def _drain(self) -> None:
+        for worker in self._workers:
+            if worker is not None:
+                worker.drain()
 
     def _end(self, tell: Callable[[], object]) -> Deferred[None]:
         """
@@ -243,7 +249,7 @@ class Workers(MultiService):
         if not self._config.lifetime.drain:
             self._end(lambda: None)
             return succeed(None)
-        return self._end(lambda: self._tell("drain")).addTimeout(self._config.lifetime.drain, self._reactor)
+        return self._end(self._drain).addTimeout(self._config.lifetime.drain, self._reactor)
 
     def end(self, status: int) -> None:
         """The wrapped program has ended, and so does all of this when clients have taken what it said last."""
@@ -291,113 +297,3 @@ class Workers(MultiService):
     def _stopListening(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
         return DeferredList([Deferred.fromCoroutine(stopped(port)) for _, port in ports])
-
-
-_logger = cache(Logger)
-"""By the namespace of whoever said something in a worker."""
-
-
-class _Worker(ProcessProtocol):
-    """
-    One process.
-
-    @param received: called with each message that is not about the process alone.
-    @ivar complaint: why it cannot start, where the configuration is to blame.
-    @ivar ending: fires when its clients have been told to go, or it has ended.
-    """
-
-    transport: Any
-    _log = Logger()
-
-    def __init__(self, number: int, received: Callable[..., None]) -> None:
-        self.complaint: str | None = None
-        self.ending: Deferred[None] = Deferred()
-        self._number = number
-        self._received = received
-        self._messages = Messages()
-        self._output = {1: LineLog(self._printed), 2: LineLog(self._printed)}
-        self._listening = True
-        self._status: int | None = None
-        self._waiting: list[Deferred[int]] = []
-
-    def start(
-        self, reactor: Any, environment: dict[str, str], descriptors: dict[int, int], stdout: int | None
-    ) -> None:
-        """@raise OSError: it cannot be."""
-        # -P: modules are not looked for in the current directory, which is anybody's
-        words = [sys.executable, "-P", "-m", "wsproxy.workers.child", str(self._number), type(reactor).__module__]
-        words.append("parent" if stdout is None else "stdout")
-        childFDs = {0: "w", 1: "r" if stdout is None else stdout, 2: "r", REPORTS: "r", **descriptors}
-        reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
-        self._log.info("worker {number} started as process {pid}", number=self._number, pid=self.transport.pid)
-
-    def tell(self, verb: str, *words: object) -> None:
-        if self._listening:
-            self.transport.writeToChild(0, encode(verb, *words))
-
-    def hangUp(self) -> None:
-        """It is to end."""
-        self._listening = False
-        self.transport.closeChildFD(0)
-
-    def kill(self) -> None:
-        with suppress(ProcessExitedAlready):
-            self.transport.signalProcess(signal.SIGKILL)
-
-    def ended(self) -> Deferred[int]:
-        """@return: fires with its exit status, 128 + the number for a signal."""
-        deferred: Deferred[int] = Deferred()
-        if self._status is None:
-            self._waiting.append(deferred)
-        else:
-            deferred.callback(self._status)
-        return deferred
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        if childFD in self._output:
-            self._output[childFD].feed(data)
-            return
-        for verb, *words in self._messages.feed(data):
-            try:
-                self._heard(verb, *words)
-            except Exception:  # raised to the reactor, it would be the last thing heard of this worker
-                self._log.failure("worker {number} said {verb}", number=self._number, verb=verb)
-
-    def _heard(self, verb: str, *words: Any) -> None:
-        if verb == "log":
-            self._logged(*words)
-        elif verb == "up":
-            self._log.info("worker {number} is up", number=self._number)
-            self._received(verb)
-        elif verb == "ending":
-            self._isEnding()
-        elif verb == "unable":
-            [self.complaint] = words
-        else:
-            self._received(verb, *words)
-
-    def _isEnding(self) -> None:
-        if not self.ending.called:
-            self.ending.callback(None)
-
-    def _logged(self, namespace: str, level: str, text: str) -> None:
-        emit, severity = _logger(namespace).emit, LogLevel.lookupByName(level)
-        for line in text.splitlines():
-            emit(severity, "worker {number}: {line}", number=self._number, line=line)
-
-    def _printed(self, line: str) -> None:
-        self._log.warn("worker {number}: {line}", number=self._number, line=line)
-
-    def childConnectionLost(self, childFD: int) -> None:
-        if childFD in self._output:
-            self._output[childFD].end()
-        elif childFD == 0:
-            self._listening = False
-
-    def processEnded(self, reason: Failure) -> None:
-        value: Any = reason.value
-        self._status = value.exitCode if value.signal is None else 128 + value.signal
-        self._isEnding()
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
-            deferred.callback(self._status)

@@ -1,0 +1,147 @@
+"""One of several processes, as its parent sees it; what it is to itself is in L{wsproxy.workers.child}."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from wsproxy.process.output import LineLog
+from wsproxy.workers.channel import ANSWER_WITHIN, Channel, ChannelError
+
+__all__ = ["Worker"]
+
+_logger = cache(Logger)
+"""By the namespace of whoever said something in a worker."""
+
+
+class Worker(ProcessProtocol):
+    """
+    One process.
+
+    @param verbs: what it may say that is not about the process alone: L{Channel.start}.
+    @param proven: called when it takes connections.
+    @ivar complaint: why it cannot start, where the configuration is to blame.
+    @ivar ending: fires when its clients have been told to go, or it has ended.
+    """
+
+    transport: Any
+    _channel: Channel
+    _log = Logger()
+
+    def __init__(
+        self, number: int, verbs: Mapping[str, Callable[..., object]], proven: Callable[[], object]
+    ) -> None:
+        self.complaint: str | None = None
+        self.ending: Deferred[None] = Deferred()
+        self._number = number
+        self._proven = proven
+        self._verbs = {
+            **verbs,
+            "up": self._isUp,
+            "unable": self._isUnable,
+            "log": self._logged,
+            "ending": self._isEnding,
+        }
+        self._output = {1: LineLog(self._printed), 2: LineLog(self._printed)}
+        self._status: int | None = None
+        self._waiting: list[Deferred[int]] = []
+
+    def start(self, reactor: Any, environment: dict[str, str], stdout: int | None) -> None:
+        """@raise OSError: it cannot be."""
+        # -P: modules are not looked for in the current directory, which is anybody's
+        words = [sys.executable, "-P", "-m", "wsproxy.workers.child", str(self._number), type(reactor).__module__]
+        words.append("parent" if stdout is None else "stdout")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            childFDs = {0: theirs.fileno(), 1: "r" if stdout is None else stdout, 2: "r"}
+            try:
+                reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
+            except BaseException:
+                ours.close()
+                raise
+        self._channel = Channel(reactor, ours, f"worker {self._number}")
+        self._channel.start(self._verbs)
+        self._log.info("worker {number} started as process {pid}", number=self._number, pid=self.transport.pid)
+
+    def tell(self, verb: str, /, *, descriptors: Sequence[int] = (), **fields: object) -> None:
+        """@raise OSError: this process has no descriptors left."""
+        self._channel.tell(verb, descriptors=descriptors, **fields)
+
+    def drain(self) -> None:
+        """It is to take no more clients, and to end with the last of its sessions."""
+        sessions = self._channel.ask("sessions")
+        sessions.addCallbacks(self._drains, self._isMute)
+        self.tell("drain")
+
+    def _drains(self, sessions: int) -> None:
+        self._log.info("worker {number} drains its sessions: {sessions}", number=self._number, sessions=sessions)
+
+    def _isMute(self, failure: Failure) -> None:
+        if failure.check(TimeoutError):
+            self._log.warn(
+                "worker {number} has not answered for {time:.0f} s", number=self._number, time=ANSWER_WITHIN
+            )
+        else:
+            failure.trap(ChannelError)
+
+    def hangUp(self) -> None:
+        """It is to end."""
+        self._channel.hangUp()
+
+    def kill(self) -> None:
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess(signal.SIGKILL)
+
+    def ended(self) -> Deferred[int]:
+        """@return: fires with its exit status, 128 + the number for a signal."""
+        deferred: Deferred[int] = Deferred()
+        if self._status is None:
+            self._waiting.append(deferred)
+        else:
+            deferred.callback(self._status)
+        return deferred
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self._output[childFD].feed(data)
+
+    def childConnectionLost(self, childFD: int) -> None:
+        self._output[childFD].end()
+
+    def _isUp(self) -> None:
+        self._log.info("worker {number} is up", number=self._number)
+        self._proven()
+
+    def _isUnable(self, line: str) -> None:
+        self.complaint = line
+
+    def _isEnding(self) -> None:
+        if not self.ending.called:
+            self.ending.callback(None)
+
+    def _logged(self, namespace: str, level: str, text: str) -> None:
+        emit, severity = _logger(namespace).emit, LogLevel.lookupByName(level)
+        for line in text.splitlines():
+            emit(severity, "worker {number}: {line}", number=self._number, line=line)
+
+    def _printed(self, line: str) -> None:
+        self._log.warn("worker {number}: {line}", number=self._number, line=line)
+
+    def processEnded(self, reason: Failure) -> None:
+        self._channel.exhaust()
+        value: Any = reason.value
+        self._status = value.exitCode if value.signal is None else 128 + value.signal
+        self._isEnding()
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(self._status)
