@@ -39,6 +39,7 @@ class SettingsTests(SynchronousTestCase):
         for given, line in (
             ({}, "--target is missing: say where the data goes, or demo: for a first look"),
             ({"target": "demo:", "index": "i"}, "--index i: needs --web"),
+            ({"target": "demo:", "key": ""}, "--key '': needs a certificate (--cert)"),
             ({"target": "demo:", "workers": "2", "run-once": True}, "--run-once: clashes with --workers 2"),
             ({"target": "demo:", "drain": "x"}, "--drain x: not a number of seconds"),
         ):

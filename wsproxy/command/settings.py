@@ -76,7 +76,8 @@ def _refuse(given: Mapping[str, Any], name: str, why: str) -> None:
     """Complain about this option, and what it was told unless that is a secret."""
     option = _OPTIONS[name]
     silent = not option.kind.placeholder or option.kind is SECRET
-    raise ConfigError(f"--{name}: {why}" if silent else f"--{name} {given[name]}: {why}")
+    word = "" if silent else f" {given[name]}" if given[name] else " ''"
+    raise ConfigError(f"--{name}{word}: {why}")
 
 
 def _config(given: Mapping[str, Any]) -> Config:
