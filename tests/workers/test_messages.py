@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,6 +25,7 @@ answered = st.builds(Answer, st.integers(0), values) | st.builds(Answer, st.inte
 
 
 class MessageTests(SynchronousTestCase):
+    @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
     @given(st.lists(said | answered, max_size=5), st.integers(1, 99))
     def test_anySplit(self, sent: list[Message | Answer], size: int) -> None:
         """Messages arrive as they were sent, with their descriptors, however their bytes were split."""
