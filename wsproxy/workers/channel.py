@@ -274,8 +274,9 @@ class Channel:
         if verb is None:
             _close(message.descriptors)
             raise ChannelError(f"there is no {message.verb}")
-        more = {"descriptors": message.descriptors} if message.descriptors else {}
-        return verb(**message.fields, **more)
+        if message.descriptors:
+            return verb(**message.fields, descriptors=message.descriptors)
+        return verb(**message.fields)
 
     def _refuse(self, failure: Failure, verb: str, number: int) -> None:
         if not failure.check(ChannelError):
