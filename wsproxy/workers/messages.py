@@ -139,7 +139,7 @@ class Messages:
         try:
             plain = json.loads(line)
             if "to" in plain:
-                return Answer(plain["to"], plain.get("answer"), plain.get("error"))
+                return Answer(int(plain["to"]), plain.get("answer"), plain.get("error"))
             descriptors = self._take(plain["descriptors"]) if "descriptors" in plain else ()
             return Message(plain["verb"], plain["fields"], plain.get("ask"), descriptors)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
