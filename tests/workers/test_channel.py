@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import os
@@ -239,6 +240,28 @@ class DescriptorTests(ChannelTestCase):
         self.there.connectionLost(Failure(CONNECTION_DONE))
         self.assertEqual((self.heard, self.ends), ([], ["there"]))
         self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_scarce(self) -> None:
+        """Where the kernel passes no more of them for now (unix(7): ETOOMANYREFS), nothing is lost but time."""
+
+        class Scarce:
+            def __init__(self, connection: socket.socket) -> None:
+                self.connection = connection
+
+            def sendmsg(self, *_: object) -> int:
+                raise OSError(errno.ETOOMANYREFS, "Too many references: cannot splice")
+
+        reader, _ = self.pipe()
+        connection = self.here._sink._connection
+        scarce: Any = Scarce(connection)
+        self.here._sink._connection = scarce
+        self.here.tell("note", descriptors=[reader])
+        self.here._sink._connection = connection
+        self.reactor.read()
+        self.assertEqual(self.heard, [])
+        self.reactor.advance(RETRY)
+        self.reactor.read()
+        self.assertEqual(list(map(inode, self.take())), [inode(reader)])
 
     def test_nobodys(self) -> None:
         """None is left open, whether nobody knows the message, it never came, or the channel was closed."""

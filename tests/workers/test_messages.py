@@ -16,12 +16,15 @@ from wsproxy.workers.messages import Answer, Message, MessageError, Messages
 values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())
 said = st.builds(
     Message,
-    st.text(),
-    st.dictionaries(st.text(), values, max_size=3),
-    st.none() | st.integers(0),
-    st.lists(st.integers(0, 99), max_size=3).map(tuple),
+    verb=st.text(),
+    fields=st.dictionaries(st.text(), values, max_size=3),
+    ask=st.none() | st.integers(0),
+    descriptors=st.lists(st.integers(0, 99), max_size=3).map(tuple),
 )
-answered = st.builds(Answer, st.integers(0), values) | st.builds(Answer, st.integers(0), error=st.text())
+numbers = st.integers(0)
+answered = st.builds(Answer, to=numbers, answer=values, error=st.none()) | st.builds(
+    Answer, to=numbers, answer=st.none(), error=st.text()
+)
 
 
 class MessageTests(SynchronousTestCase):
@@ -44,7 +47,7 @@ class MessageTests(SynchronousTestCase):
         """Descriptors may come before their message, with the bytes of others, and in one piece."""
         reader = Messages()
         first, second = Message("a", {}, None, (7,)), Message("b", {}, 1, (8, 9))
-        self.assertEqual(list(reader.feed(Message("c").encode(), [7, 8, 9])), [Message("c")])
+        self.assertEqual(list(reader.feed(Message("c", {}).encode(), [7, 8, 9])), [Message("c", {})])
         self.assertEqual(list(reader.feed(first.encode() + second.encode())), [first, second])
 
     def test_late(self) -> None:
@@ -61,7 +64,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """What is no message is said to be none, whatever it is."""
-        for line in (b"", b"{", b"[]", b"7", b'"to"', b"{}", b'{"verb": "x"}', b"\xff", b"null"):
+        for line in (b"", b"{", b"[]", b"7", b'"to"', b'{"to": []}', b"{}", b'{"verb": "x"}', b"\xff", b"null"):
             self.assertRaises(MessageError, list, Messages().feed(line + b"\n"))
         for count in (-1, "x", None, []):
             line = json.dumps({"verb": "x", "fields": {}, "descriptors": count}).encode()

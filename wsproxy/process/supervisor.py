@@ -35,8 +35,8 @@ from wsproxy.process.group import Process, descendants, descends, isRunning
 from wsproxy.process.guard import Guard
 from wsproxy.process.launch import NOT_EXECUTABLE, NOT_FOUND
 from wsproxy.process.listeners import Listeners
-from wsproxy.process.notify import ReportSocket
 from wsproxy.process.report import Report
+from wsproxy.process.reportsocket import ReportSocket
 from wsproxy.process.run import NEEDED, Run
 from wsproxy.process.sockets import listening
 

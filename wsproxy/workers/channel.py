@@ -136,8 +136,7 @@ class Channel:
         self._outlet = Outlet(self._sink, retrying(reactor), lostLines)
         self._numbers = count()
         self._asked: dict[int, Deferred[Any]] = {}
-        self._hearing = True
-        self._saying = True
+        self._hearing = self._saying = True  # the halves of the stream end each for itself
 
     def start(self, verbs: Mapping[str, Callable[..., object]], ended: Callable[[], object] = lambda: None) -> None:
         """
@@ -274,8 +273,9 @@ class Channel:
         if verb is None:
             _close(message.descriptors)
             raise ChannelError(f"there is no {message.verb}")
-        more = {"descriptors": message.descriptors} if message.descriptors else {}
-        return verb(**message.fields, **more)
+        if message.descriptors:
+            return verb(**message.fields, descriptors=message.descriptors)
+        return verb(**message.fields)
 
     def _refuse(self, failure: Failure, verb: str, number: int) -> None:
         if not failure.check(ChannelError):

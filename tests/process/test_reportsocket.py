@@ -16,8 +16,8 @@ from zope.interface.verify import verifyObject
 
 from tests.components import require
 from tests.process.programs import until
-from wsproxy.process.notify import ReportSocket
 from wsproxy.process.report import Report
+from wsproxy.process.reportsocket import ReportSocket
 
 GOOD = b"1 listen 1 inet 127.0.0.1 40123 5901 0.0.0.0\n"
 
