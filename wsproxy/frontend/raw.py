@@ -21,7 +21,7 @@ class RawClient:
 
     def __init__(self, end: TransportEnd, secure: bool) -> None:
         peer, host = unmapped(end.transport.getPeer()), unmapped(end.transport.getHost())
-        self.request = Request(path="", query={}, headers={}, peer=peer, host=host, secure=secure)
+        self.request = Request(path="", headers={}, peer=peer, host=host, secure=secure)
         self._end = end
 
     def accept(self, subprotocol: str | None) -> TransportEnd:

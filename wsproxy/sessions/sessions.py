@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,15 +26,23 @@ from wsproxy.config import ClientsConfig, TargetConfig
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, Refusal
-from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
+from wsproxy.interfaces import (
+    AnyAuthenticator,
+    AnyAuthoriser,
+    AnyDialer,
+    AnyObserver,
+    AnyResolver,
+    Ending,
+    Request,
+    TapFactory,
+)
 from wsproxy.sessions.decision import Admission, Decisions, asCallable
 from wsproxy.sessions.outcome import GivenUp
-from wsproxy.sessions.session import Session
+from wsproxy.sessions.session import OpenSession
 from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.tunnel.tap import TapFactory
 from wsproxy.wire.wire import Base64Wire, BinaryWire, RawWire, Wire
 
-__all__ = ["GRACE", "SessionObserver", "Sessions", "Upgrade"]
+__all__ = ["GRACE", "Sessions", "Upgrade"]
 
 GRACE = 1.0
 """Seconds that a dialer has beyond its time: one that counts them itself has the better words when they are over."""
@@ -60,16 +68,6 @@ class Upgrade(Protocol):
 
     def notifyLost(self, lost: Callable[[], None]) -> None:
         """Call C{lost} should the client vanish before it is answered."""
-
-
-class SessionObserver(Protocol):
-    """Learns of sessions coming and going. One that raises when a session opens ends it."""
-
-    def sessionOpened(self) -> None:
-        """A client was accepted; its target has not been dialled yet."""
-
-    def sessionClosed(self) -> None:
-        """A session has ended, and nothing is left of it."""
 
 
 class Sessions:
@@ -136,14 +134,14 @@ class Sessions:
         self._subprotocols = subprotocols
         self._text = text
         self._undecided: set[_Undecided] = set()
-        self._active: set[Session] = set()
-        self._observers: list[SessionObserver] = []
+        self._active: set[OpenSession] = set()
+        self._observers: list[AnyObserver] = []
         self._idle: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._active)
 
-    def observe(self, observer: SessionObserver) -> None:
+    def observe(self, observer: AnyObserver) -> None:
         """Tell C{observer} of sessions from now on."""
         self._observers.append(observer)
 
@@ -217,7 +215,7 @@ class Sessions:
         return _UNAVAILABLE
 
     def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
-        request, (target, identity) = upgrade.request, admission
+        request = admission.request
         allowed = ("binary", "base64", *self._subprotocols)
         subprotocol = next((name for name in allowed if name in request.subprotocols), None)
         if request.subprotocols and subprotocol is None:
@@ -227,32 +225,39 @@ class Sessions:
             wire = RawWire()
         else:
             wire = Base64Wire() if subprotocol == "base64" else BinaryWire(text=self._text)
-        session = Session(self, request.peer, target)
+        peer = printable(request.peer)
+        session = OpenSession(self, admission)
         client = upgrade.accept(subprotocol)
         if not isinstance(client, TransportEnd):
             raise TypeError(f"a client was accepted as {type(client).__name__}")
-        session.begin(client, wire, request, identity, subprotocol)
+        session.begin(client, wire, peer, subprotocol)
 
-    def opened(self, session: Session) -> bool:
+    def opened(self, session: OpenSession) -> bool:
         """Keep this session, and tell of it. @return: whether everybody took it well."""
         self._active.add(session)
-        return not self._observers or self._tell(session, lambda observer: observer.sessionOpened())
+        return not self._observers or self._tell(session, lambda observer: observer.opened(session))
 
-    def _tell(self, session: Session, event: Callable[[SessionObserver], None]) -> bool:
-        well = True
+    def _tell(self, session: OpenSession, event: Callable[[AnyObserver], Any]) -> bool:
+        problems: list[Failure] = []
+
+        def failed(problem: Failure) -> None:
+            problems.append(problem)
+            self._log.failure("{session:.8} telling an observer", problem, session=session.id)
+
         for observer in tuple(self._observers):
             try:
-                event(observer)
+                answer = event(observer)
+                if hasattr(answer, "__await__"):
+                    ensureDeferred(answer).addErrback(failed)
             except Exception:
-                self._log.failure("{session} telling an observer", session=session.id)
-                well = False
-        return well
+                failed(Failure())
+        return not problems
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: OpenSession, ending: Ending) -> None:
         """Forget this session: both its ends are gone, or left alone."""
         self._active.discard(session)
         if self._observers:
-            self._tell(session, lambda observer: observer.sessionClosed())
+            self._tell(session, lambda observer: observer.closed(session, ending))
         if not self._active:
             waiting, self._idle = self._idle, []
             for deferred in waiting:
