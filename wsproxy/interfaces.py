@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import Interface
 
 from wsproxy.errors import Close
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate  # 30 ms, which only TLS is worth
 
 __all__ = [
     "AnyAuthenticator",
@@ -60,6 +63,7 @@ class Request:
     @ivar host: the address it connected to, likewise.
     @ivar secure: whether it came over TLS, to us or to the endpoint that listens.
     @ivar subprotocols: what it offered, in its order.
+    @ivar certificate: what the client has shown of itself in TLS, where that asked for it; verified as that was set up.
     @ivar explaining: it is only asked what would become of it. Answer as ever, but spend nothing (a token that is good
         for one time), and count nothing against the client.
     """
@@ -71,6 +75,7 @@ class Request:
     secure: bool
     queryAll: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     subprotocols: tuple[str, ...] = ()
+    certificate: Certificate | None = None
     explaining: bool = False
 
     @property

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cryptography.x509 import Certificate
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IAddress
 
@@ -32,6 +33,7 @@ def makeRequest(
     host: IAddress = HOST,
     secure: bool = False,
     subprotocols: tuple[str, ...] = (),
+    certificate: Certificate | None = None,
     explaining: bool = False,
     **headers: str,
 ) -> Request:
@@ -50,6 +52,7 @@ def makeRequest(
         secure=secure,
         queryAll=parseQuery(query),
         subprotocols=subprotocols,
+        certificate=certificate,
         explaining=explaining,
     )
 

@@ -27,6 +27,7 @@ from wsproxy.frontend.web import WebRequest
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
 from wsproxy.sessions.sessions import Sessions
+from wsproxy.tls.server import shownCertificate
 
 __all__ = ["FrontDoor", "PendingUpgrade"]
 
@@ -174,6 +175,7 @@ def _describe(request: ServerRequest, secure: bool, offered: tuple[str, ...] = (
         host=unmapped(request.host),
         secure=secure,
         subprotocols=offered,
+        certificate=shownCertificate(getattr(request.channel, "transport", None)) if secure else None,
     )
 
 
