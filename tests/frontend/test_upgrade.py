@@ -27,7 +27,8 @@ from wsproxy.errors import Refusal
 from wsproxy.frontend.lingering import LINGER
 from wsproxy.frontend.upgrade import EARLY_LIMIT, FrontDoor
 from wsproxy.interfaces import Request
-from wsproxy.sessions.sessions import Sessions, Upgrade
+from wsproxy.sessions.reception import Upgrade
+from wsproxy.sessions.sessions import Sessions
 from wsproxy.wire.frames import BINARY
 
 UPGRADE = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")

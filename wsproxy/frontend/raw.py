@@ -15,7 +15,7 @@ __all__ = ["RawClient"]
 
 class RawClient:
     """
-    An L{Upgrade<wsproxy.sessions.sessions.Upgrade>} without a request: no path, no headers, no Origin and no token.
+    An L{Upgrade<wsproxy.sessions.reception.Upgrade>} without a request: no path, no headers, no Origin and no token.
 
     @param end: the client; it reads nothing until it is relayed.
     """

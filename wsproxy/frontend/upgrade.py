@@ -36,7 +36,7 @@ EARLY_LIMIT = 65536
 
 
 class PendingUpgrade(Protocol):
-    """An L{Upgrade<wsproxy.sessions.sessions.Upgrade>}, and its connection's protocol until the session has decided."""
+    """An L{Upgrade<wsproxy.sessions.reception.Upgrade>}, and its connection's protocol until it is decided about."""
 
     transport: Any
 
