@@ -33,7 +33,7 @@ from tests.tunnel.client import Frame
 from wsproxy.ends.end import Buffer
 from wsproxy.errors import Refusal
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import IAuthenticator, IResolver, Request, Target
+from wsproxy.interfaces import IAuthenticator, Identity, IResolver, Request, Target
 from wsproxy.wire.frames import BINARY, CLOSE, PING, PONG
 
 CERTIFICATE = PrivateCertificate.loadPEM(selfSigned("localhost").both)
@@ -52,7 +52,7 @@ class Resolver:
     def __init__(self, target: str) -> None:
         self.target = Target(target)
 
-    def resolve(self, request: Request) -> Target:
+    def resolve(self, request: Request, identity: Identity | None) -> Target:
         return self.target
 
 

@@ -13,12 +13,13 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"interfaces", "errors", "config", "escape"},
+    {"errors", "config", "escape"},
+    {"interfaces"},
     {"daemon", "access", "endpoints", "tls", "wire", "ends"},
     {"tunnel", "dialling"},
     {"sessions", "recording", "process"},
     {"frontend", "static_web", "replay"},
-    {"factory"},
+    {"factory", "testing"},
     {"service"},
     {"wiring"},
     {"workers"},

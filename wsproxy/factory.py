@@ -22,10 +22,9 @@ from wsproxy.errors import Close, CloseCode
 from wsproxy.frontend.switch import SwitchFactory
 from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import WebSite
-from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
+from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request, TapFactory
 from wsproxy.sessions.sessions import Sessions
 from wsproxy.tls.server import asksForCertificates
-from wsproxy.tunnel.tap import TapFactory
 
 __all__ = ["WebSockifyFactory"]
 

@@ -1,59 +1,101 @@
-"""The boundaries: what plugins and embedders implement, and the values that cross them. No logic.
+"""The boundaries: what plugins and embedders implement, and the values that cross them. No logic but reading them.
+
+::
+
+    Request ─► Identity ─► Target ─► 101 ─► Session ─► Ending
 
 Each decision about a client is one of four questions. Every method may answer with a plain value, a
 L{Deferred<twisted.internet.defer.Deferred>} or a coroutine, and has a deadline. Before the 101 it refuses by raising
 L{wsproxy.errors.Refusal}; any other exception, and what is no answer, is answered 503 and logged.
+
+Once a client is let in, it is a L{Session}: dialers, taps and observers are given that one noun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import Interface
 
+from wsproxy.errors import Close
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate  # 30 ms, which only TLS is worth
+
 __all__ = [
     "AnyAuthenticator",
     "AnyAuthoriser",
     "AnyDialer",
+    "AnyObserver",
     "AnyResolver",
+    "Buffer",
+    "Ending",
     "IAuthenticator",
     "IAuthoriser",
     "IDialer",
+    "IObserver",
     "IResolver",
     "IStatusStop",
     "Identity",
     "Request",
+    "Session",
+    "Tap",
+    "TapFactory",
     "Target",
 ]
 
+Buffer: TypeAlias = bytes | memoryview
+"""A piece of payload. A C{memoryview} is valid only during the call that it is given to."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Request:
     """An upgrade request as plugins see it.
 
     @ivar path: the request path as sent, percent-encoded, without the query.
-    @ivar query: query parameters, decoded; the first value of each name counts.
+    @ivar queryAll: query parameters, decoded: all values of each name, in their order.
     @ivar headers: header values by lower-case name; repeated headers are joined with C{", "}, cookies with C{"; "}.
     @ivar peer: the client's address; one of IPv4 on a socket for both families is an IPv4 address all the same.
     @ivar host: the address it connected to, likewise.
     @ivar secure: whether it came over TLS, to us or to the endpoint that listens.
     @ivar subprotocols: what it offered, in its order.
+    @ivar certificate: what the client has shown of itself in TLS, where that asked for it; verified as that was set up.
     @ivar explaining: it is only asked what would become of it. Answer as ever, but spend nothing (a token that is good
         for one time), and count nothing against the client.
     """
 
     path: str
-    query: Mapping[str, str]
     headers: Mapping[str, str]
     peer: IAddress
     host: IAddress
     secure: bool
+    queryAll: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     subprotocols: tuple[str, ...] = ()
+    certificate: Certificate | None = None
     explaining: bool = False
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """Query parameters, decoded; the first value of each name counts. Made anew each time."""
+        return {name: values[0] for name, values in self.queryAll.items()}
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """
+        Cookies as sent, nothing decoded: RFC 6265 section 4.2.1. The first of a name counts, which browsers set for
+        the longest path (section 5.4). Made anew each time.
+        """
+        pairs = (pair.partition("=") for pair in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip() for name, equals, value in reversed([*pairs]) if equals}
+
+    @property
+    def client(self) -> IAddress:
+        """Who is to be counted and judged by an address: the C{peer}, as long as no proxy in front is believed."""
+        return self.peer
 
 
 @dataclass(frozen=True)
@@ -61,17 +103,83 @@ class Identity:
     """Who the client is, as an authenticator established it. C{name} appears in the log."""
 
     name: str
-    claims: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a session leads: a target string as C{--target} takes it, such as C{host:port} or C{unix:/path}."""
+    """Where a session leads.
+
+    C{text} alone is acted upon so far. The rest is carried along for those who are given the session.
+
+    @ivar text: a target string as C{--target} takes it, such as C{host:port} or C{unix:/path}.
+    @ivar expires: until when this answer is good, in seconds since the epoch; L{None} for ever. Nothing ends a session
+        by it yet.
+    @ivar claims: what the resolver knows beside it, of a token say.
+    @ivar proxyHeader: C{"v1"} or C{"v2"}: this target wants a header of the PROXY protocol. None is sent yet.
+    """
 
     text: str
+    expires: float | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    proxyHeader: str | None = None
 
     def __str__(self) -> str:
         return self.text
+
+
+class Session(Protocol):
+    """One client that was let in, from its 101 to the end of its connection, and of its target's."""
+
+    @property
+    def id(self) -> str:
+        """Its name: 128 random bits, in 32 hexadecimal digits. People see the first eight, log events have all."""
+
+    @property
+    def request(self) -> Request:
+        """
+        What it came with. Whole while observers hear of the opening, taps are made and the dialer is called, until that
+        returns or first waits; who needs more of it later keeps that. From then on only C{peer}, C{host} and C{secure}
+        are left of it: a stranger may have made the rest 64 KiB large, and sessions last for days.
+        """
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the client is; L{None} for anybody."""
+
+    @property
+    def target(self) -> Target:
+        """Where it leads."""
+
+    @property
+    def started(self) -> float:
+        """When it began, in seconds since the epoch."""
+
+    def close(self, close: Close) -> None:
+        """
+        End it with this close code and reason. Not to be called from within a call to a tap or its factory. Harmless
+        when it is over.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ended.
+
+    @ivar by: who ended it: C{"client"}, C{"target"} or C{"proxy"}.
+    @ivar close: with which close code, and why.
+    @ivar cause: what else there is to say of a target that was not reached, for the log and not for the client.
+    @ivar seconds: how long it lasted.
+    @ivar up: bytes of payload from the client.
+    @ivar down: bytes from the target.
+    """
+
+    by: str
+    close: Close
+    cause: str = ""
+    seconds: float = 0.0
+    up: int = 0
+    down: int = 0
 
 
 class IAuthenticator(Interface):
@@ -87,8 +195,9 @@ class IAuthenticator(Interface):
 class IResolver(Interface):
     """Where does this request lead?"""
 
-    def resolve(request: Request) -> Any:
+    def resolve(request: Request, identity: Identity | None) -> Any:
         """
+        @param identity: who asks, as the authenticator has it.
         @return: a L{Target}, or its text.
         @raise wsproxy.errors.Refusal: 403 where it leads nowhere; the same bytes for a known and an unknown token.
         """
@@ -107,9 +216,10 @@ class IAuthoriser(Interface):
 class IDialer(Interface):
     """How is a target reached?"""
 
-    def dial(target: Target, factory: IProtocolFactory) -> Any:
+    def dial(session: Session, factory: IProtocolFactory) -> Any:
         """
-        Connect to C{target} and build its protocol with C{factory}; cancelling the Deferred gives up.
+        Connect to C{session.target} and build its protocol with C{factory}. The Deferred is cancelled at its deadline,
+        and when the session ends before. C{session.request} is whole until this returns or first waits.
 
         @return: the L{IProtocol} that C{factory} built, connected; or one that stands between it and the target, and
             connects it then or later.
@@ -118,12 +228,49 @@ class IDialer(Interface):
         """
 
 
+class IObserver(Interface):
+    """Learns of sessions coming and going.
+
+    It is waited for by nobody. One that raises when a session opens ends it; what comes later, of a Deferred or a
+    coroutine that it answers with, is logged where it is an exception.
+    """
+
+    def opened(session: Session) -> Any:
+        """A client was accepted; its target has not been dialled yet."""
+
+    def closed(session: Session, ending: Ending) -> Any:
+        """A session has ended, and nothing is left of it."""
+
+
+class Tap(Protocol):
+    """Watches one tunnel. Buffers are valid only during the call. A tap that raises ends its session."""
+
+    def fromClient(self, payload: Sequence[Buffer], partial: bool) -> None:
+        """Payload the client sent; C{partial} when the last frame is still incomplete."""
+
+    def toTarget(self, congested: bool) -> None:
+        """That payload was written; C{congested} when the target has not taken all of it."""
+
+    def fromTarget(self, data: Buffer) -> None:
+        """Bytes the target sent."""
+
+    def toClient(self, congested: bool) -> None:
+        """They were written; C{congested} when the client has not taken all of them."""
+
+    def close(self) -> None:
+        """The session is over; no call follows."""
+
+
+TapFactory: TypeAlias = Callable[[Session], Tap | None]
+"""Asked once for each session, before its first byte; L{None} for one that is of no interest."""
+
+
 class _Authenticates(Protocol):
     def authenticate(self, request: Request) -> Any: ...
 
 
 class _Resolves(Protocol):
-    def resolve(self, request: Request) -> Any: ...
+    def resolve(self, request: Request, identity: Identity | None) -> Any: ...
 
 
 class _Authorises(Protocol):
@@ -131,15 +278,22 @@ class _Authorises(Protocol):
 
 
 class _Dials(Protocol):
-    def dial(self, target: Target, factory: IProtocolFactory) -> Any: ...
+    def dial(self, session: Session, factory: IProtocolFactory) -> Any: ...
+
+
+class _Observes(Protocol):
+    def opened(self, session: Session) -> Any: ...
+
+    def closed(self, session: Session, ending: Ending) -> Any: ...
 
 
 # What is taken for each: what provides the interface, as the plugin for zope.interface tells mypy; what has its method,
-# as mypy sees for itself; and what is called in place of that.
+# as mypy sees for itself; and what is called in place of that, where it is one.
 AnyAuthenticator: TypeAlias = "IAuthenticator | _Authenticates | Callable[[Request], Any]"
-AnyResolver: TypeAlias = "IResolver | _Resolves | Callable[[Request], Any]"
+AnyResolver: TypeAlias = "IResolver | _Resolves | Callable[[Request, Identity | None], Any]"
 AnyAuthoriser: TypeAlias = "IAuthoriser | _Authorises | Callable[[Request, Identity | None, Target], Any]"
-AnyDialer: TypeAlias = "IDialer | _Dials | Callable[[Target, IProtocolFactory], Any]"
+AnyDialer: TypeAlias = "IDialer | _Dials | Callable[[Session, IProtocolFactory], Any]"
+AnyObserver: TypeAlias = "IObserver | _Observes"
 
 
 class IStatusStop(Interface):
@@ -150,5 +304,3 @@ class IStatusStop(Interface):
 
     def fail(failure: Failure) -> None:
         """It cannot go on as it is configured: say why in one line, and stop with status 1."""
-
-

@@ -31,7 +31,7 @@ from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import IDialer, IResolver, IStatusStop, Request, Target
+from wsproxy.interfaces import Identity, IDialer, IResolver, IStatusStop, Request, TapFactory, Target
 from wsproxy.process.command import Command, rebindLibrary
 from wsproxy.process.dialer import ProgramDialer
 from wsproxy.process.listeners import Listeners
@@ -43,7 +43,6 @@ from wsproxy.service.proxy import Proxy, announce
 from wsproxy.static_web.pages import kindOf, makePages
 from wsproxy.tls.client import clientTLS, describeTLSFailure
 from wsproxy.tls.server import ServerTLS
-from wsproxy.tunnel.tap import TapFactory
 from wsproxy.tunnel.traffic import TrafficMarks
 
 __all__ = ["FixedResolver", "WrappedProgram", "assemble", "findProgram", "makeProxy", "wrappedProgram"]
@@ -59,7 +58,7 @@ class FixedResolver:
     def __init__(self, target: Target) -> None:
         self._target = target
 
-    def resolve(self, request: Request) -> Target:
+    def resolve(self, request: Request, identity: Identity | None) -> Target:
         return self._target
 
 
@@ -175,7 +174,7 @@ def _ways(
             wrapped.port,
             announced=wrapped.announced,
             again=wrapped.again,
-            dialer=dialer,
+            connect=dialer.connect,
             timeout=target.connectTimeout,
         )
         return program, program

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from zope.interface import implementer
 
+from wsproxy import WebSockifyFactory
 from wsproxy.errors import Refusal
-from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import IAuthenticator, Identity, IResolver, Request, Target
 
 CONSOLES = {"red": "localhost:5901", "blue": "unix:/run/consoles/blue"}
@@ -35,7 +35,7 @@ class ConsoleByPath:
     def __init__(self, consoles: dict[str, str]) -> None:
         self._consoles = consoles
 
-    def resolve(self, request: Request) -> Target:
+    def resolve(self, request: Request, identity: Identity | None) -> Target:
         target = self._consoles.get(request.path.removeprefix("/console/"))
         if target is None:
             raise Refusal(403, "No such console")

@@ -32,6 +32,7 @@ from wsproxy.dialling.attempt import Outgoing
 from wsproxy.dialling.dial import Dialer, DialError
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IDialer, Target
+from wsproxy.testing import makeSession
 
 
 @implementer(IHalfCloseableProtocol)
@@ -129,7 +130,7 @@ class DialTestCase(TestCase):
 
     def dial(self, text: str, **settings: Any) -> Deferred[Any]:
         dialer = Dialer(reactor, **{"connectTimeout": 10, **settings})
-        return dialer.dial(Target(text), self.client)
+        return dialer.dial(makeSession(text), self.client)
 
     async def assertFails(self, reason: str, text: str, **settings: Any) -> DialError:
         """Dialling fails for C{reason}, and no protocol was asked for."""
@@ -361,7 +362,7 @@ class TimeTests(SynchronousTestCase):
 
     def dial(self, text: str, resolver: Resolver) -> Deferred[Any]:
         dialer = Dialer(self.reactor, connectTimeout=10, nameResolver=resolver)
-        return dialer.dial(Target(text), ClientFactory())
+        return dialer.dial(makeSession(text), ClientFactory())
 
     def assertTimesOut(self, dialling: Deferred[Any]) -> None:
         """C{dialling} fails after ten seconds, not before, and leaves no timer behind."""
@@ -395,7 +396,7 @@ class TimeTests(SynchronousTestCase):
                 dialer = Dialer(memory, connectTimeout=10)
                 port = listener.getsockname()[1]
                 for text in (f"127.0.0.1:{port}", f"name.example:{port}", f"tls:127.0.0.1:{port}", f"unix:{path}"):
-                    self.assertNoResult(dialer.dial(Target(text), ClientFactory()))
+                    self.assertNoResult(dialer.dial(makeSession(text), ClientFactory()))
                 self.assertEqual([each[:2] for each in memory.tcpClients], [("127.0.0.1", port)] * 3)
                 self.assertEqual([each[0] for each in memory.unixClients], [path])
                 for each in (neighbour, listener):
@@ -487,7 +488,7 @@ class TLSTests(DialTestCase):
         for _ in range(2):
             self.server.accepted = Deferred()
             target = Target(f"tls:localhost:{self.listenTLS(self.certificates)}")
-            client = await dialer.dial(target, self.client)
+            client = await dialer.dial(makeSession(target), self.client)
             client.transport.loseConnection()
             await client.lost
         self.assertEqual(asked, ["localhost"])

@@ -16,7 +16,8 @@ from wsproxy.errors import Refusal
 from wsproxy.frontend.channel import KEEP_ALIVE
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.upgrade import FrontDoor
-from wsproxy.sessions.sessions import Sessions, Upgrade
+from wsproxy.sessions.reception import Upgrade
+from wsproxy.sessions.sessions import Sessions
 
 LONGEST = 3 * KEEP_ALIVE
 """Seconds until whoever says nothing more is gone, whatever he said before."""

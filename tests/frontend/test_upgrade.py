@@ -27,7 +27,8 @@ from wsproxy.errors import Refusal
 from wsproxy.frontend.lingering import LINGER
 from wsproxy.frontend.upgrade import EARLY_LIMIT, FrontDoor
 from wsproxy.interfaces import Request
-from wsproxy.sessions.sessions import Sessions, Upgrade
+from wsproxy.sessions.reception import Upgrade
+from wsproxy.sessions.sessions import Sessions
 from wsproxy.wire.frames import BINARY
 
 UPGRADE = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
@@ -230,6 +231,7 @@ class RequestTests(UpgradeTestCase):
         """Parameters are decoded; the first of each name counts, and an empty one is there."""
         seen = self.described(upgrade(b"/?a=1&b=%C3%A9+x&a=2&empty=&name"))
         self.assertEqual(seen.query, {"a": "1", "b": "é x", "empty": "", "name": ""})
+        self.assertEqual(seen.queryAll, {"a": ("1", "2"), "b": ("é x",), "empty": ("",), "name": ("",)})
 
     def test_headers(self) -> None:
         """Names are in lower case; repeated headers are joined."""
@@ -240,6 +242,7 @@ class RequestTests(UpgradeTestCase):
         """Cookies that come in several headers are joined as in one."""
         seen = self.described(upgrade(b"/", b"Cookie: a=1; b=2", b"cookie: token=3"))
         self.assertEqual(seen.headers["cookie"], "a=1; b=2; token=3")
+        self.assertEqual(seen.cookies, {"a": "1", "b": "2", "token": "3"})
 
     def test_absolute(self) -> None:
         """Of a whole URL the path and the query are seen."""

@@ -23,7 +23,7 @@ from tests.peer import connect, openWebSocket
 from tests.test_factory import CERTIFICATE, LARGE, WholeTestCase
 from tests.tunnel.client import Frame
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import Request, Target
+from wsproxy.interfaces import Identity, Request, Session, Target
 from wsproxy.wire.frames import BINARY, CLOSE
 
 
@@ -159,7 +159,7 @@ class FaultTests(WholeTestCase):
 
     async def test_dialer(self) -> None:
         """Exceptions of a dialer are for the log; they leave nothing behind."""
-        def dial(target: Target, factory: Any) -> Any:
+        def dial(session: Session, factory: Any) -> Any:
             raise KeyError("postgres://user:secret@db")
 
         await self.serve(dialer=dial)
@@ -168,7 +168,7 @@ class FaultTests(WholeTestCase):
 
     async def test_dialerHangs(self) -> None:
         """A dialer that does not come back is not waited for."""
-        await self.serve(dialer=lambda target, factory: Deferred(), connectTimeout=-0.9)  # and a second
+        await self.serve(dialer=lambda session, factory: Deferred(), connectTimeout=-0.9)  # and a second
         await self.assertTold(b"\x03\xf3Target timed out")
 
     async def test_tap(self) -> None:
@@ -188,7 +188,7 @@ class FaultTests(WholeTestCase):
         asked: Deferred[None] = Deferred()
         answer: Deferred[Target] = Deferred()
 
-        def resolve(request: Request) -> Deferred[Target]:
+        def resolve(request: Request, identity: Identity | None) -> Deferred[Target]:
             asked.callback(None)
             return answer
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import runpy
+import socket
+import ssl
 import sys
 from textwrap import dedent
 from typing import Any
@@ -11,11 +14,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
+from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tests.certificates import LOCAL, Authority, Issued, pem
 from tests.integration.twistd import ROOT, TWISTD, start
+from wsproxy import WebSockifyFactory
+from wsproxy.config import TLSConfig
+from wsproxy.errors import Refusal
+from wsproxy.interfaces import Identity, Request
+from wsproxy.tls.server import ServerTLS
 
 EXAMPLE = ROOT / "docs/examples/consoles.py"
 AUTHORIZED = {"Authorization": "Basic b3BlcmF0b3I6c2VjcmV0"}
@@ -76,6 +86,67 @@ class EmbeddingTests(TestCase):
 
         self.assertEqual(await deferToThread(status, "/console/red"), 401)
         self.assertEqual(await deferToThread(status, "/console/green", **AUTHORIZED), 403)
+
+
+class CertificateTests(TestCase):
+    """A client's certificate, for those who decide."""
+
+    async def seen(self, client: Issued | None, raw: bool = False) -> Request:
+        """@return: what a resolver is asked about a client that has this certificate."""
+        from twisted.internet import reactor
+
+        authority, asked = Authority(), []
+        files = {name: FilePath(self.mktemp()) for name in ("both", "authority")}
+        files["both"].setContent(authority.issue(*LOCAL).both)
+        files["authority"].setContent(pem(AUTHORITY.certificate))
+        asks = {"verifyClient": client is not None, "authorities": files["authority"].path}
+        tls = ServerTLS(TLSConfig(files["both"].path, **asks))
+
+        def resolve(request: Request, identity: Identity | None) -> str:
+            asked.append(request)
+            raise Refusal(403, "Seen")
+
+        factory = WebSockifyFactory(reactor, resolver=resolve, tls=tls, raw=raw)
+        self.addCleanup(factory.closeAll)
+        listening = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+        self.addCleanup(listening.stopListening)
+        context = ssl.create_default_context(cadata=pem(authority.certificate).decode())
+        if client is not None:
+            path = FilePath(self.mktemp())
+            path.setContent(client.both)
+            context.load_cert_chain(path.path)
+
+        def speak() -> None:
+            address = ("127.0.0.1", listening.getHost().port)
+            plain = socket.create_connection(address, 10)
+            with context.wrap_socket(plain, server_hostname="localhost") as it:
+                it.sendall(b"\0raw" if raw else WEBSOCKET)
+                with contextlib.suppress(OSError):
+                    it.recv(1000)
+
+        await deferToThread(speak)
+        (request,) = asked
+        return request
+
+    async def test_shown(self) -> None:
+        """A request has the certificate that its client has shown, be it a WebSocket or not."""
+        client = AUTHORITY.issue("alice", client=True)
+        for raw in (False, True):
+            request = await self.seen(client, raw=raw)
+            self.assertEqual(request.certificate, client.certificate)
+
+    async def test_none(self) -> None:
+        """Where none was asked for there is none."""
+        request = await self.seen(None)
+        self.assertEqual((request.secure, request.certificate), (True, None))
+
+
+AUTHORITY = Authority()
+
+WEBSOCKET = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 
 
 class DocumentTests(TestCase):

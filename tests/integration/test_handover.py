@@ -23,7 +23,7 @@ from tests.integration.test_raw import LARGE, Server
 from wsproxy.errors import Refusal
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.frontend.site import UpgradeResource
-from wsproxy.interfaces import Request, Target
+from wsproxy.interfaces import Identity, Request, Target
 
 reactor: Any = _reactor
 
@@ -125,7 +125,7 @@ class HandoverTests(TestCase):
         self.factory = WebSockifyFactory(reactor, resolver=self.resolve, pages=root, tls=self.tls)
         return reactor.listenTCP(0, self.factory, interface="127.0.0.1")
 
-    def resolve(self, request: Request) -> Any:
+    def resolve(self, request: Request, identity: Identity | None) -> Any:
         if "no" in request.query:
             raise Refusal(403, "Not there")
         if "wait" in request.query:

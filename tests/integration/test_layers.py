@@ -24,7 +24,7 @@ from tests.integration.test_raw import AUTHORITY, LARGE, Server
 from wsproxy.config import TLSConfig
 from wsproxy.dialling.attempt import connectAddress
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import IDialer, Target
+from wsproxy.interfaces import IDialer, Session, Target
 from wsproxy.tls.server import ServerTLS
 from wsproxy.wiring import FixedResolver
 
@@ -136,7 +136,7 @@ class StartTLSDialer:
         self._port = port
         self._ours = ours
 
-    async def dial(self, target: Target, factory: IProtocolFactory) -> IProtocol:
+    async def dial(self, session: Session, factory: IProtocolFactory) -> IProtocol:
         protocol = StartTLS(factory)
         if self._ours:
             building: Any = type("Building", (), {"buildProtocol": lambda self, address: protocol})()

@@ -33,9 +33,8 @@ from tests.certificates import LOCAL, Authority, pem
 from tests.integration.client import frame
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import Target
+from wsproxy.interfaces import Session, Target
 from wsproxy.tls.server import ServerTLS
-from wsproxy.tunnel.tap import Watched
 from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
@@ -82,7 +81,7 @@ class Work:
 class Watching:
     """A tap that keeps what it was made for."""
 
-    def __init__(self, session: Watched) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
 
     def ignore(self, *_: object) -> None:

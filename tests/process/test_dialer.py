@@ -11,7 +11,6 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from wsproxy.dialling.dial import DialError
@@ -20,9 +19,9 @@ from wsproxy.process import dialer as module
 from wsproxy.process.accepted import Acceptance
 from wsproxy.process.dialer import LOOK_MAX, POLL, ProgramDialer
 from wsproxy.process.listeners import Listeners
+from wsproxy.testing import makeRequest, makeSession
 
 
-@implementer(IDialer)
 class Addresses:
     """Dials where somebody listens; refuses elsewhere."""
 
@@ -31,7 +30,7 @@ class Addresses:
         self.dialled: list[str] = []
         self.pending: Deferred[Protocol] | None = None
 
-    def dial(self, target: Target, factory: IProtocolFactory) -> Deferred[Protocol]:
+    def connect(self, target: Target, factory: IProtocolFactory) -> Deferred[Any]:
         self.dialled.append(target.text)
         deferred: Deferred[Protocol] = Deferred()
         if self.pending is not None:
@@ -63,16 +62,16 @@ class DialerTestCase(SynchronousTestCase):
             self.listeners,
             self.port,
             announced=self.announced,
-            dialer=self.addresses,
+            connect=self.addresses.connect,
             timeout=10.0,
         )
 
     def dial(self, target: str = "prog") -> Deferred[Any]:
-        dialling: Deferred[Any] = self.dialer.dial(Target(target), Factory())
+        dialling: Deferred[Any] = self.dialer.dial(makeSession(target=target), Factory())
         return dialling
 
     def request(self, host: IAddress) -> Request:
-        return Request(path="/", query={}, headers={}, peer=host, host=host, secure=False)
+        return makeRequest(host=host)
 
 
 class AnnouncedTests(DialerTestCase):
@@ -85,7 +84,7 @@ class AnnouncedTests(DialerTestCase):
 
     def test_resolve(self) -> None:
         """Every request leads to the program."""
-        self.assertEqual(self.dialer.resolve(self.request(UNIXAddress(b"/s"))), Target("prog"))
+        self.assertEqual(self.dialer.resolve(self.request(UNIXAddress(b"/s")), None), Target("prog"))
 
     def test_listens(self) -> None:
         """A program that listens is dialled at once, and is known to have served."""
@@ -185,7 +184,7 @@ class EveryPortTests(DialerTestCase):
         self.listeners.add(81, "127.0.0.1:1")
         self.listeners.add(82, "127.0.0.1:2")
         self.addresses.open = {"127.0.0.1:1", "127.0.0.1:2"}
-        target = self.dialer.resolve(self.request(IPv4Address("TCP", "192.0.2.1", 82)))
+        target = self.dialer.resolve(self.request(IPv4Address("TCP", "192.0.2.1", 82)), None)
         self.assertEqual(target, Target("prog:82"))
         self.successResultOf(self.dial(target.text))
         self.assertEqual(self.addresses.dialled, ["127.0.0.1:2"])
@@ -236,7 +235,14 @@ class AgainTests(DialerTestCase):
         self.known: dict[Any, Acceptance] = {}
         self.patch(module, "acceptance", lambda handle: self.known.get(handle, Acceptance.WAITING))
         self.dialer = ProgramDialer(
-            self.clock, "prog", self.listeners, 80, announced=True, dialer=self.addresses, timeout=10.0, again=True
+            self.clock,
+            "prog",
+            self.listeners,
+            80,
+            announced=True,
+            connect=self.addresses.connect,
+            timeout=10.0,
+            again=True,
         )
         self.listeners.add(80, "127.0.0.1:1")
 

@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.errors import Close, ConfigError
+from wsproxy.interfaces import Session
 from wsproxy.recording import file as recordingfile
 from wsproxy.recording import spool as spoolModule
 from wsproxy.recording.backlog import MEMORY, Backlog
@@ -26,7 +28,7 @@ from wsproxy.recording.file import RecordingFile, RecordingFiles
 from wsproxy.recording.format import END, ENTRY_LIMIT, HEAD, Entry, RecordingReader
 from wsproxy.recording.recorder import LAG, REST, Recorder, Recordings
 from wsproxy.recording.spool import Blocks, Spool
-from wsproxy.tunnel.tap import Watched
+from wsproxy.testing import makeRequest, makeSession
 
 
 def read(path: Path) -> list[Entry]:
@@ -52,8 +54,9 @@ class RecordingTestCase(SynchronousTestCase):
     def names(self) -> list[str]:
         return sorted(path.name for path in self.directory.iterdir())
 
-    def session(self, name: str = "0000beef", peer: str = "192.0.2.1:5000", started: float = 1000) -> Watched:
-        return Watched(name, peer, "target:1", started, self.closes.append)
+    def session(self, name: str = "0000beef", peer: str = "192.0.2.1:5000", started: float = 1000) -> Session:
+        request = makeRequest(peer=cast(IAddress, peer))  # of which only its str() counts
+        return makeSession(id=name, request=request, started=started, close=self.closes.append)
 
     def record(self, recordings: Recordings) -> Recorder:
         recorder = recordings(self.session(started=self.clock.seconds()))
@@ -196,7 +199,7 @@ class _SlowDisk(RecordingFiles):
         self._clock = clock
         self.writes: list[str] = []
 
-    def create(self, session: Watched) -> RecordingFile:
+    def create(self, session: Session) -> RecordingFile:
         file = super().create(session)
         append = file.append
 
@@ -471,7 +474,7 @@ class TroubleTests(RecordingTestCase):
 class NameTests(RecordingTestCase):
     """Which file a session is recorded in."""
 
-    def create(self, files: RecordingFiles, session: Watched | None = None) -> str:
+    def create(self, files: RecordingFiles, session: Session | None = None) -> str:
         file = files.create(session or self.session())
         file.close()
         return os.path.basename(file.path)
@@ -617,10 +620,10 @@ class KeepTests(RecordingTestCase):
 _PROCESS = """
 import sys
 from wsproxy.recording.file import RecordingFiles
-from wsproxy.tunnel.tap import Watched
+from wsproxy.testing import makeSession
 files = RecordingFiles(sys.argv[1], 3)
 for number in range(200):
-    files.create(Watched(str(number), "peer", "target", 0.0, lambda close: None)).close()
+    files.create(makeSession(id=str(number))).close()
     files.prune()
 """
 

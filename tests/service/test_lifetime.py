@@ -9,8 +9,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.config import LifetimeConfig
+from wsproxy.errors import Close
+from wsproxy.interfaces import Ending, IObserver
 from wsproxy.service.lifetime import Lifetime
-from wsproxy.sessions.sessions import SessionObserver, Sessions
+from wsproxy.sessions.sessions import Sessions
+from wsproxy.testing import makeSession
 
 
 class FakeSessions:
@@ -18,13 +21,14 @@ class FakeSessions:
 
     def __init__(self) -> None:
         self.count = 0
+        self.session = makeSession()
         self.refusing: str | None = None
-        self.observers: list[SessionObserver] = []
+        self.observers: list[IObserver] = []
 
     def __len__(self) -> int:
         return self.count
 
-    def observe(self, observer: SessionObserver) -> None:
+    def observe(self, observer: IObserver) -> None:
         self.observers.append(observer)
 
     def refuseNew(self, reason: str) -> None:
@@ -33,12 +37,12 @@ class FakeSessions:
     def open(self) -> None:
         self.count += 1
         for observer in self.observers:
-            observer.sessionOpened()
+            observer.opened(self.session)
 
     def close(self) -> None:
         self.count -= 1
         for observer in self.observers:
-            observer.sessionClosed()
+            observer.closed(self.session, Ending("client", Close(1000)))
 
 
 class LifetimeTests(SynchronousTestCase):

@@ -19,14 +19,13 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from tests.ends.fake import Message
-from tests.sessions.test_sessions import GOING_AWAY, TARGET, SessionTestCase, Upgrade, coroutine, makeRequest
+from tests.sessions.test_sessions import GOING_AWAY, TARGET, Observer, SessionTestCase, Upgrade, coroutine, makeRequest
 from tests.transport import FakeTransport
 from tests.tunnel.client import Frame
 from wsproxy.ends.end import End
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import DialError, Refusal
-from wsproxy.interfaces import Identity
-from wsproxy.tunnel.tap import Watched
+from wsproxy.interfaces import Identity, Session
 from wsproxy.wire.frames import BINARY, CLOSE, TEXT
 
 MODES: dict[str, tuple[dict[str, Any], bool]] = {
@@ -535,7 +534,7 @@ class FaultyTap:
         self.call = call
         self.calls: list[str] = []
 
-    def __call__(self, session: Watched) -> FaultyTap | None:
+    def __call__(self, session: Session) -> FaultyTap | None:
         self._note("make")
         return self
 
@@ -623,7 +622,7 @@ class WatcherTests(FaultTestCase):
     def test_observerOpened(self) -> None:
         """An observer that raises when a session opens ends it, undialled; the others have heard of it and its end."""
         for mode, (changes, raw) in MODES.items():
-            with self.subTest(mode=mode), self.observing("sessionOpened"):
+            with self.subTest(mode=mode), self.observing("opened"):
                 upgrade = self.converse(changes, raw)
                 self.assertIsNone(self.plugin.target.protocol)
                 self.assertTold(upgrade, raw, INTERNAL)
@@ -631,10 +630,32 @@ class WatcherTests(FaultTestCase):
                 self.leave(upgrade)
             self.recover()
 
+    def test_observerFails(self) -> None:
+        """So does one that answers with a Deferred or a coroutine that has failed."""
+        for way in RAISING:
+            with self.subTest(way=way), self.observing("opened", way):
+                upgrade = self.converse({}, False)
+                self.assertIsNone(self.plugin.target.protocol)
+                self.assertTold(upgrade, False, INTERNAL)
+                self.assertLogged(1)
+                self.leave(upgrade)
+            self.recover()
+
+    def test_observerFailsLater(self) -> None:
+        """Nobody waits for what an observer is about; a failure is logged when it comes."""
+        doing: Deferred[None] = Deferred()
+        with self.observing("opened", lambda session: doing):
+            upgrade = self.converse({}, False)
+            self.leave(upgrade)
+            self.assertEqual(len(self.sessions), 0)
+            doing.errback(Fault())
+            self.assertLogged(1)
+        self.recover()
+
     def test_early(self) -> None:
         """What a client has sent by then waits for no target: it leaves at once."""
         for mode, (changes, raw) in MODES.items():
-            with self.subTest(mode=mode), self.observing("sessionOpened"):
+            with self.subTest(mode=mode), self.observing("opened"):
                 upgrade = Upgrade(makeRequest(**changes))
                 self.upgrades.append(upgrade)
                 accept = upgrade.accept
@@ -654,7 +675,7 @@ class WatcherTests(FaultTestCase):
     def test_observerClosed(self) -> None:
         """One that raises when it closes keeps nobody from hearing of it, or from waiting for the last one."""
         for mode, (changes, raw) in MODES.items():
-            with self.subTest(mode=mode), self.observing("sessionClosed"):
+            with self.subTest(mode=mode), self.observing("closed"):
                 upgrade = self.converse(changes, raw)
                 idle = self.sessions.whenIdle()
                 self.leave(upgrade)
@@ -663,11 +684,11 @@ class WatcherTests(FaultTestCase):
             self.recover()
 
     @contextlib.contextmanager
-    def observing(self, event: str) -> Iterator[None]:
-        """With an observer that raises at this event, between two that do not."""
+    def observing(self, event: str, way: Callable[..., Any] = raises) -> Iterator[None]:
+        """With an observer that does so at this event, between two that do well."""
         self.sessions = self.makeSessions()
-        faulty: Any = type("Faulty", (), {"sessionOpened": lambda it: None, "sessionClosed": lambda it: None})()
-        setattr(faulty, event, raises)
+        faulty = Observer()
+        setattr(faulty, event, way)
         self.sessions.observe(faulty)
         self.sessions.observe(self.observer)
         yield
@@ -680,8 +701,8 @@ class WatcherTests(FaultTestCase):
                 with self.subTest(mode=mode, within=within):
                     self.sessions = self.makeSessions()
                     closing: list[Deferred[None]] = []
-                    ender: Any = type("Ender", (), {"sessionClosed": lambda it: None})()
-                    ender.sessionOpened = partial(self.closeAll, closing, within)
+                    ender: Any = type("Ender", (), {"closed": lambda it, session, ending: None})()
+                    ender.opened = partial(self.closeAll, closing, within)
                     self.sessions.observe(ender)
                     upgrade = self.converse(changes, raw)
                     self.assertIsNone(self.plugin.target.protocol)
@@ -692,7 +713,7 @@ class WatcherTests(FaultTestCase):
                     self.sessions = self.makeSessions()
                     self.recover()
 
-    def closeAll(self, closing: list[Deferred[None]], within: float) -> None:
+    def closeAll(self, closing: list[Deferred[None]], within: float, session: Session) -> None:
         closing.append(self.sessions.closeAll(GOING_AWAY, within))
 
     def test_shownPath(self) -> None:
@@ -724,7 +745,7 @@ class Ender:
     def __init__(self, call: str) -> None:
         self._call = call
 
-    def __call__(self, session: Watched) -> Any:
+    def __call__(self, session: Session) -> Any:
         def act(call: str) -> Callable[..., None]:
             return lambda *_: session.close(GOING_AWAY) if call == self._call else None
 

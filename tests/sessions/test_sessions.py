@@ -22,9 +22,18 @@ from tests.tunnel.client import Frame
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Close, ConfigError, DialError, Refusal
-from wsproxy.interfaces import IAuthenticator, IAuthoriser, Identity, IDialer, IResolver, Request, Target
+from wsproxy.interfaces import (
+    Ending,
+    IAuthenticator,
+    IAuthoriser,
+    Identity,
+    IDialer,
+    IResolver,
+    Request,
+    Session,
+    Target,
+)
 from wsproxy.sessions.sessions import Sessions
-from wsproxy.tunnel.tap import Watched
 from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, EARLY_LIMIT
 from wsproxy.wire.frames import BINARY, CLOSE, PING, TEXT
 
@@ -35,7 +44,7 @@ GOING_AWAY = Close(1001, "Server going down")
 def makeRequest(**changes: Any) -> Request:
     address = IPv4Address("TCP", "192.0.2.1", 4321)
     host = IPv4Address("TCP", "192.0.2.2", 80)
-    known: dict[str, Any] = {"path": "/", "query": {}, "headers": {}, "peer": address, "host": host}
+    known: dict[str, Any] = {"path": "/", "headers": {}, "peer": address, "host": host}
     return Request(**(known | {"secure": False} | changes))
 
 
@@ -93,15 +102,15 @@ class Plugin:
     def authenticate(self, request: Request) -> Any:
         return self._answer("authenticate", request)
 
-    def resolve(self, request: Request) -> Any:
-        return self._answer("resolve", request)
+    def resolve(self, request: Request, identity: Identity | None) -> Any:
+        return self._answer("resolve", request, identity)
 
     def authorise(self, request: Request, identity: Identity | None, target: Target) -> Any:
         return self._answer("authorise", request, identity, target)
 
-    def dial(self, target: Target, factory: IProtocolFactory) -> Any:
+    def dial(self, session: Session, factory: IProtocolFactory) -> Any:
         self.factory = factory
-        return self._answer("dial", target)
+        return self._answer("dial", session.target)
 
     def connect(self) -> Any:
         """@return: the protocol of a target that answers."""
@@ -123,10 +132,10 @@ class Observer:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def sessionOpened(self) -> None:
+    def opened(self, session: Session) -> None:
         self.seen.append("opened")
 
-    def sessionClosed(self) -> None:
+    def closed(self, session: Session, ending: Ending) -> None:
         self.seen.append("closed")
 
 
@@ -214,7 +223,7 @@ class QuestionTests(SessionTestCase):
             self.plugin.asked,
             [
                 ("authenticate", request),
-                ("resolve", request),
+                ("resolve", request, identity),
                 ("authorise", request, identity, TARGET),
                 ("dial", TARGET),
             ],
@@ -590,7 +599,7 @@ class EndTests(SessionTestCase):
 
     def test_closeTheClosed(self) -> None:
         """A tap that closes its session when that is over does no harm."""
-        watched: list[Watched] = []
+        watched: list[Session] = []
         self.sessions = self.makeSessions(taps=[watched.append])
         self.open().transport.lose()
         self.assertEqual(len(self.sessions), 0)
@@ -632,7 +641,7 @@ class EndTests(SessionTestCase):
 
     def test_started(self) -> None:
         """A tap learns the time of day at which its session began, whatever the clock of the deadlines says."""
-        watched: list[Watched] = []
+        watched: list[Session] = []
         self.sessions = self.makeSessions(taps=[watched.append], now=lambda: 1e9)
         self.open()
         self.assertEqual(watched[0].started, 1e9)
@@ -663,11 +672,88 @@ class EndTests(SessionTestCase):
         """An observer sees the session in the count when it opens, and no longer when it closes."""
         counts: list[int] = []
         observer = Observer()
-        observer.sessionOpened = lambda: counts.append(len(self.sessions))  # type: ignore[method-assign]
-        observer.sessionClosed = observer.sessionOpened  # type: ignore[method-assign]
+        observer.opened = lambda session: counts.append(len(self.sessions))  # type: ignore[method-assign]
+        observer.closed = lambda session, ending: counts.append(len(self.sessions))  # type: ignore[method-assign]
         self.sessions.observe(observer)
         self.open().transport.lose()
         self.assertEqual(counts, [1, 0])
+
+
+class NounTests(SessionTestCase):
+    """What dialers, taps and observers are given: the session."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.given: list[tuple[str, Session, Request]] = []
+        self.endings: list[Ending] = []
+        self.sessions = self.makeSessions(dialer=self.dial, taps=[self.watch], now=lambda: 1e9)
+        self.sessions.observe(self)
+
+    def note(self, who: str, session: Session) -> None:
+        self.given.append((who, session, session.request))
+
+    def dial(self, session: Session, factory: IProtocolFactory) -> Any:
+        self.note("dialer", session)
+        return self.plugin.dial(session, factory)
+
+    def watch(self, session: Session) -> None:
+        self.note("tap", session)
+
+    def opened(self, session: Session) -> None:
+        self.note("observer", session)
+
+    def closed(self, session: Session, ending: Ending) -> None:
+        self.note("observer", session)
+        self.endings.append(ending)
+
+    def test_session(self) -> None:
+        """All are given the same one: its id, request, identity, target, and when it began."""
+        self.plugin.answers["authenticate"] = identity = Identity("alice")
+        upgrade = self.connect(path="/console", headers={"cookie": "a=1"})
+        (who, sessions, requests) = zip(*self.given, strict=True)
+        self.assertEqual(who, ("observer", "tap", "dialer"))
+        (session,) = set(sessions)
+        self.assertEqual([request is upgrade.request for request in requests], [True] * 3)
+        self.assertRegex(session.id, "^[0-9a-f]{32}$")
+        self.assertEqual((session.identity, session.target, session.started), (identity, TARGET, 1e9))
+
+    def test_remains(self) -> None:
+        """When it is dialled, only who came where is left of its request."""
+        self.connect(
+            path="/long",
+            headers={"cookie": "a=1"},
+            queryAll={"a": ("1",)},
+            subprotocols=("binary",),
+            secure=True,
+        )
+        session = self.given[0][1]
+        self.assertEqual(session.request, makeRequest(path="", secure=True))
+
+    def test_ending(self) -> None:
+        """Observers learn how a session ended: what the log says of it, as values."""
+        upgrade = self.connect()
+        self.clock.advance(2.5)
+        upgrade.send(Frame(BINARY, b"12345"))
+        self.plugin.target.receive(b"123")
+        upgrade.send(Frame(CLOSE, b"\x03\xe8done"))
+        upgrade.transport.lose()
+        self.plugin.target.lose()
+        self.assertEqual(self.endings, [Ending("client", Close(1000, "done"), "", 2.5, 5, 3)])
+        self.assertEqual(len({session for _, session, _ in self.given}), 1)
+
+    def test_endingUnreached(self) -> None:
+        """Of a target that was not reached, they learn what the system said."""
+        self.plugin.answers["dial"] = lambda: fail(ConnectionRefusedError(111))
+        self.open().transport.lose()
+        (ending,) = self.endings
+        self.assertEqual(ending.close, Close(1011, "Target unreachable"))
+        self.assertEqual(ending.cause, "ECONNREFUSED: Connection refused")
+
+    def test_close(self) -> None:
+        """Whoever has it can end it."""
+        upgrade = self.connect()
+        self.given[0][1].close(Close(4001, "Expired"))
+        self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x0f\xa1Expired")])
 
 
 class LogTests(SessionTestCase):
@@ -683,7 +769,7 @@ class LogTests(SessionTestCase):
         upgrade.transport.lose()
         self.plugin.target.lose()
         opened, closed = self.lines()
-        name = self.events[0]["session"]
+        name = self.events[0]["session"][:8]
         self.assertEqual(opened, f"{name} 192.0.2.1:4321 → console:1 (ws /)")
         self.assertEqual(closed, f"{name} closed by client: 1000 done; 2.5 s, 5 bytes up, 3 bytes down")
         fields = {"by": "client", "code": 1000, "reason": "done", "seconds": 2.5, "up": 5, "down": 3}
@@ -692,7 +778,7 @@ class LogTests(SessionTestCase):
     def test_opened(self) -> None:
         """The first names the path without its query, whether TLS is spoken, the subprotocol, and who the client is."""
         self.plugin.answers["authenticate"] = Identity("alice\n")
-        self.open(path="/console/\x1b", secure=True, subprotocols=("base64",), query={"token": "hunter2"})
+        self.open(path="/console/\x1b", secure=True, subprotocols=("base64",), queryAll={"token": ("hunter2",)})
         self.assertTrue(self.lines()[0].endswith(" → console:1 (wss /console/\\x1b, base64, as alice\\n)"))
         fields = {"path": "/console/\\x1b", "scheme": "wss", "subprotocol": "base64", "identity": "alice\\n"}
         self.assertEqual(self.events[0] | fields, self.events[0])
@@ -726,6 +812,17 @@ class LogTests(SessionTestCase):
             self.plugin.answers["dial"] = raising(error)
             self.open().transport.lose()
             self.assertTrue(self.lines()[-1].endswith(f" 0 bytes down; {told}"), self.lines()[-1])
+
+    def test_wholeName(self) -> None:
+        """The text of each event shows eight digits of the session's id, and its field has all 32."""
+        self.plugin.answers["dial"] = raising(ValueError())
+        self.open().transport.lose()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        ours = [event for event in self.events if event["log_namespace"].startswith("wsproxy.")]
+        for event, line in zip(ours, self.lines(), strict=True):
+            self.assertRegex(event["session"], "^[0-9a-f]{32}$")
+            self.assertTrue(line.startswith(f"{event['session'][:8]} "), line)
+        self.assertEqual(len(ours), 3)
 
     def test_names(self) -> None:
         """No two sessions have the same name."""
@@ -806,7 +903,7 @@ class LogTests(SessionTestCase):
         """Neither query nor headers nor the identity's claims are in the log, whatever becomes of the client."""
         self.plugin.answers["authenticate"] = Identity("alice", {"password": "hunter2"})
         secret: dict[str, Any] = {
-            "query": {"token": "hunter2"},
+            "queryAll": {"token": ("hunter2",)},
             "headers": {"authorization": "Basic hunter2", "cookie": "hunter2"},
         }
         self.open(**secret).transport.lose()

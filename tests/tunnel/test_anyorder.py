@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.ends.fake import FakeEnd, messages
 from tests.tunnel.client import Frame
 from wsproxy.errors import Close
-from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, STALL_LIMIT, Ending, Tunnel
+from wsproxy.interfaces import Ending
+from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, STALL_LIMIT, Tunnel
 from wsproxy.wire.frames import BINARY, CLOSE, PING
 from wsproxy.wire.wire import BinaryWire
 

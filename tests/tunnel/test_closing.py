@@ -8,7 +8,8 @@ from tests.ends.fake import FakeEnd, Message, messages
 from tests.tunnel.client import Frame
 from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
 from wsproxy.errors import Close
-from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, LAST_WORDS, STALL_LIMIT, Ending, Tunnel
+from wsproxy.interfaces import Ending
+from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, LAST_WORDS, STALL_LIMIT, Tunnel
 from wsproxy.wire.frames import BINARY, CLOSE, PING, TEXT
 from wsproxy.wire.wire import BinaryWire
 

@@ -11,7 +11,8 @@ from tests.ends.fake import FakeEnd, Message, messages
 from tests.tunnel.client import Frame
 from wsproxy.ends.end import End
 from wsproxy.errors import Close
-from wsproxy.tunnel.tunnel import Ending, Tunnel
+from wsproxy.interfaces import Ending
+from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.frames import BINARY, CLOSE
 from wsproxy.wire.wire import BinaryWire, Wire
 

@@ -59,7 +59,7 @@ from wsproxy.endpoints.target import (
 )
 from wsproxy.errors import ConfigError, DialError
 from wsproxy.escape import escape
-from wsproxy.interfaces import IDialer, Target
+from wsproxy.interfaces import IDialer, Session, Target
 
 __all__ = ["DialError", "Dialer"]
 
@@ -145,10 +145,14 @@ class Dialer:
                 # anybody's plugin may parse it, and complain with whatever exception came up
                 raise targetError(target.text, str(error) or type(error).__name__) from error
 
-    def dial(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def dial(self, session: Session, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See L{IDialer.dial}. @return: as L{connect} does."""
+        return self.connect(session.target, factory)
+
+    def connect(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        See L{IDialer.dial}. Over TLS, C{factory} is only asked for a protocol once the certificate is
-        verified.
+        Connect to C{target} and build its protocol with C{factory}. Over TLS, that is only asked for one once the
+        certificate is verified.
 
         @return: fires with the protocol, or fails with L{DialError}.
         """

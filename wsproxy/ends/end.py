@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Buffer", "End", "Receiver", "ignore"]
+from wsproxy.interfaces import Buffer
 
-Buffer = bytes | memoryview
+__all__ = ["Buffer", "End", "Receiver", "ignore"]
 
 
 def ignore(*_: object) -> None:

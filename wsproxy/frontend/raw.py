@@ -8,20 +8,22 @@ from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import Request
+from wsproxy.tls.server import shownCertificate
 
 __all__ = ["RawClient"]
 
 
 class RawClient:
     """
-    An L{Upgrade<wsproxy.sessions.sessions.Upgrade>} without a request: no path, no headers, no Origin and no token.
+    An L{Upgrade<wsproxy.sessions.reception.Upgrade>} without a request: no path, no headers, no Origin and no token.
 
     @param end: the client; it reads nothing until it is relayed.
     """
 
     def __init__(self, end: TransportEnd, secure: bool) -> None:
         peer, host = unmapped(end.transport.getPeer()), unmapped(end.transport.getHost())
-        self.request = Request(path="", query={}, headers={}, peer=peer, host=host, secure=secure)
+        shown = shownCertificate(end.transport) if secure else None
+        self.request = Request(path="", headers={}, peer=peer, host=host, secure=secure, certificate=shown)
         self._end = end
 
     def accept(self, subprotocol: str | None) -> TransportEnd:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -23,10 +22,12 @@ from wsproxy.frontend.answer import SERVER, refusalBytes
 from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation, explanation
+from wsproxy.frontend.query import parseQuery
 from wsproxy.frontend.web import WebRequest
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
 from wsproxy.sessions.sessions import Sessions
+from wsproxy.tls.server import shownCertificate
 
 __all__ = ["FrontDoor", "PendingUpgrade"]
 
@@ -35,7 +36,7 @@ EARLY_LIMIT = 65536
 
 
 class PendingUpgrade(Protocol):
-    """An L{Upgrade<wsproxy.sessions.sessions.Upgrade>}, and its connection's protocol until the session has decided."""
+    """An L{Upgrade<wsproxy.sessions.reception.Upgrade>}, and its connection's protocol until it is decided about."""
 
     transport: Any
 
@@ -165,7 +166,7 @@ def _describe(request: ServerRequest, secure: bool, offered: tuple[str, ...] = (
     query = request.uri.partition(b"?")[2].decode("latin-1")
     return Request(
         path=request.path.decode("latin-1"),
-        query=dict(reversed(parse_qsl(query, keep_blank_values=True))) if query else {},
+        queryAll=parseQuery(query) if query else {},
         headers={
             name.decode("latin-1").lower(): _SEPARATORS.get(name, b", ").join(values).decode("latin-1")
             for name, values in request.requestHeaders.getAllRawHeaders()
@@ -174,6 +175,7 @@ def _describe(request: ServerRequest, secure: bool, offered: tuple[str, ...] = (
         host=unmapped(request.host),
         secure=secure,
         subprotocols=offered,
+        certificate=shownCertificate(getattr(request.channel, "transport", None)) if secure else None,
     )
 
 

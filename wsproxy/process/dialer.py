@@ -7,6 +7,7 @@ comes while the program is down or starting is connected when it is up, or told 
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -17,7 +18,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from wsproxy.dialling.dial import DialError
-from wsproxy.interfaces import IDialer, IResolver, Request, Target
+from wsproxy.interfaces import Identity, IDialer, IResolver, Request, Session, Target
 from wsproxy.process.accepted import Acceptance, acceptance, canTell
 from wsproxy.process.listeners import Listeners
 
@@ -48,7 +49,7 @@ class ProgramDialer:
     @param listeners: where it listens.
     @param port: the port of the program that every request leads to; L{None}: the one that the client connected to.
     @param announced: whether the program's listening is reported; else an address is tried until it answers.
-    @param dialer: dials an address.
+    @param connect: connects to an address; fails with L{DialError}.
     @param timeout: seconds a client waits.
     @param again: whether the program is started again when it ends. What it has not accepted by then, of clients that
         came just before, is for its next run.
@@ -62,7 +63,7 @@ class ProgramDialer:
         port: int | None,
         *,
         announced: bool,
-        dialer: IDialer,
+        connect: Callable[[Target, IProtocolFactory], Deferred[IProtocol]],
         timeout: float,
         again: bool = False,
     ) -> None:
@@ -71,22 +72,22 @@ class ProgramDialer:
         self._listeners = listeners
         self._port = port
         self._announced = announced
-        self._dialer = dialer
+        self._connectTo = connect
         self._timeout = timeout
         self._looks = again and canTell()
 
-    def resolve(self, request: Request) -> Target:
+    def resolve(self, request: Request, identity: Identity | None) -> Target:
         if self._port is None and isinstance(request.host, (IPv4Address, IPv6Address)):
             return Target(f"{self._name}:{request.host.port}")
         return Target(self._name)
 
-    def dial(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def dial(self, session: Session, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See L{IDialer.dial}. @return: fires with the protocol, or fails with L{DialError}."""
 
         def timedOut(result: object, timeout: float) -> NoReturn:
             raise DialError(f"Program is not {'listening' if self._listeners.running else 'running'}")
 
-        port = self._port if self._port is not None else int(target.text.rpartition(":")[2])
+        port = self._port if self._port is not None else int(session.target.text.rpartition(":")[2])
         connecting = Deferred.fromCoroutine(self._connect(port, factory))
         return connecting.addTimeout(self._timeout, self._reactor, timedOut)
 
@@ -100,7 +101,7 @@ class ProgramDialer:
                 continue
             for address in addresses:
                 try:
-                    protocol: IProtocol = await self._dialer.dial(Target(address), factory)
+                    protocol: IProtocol = await self._connectTo(Target(address), factory)
                 except DialError as error:
                     if not _nobodyListens(error):
                         raise

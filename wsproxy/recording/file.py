@@ -4,7 +4,7 @@
 of these in its last component, makes a name of its own for each session, and a number only where that name is taken:
 
 ============= ==================================================================
-``{session}`` the session's id, as in the log
+``{session}`` the session's id, as in the log: its first eight digits
 ``{time}``    when it began, in UTC: C{20260131T235959Z}
 ``{peer}``    the client's address, with C{-} for all but letters, digits and dots
 ============= ==================================================================
@@ -21,9 +21,10 @@ from contextlib import suppress
 from io import FileIO
 from time import gmtime, strftime
 
+from wsproxy.access.peer import printable
 from wsproxy.errors import ConfigError
+from wsproxy.interfaces import Session
 from wsproxy.recording.format import END, HEAD
-from wsproxy.tunnel.tap import Watched
 
 __all__ = ["RecordingFile", "RecordingFiles"]
 
@@ -125,7 +126,7 @@ class RecordingFiles:
             raise ConfigError(f"--record {name}: {error.strerror}") from None
         self._next = max(numbers, default=0) + 1
 
-    def create(self, session: Watched) -> RecordingFile:
+    def create(self, session: Session) -> RecordingFile:
         """
         A new file, mode 0600 less the umask.
 
@@ -178,14 +179,14 @@ class RecordingFiles:
                             yield entry.stat().st_mtime_ns, int(match[1] or 0), entry.path
 
 
-def _value(field: str, session: Watched) -> str:
+def _value(field: str, session: Session) -> str:
     match field:
         case "session":
-            return session.id
+            return session.id[:8]
         case "time":
             return strftime("%Y%m%dT%H%M%SZ", gmtime(session.started))
         case _:
-            return re.sub("[^0-9A-Za-z.]+", "-", session.peer).strip("-.")[:100] or "unknown"
+            return re.sub("[^0-9A-Za-z.]+", "-", printable(session.request.peer)).strip("-.")[:100] or "unknown"
 
 
 def _removeIfRecording(path: str) -> None:

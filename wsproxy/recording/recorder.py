@@ -23,11 +23,11 @@ from twisted.logger import Logger
 
 from wsproxy.ends.end import Buffer
 from wsproxy.errors import Close, CloseCode
+from wsproxy.interfaces import Session
 from wsproxy.recording.backlog import Backlog
 from wsproxy.recording.file import RecordingFile, RecordingFiles
 from wsproxy.recording.format import END, ENTRY_LIMIT, encodeEntry
 from wsproxy.recording.spool import Blocks, Spool
-from wsproxy.tunnel.tap import Watched
 
 __all__ = ["LAG", "Recorder", "Recordings"]
 
@@ -60,7 +60,7 @@ class _State(Enum):
 
 class Recordings:
     """
-    The L{TapFactory<wsproxy.tunnel.tap.TapFactory>} that records.
+    The L{TapFactory<wsproxy.interfaces.TapFactory>} that records.
 
     @param clock: for the times of entries, and for the writing.
     @param maxSize: bytes at which a recording ends; 0 for no limit.
@@ -84,13 +84,13 @@ class Recordings:
         self._looked = clock.seconds()
         self._idle: list[Deferred[None]] = []
 
-    def __call__(self, session: Watched) -> Recorder | None:
+    def __call__(self, session: Session) -> Recorder | None:
         try:
             file = self._files.create(session)
         except OSError as error:
             self.failed(session, error.strerror)
             return None
-        self._log.info("{session} is recorded as {path}", session=session.id, path=file.path)
+        self._log.info("{session:.8} is recorded as {path}", session=session.id, path=file.path)
         recorder = Recorder(self, session, file)
         self._open.add(recorder)
         return recorder
@@ -165,10 +165,10 @@ class Recordings:
             for deferred in waiting:
                 deferred.callback(None)
 
-    def failed(self, session: Watched, problem: str | None) -> None:
+    def failed(self, session: Session, problem: str | None) -> None:
         """Nothing more of this session will be recorded. @param problem: why."""
         self._log.warn(
-            "{session} is not recorded any further: {problem}{outcome}",
+            "{session:.8} is not recorded any further: {problem}{outcome}",
             session=session.id,
             problem=problem,
             outcome="; closing it" if self._required else "",
@@ -178,7 +178,7 @@ class Recordings:
 
 
 class Recorder:
-    """The L{Tap<wsproxy.tunnel.tap.Tap>} on one session. An entry is what was relayed at once."""
+    """The L{Tap<wsproxy.interfaces.Tap>} on one session. An entry is what was relayed at once."""
 
     __slots__ = (
         "_backlog",
@@ -193,7 +193,7 @@ class Recorder:
         "session",
     )
 
-    def __init__(self, recordings: Recordings, session: Watched, file: RecordingFile) -> None:
+    def __init__(self, recordings: Recordings, session: Session, file: RecordingFile) -> None:
         self.session = session
         self._recordings = recordings
         self._file = file

@@ -7,8 +7,10 @@ from enum import Enum
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from wsproxy.config import LifetimeConfig
+from wsproxy.interfaces import Ending, IObserver, Session
 from wsproxy.sessions.sessions import Sessions
 
 __all__ = ["Lifetime"]
@@ -20,9 +22,10 @@ class _State(Enum):
     CANCELLED = "ended by somebody else"
 
 
+@implementer(IObserver)
 class Lifetime:
     """
-    A L{SessionObserver<wsproxy.sessions.sessions.SessionObserver>} for C{--run-once}, C{--timeout}, C{--idle-timeout}.
+    An L{IObserver} for C{--run-once}, C{--timeout}, C{--idle-timeout}.
 
     @param stopListening: close the listening sockets.
     @param stop: end the process; open sessions are closed first.
@@ -64,13 +67,13 @@ class Lifetime:
             if call is not None and call.active():
                 call.cancel()
 
-    def sessionOpened(self) -> None:
+    def opened(self, session: Session) -> None:
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
         if self._config.runOnce and self._state is _State.SERVING:
             self._finish("--run-once has its session")
 
-    def sessionClosed(self) -> None:
+    def closed(self, session: Session, ending: Ending) -> None:
         if len(self._sessions):
             return
         if self._state is _State.ENDING:

@@ -32,7 +32,7 @@ from wsproxy.ends.end import ignore
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import ConfigError, DialError, Refusal
 from wsproxy.escape import escape
-from wsproxy.interfaces import Target
+from wsproxy.interfaces import Session
 from wsproxy.sessions.outcome import giveUp
 
 __all__ = ["Dialling", "TargetEnd"]
@@ -98,13 +98,13 @@ class Dialling(Factory[TargetEnd]):
         self._built: list[TargetEnd] = []
         self._timer: IDelayedCall | None = None
 
-    def start(self, dial: Callable[..., Any], target: Target, clock: IReactorTime, timeout: float) -> None:
+    def start(self, dial: Callable[..., Any], session: Session, clock: IReactorTime, timeout: float) -> None:
         """
-        Ask C{dial} for a way to C{target}.
+        Ask C{dial} for a way to where C{session} leads.
 
         @param timeout: seconds.
         """
-        self._dialled = maybeDeferred(dial, target, self)
+        self._dialled = maybeDeferred(dial, session, self)
         self._dialled.addCallbacks(self._answered, self._fail)
         if self._state is not _State.OVER:
             self._timer = clock.callLater(timeout, self._timedOut)
@@ -168,7 +168,7 @@ class Dialling(Factory[TargetEnd]):
             reason = self._reason(failure)
             cause = ", ".join(dict.fromkeys(_causes(failure.value)))
         except Exception:  # anybody's exception may have a __str__ of its own
-            self._log.failure("{session} telling why", session=self._name)
+            self._log.failure("{session:.8} telling why", session=self._name)
             reason, cause = UNREACHABLE, ""
         failed(reason, cause)
 
@@ -181,7 +181,7 @@ class Dialling(Factory[TargetEnd]):
             case ConfigError():
                 return "Target misconfigured"
         if not failure.check(*_EVERYDAY):
-            self._log.failure("{session} dialling", failure, session=self._name)
+            self._log.failure("{session:.8} dialling", failure, session=self._name)
         return UNREACHABLE
 
     def _finish(self) -> None:
@@ -197,7 +197,7 @@ class Dialling(Factory[TargetEnd]):
             try:
                 end.drop()
             except Exception:
-                self._log.failure("{session} dropping a connection", session=self._name)
+                self._log.failure("{session:.8} dropping a connection", session=self._name)
 
 
 def _causes(error: BaseException | None) -> Iterator[str]:

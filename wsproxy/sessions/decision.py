@@ -1,13 +1,14 @@
 """The questions about a client: may this page connect, who is it, where does it lead, may it go there?
 
 Those who answer are plugins and embedders' objects: interfaces of L{wsproxy.interfaces}, or plain callables. They may
-answer at once, later or never, raise, or answer nonsense. Here that becomes one of two things, within one deadline: a
-target with an identity, or a failure.
+answer at once, later or never, raise, or answer nonsense. Here that becomes one of two things, within one deadline: an
+L{Admission}, of which a session is made, or a failure. No session is known here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,8 +21,15 @@ from wsproxy.sessions.outcome import bounded
 
 __all__ = ["Admission", "Decisions", "asCallable"]
 
-Admission = tuple[Target, Identity | None]
-"""Where a client is led, and who it is."""
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What was decided about a client that is let in: who it is, and where it is led."""
+
+    request: Request
+    identity: Identity | None
+    target: Target
+
 
 def asCallable(plugin: Any, name: str) -> Callable[..., Any]:
     """
@@ -85,7 +93,7 @@ class Decisions:
             if hasattr(identity, "__await__"):
                 identity = await identity
             _checkIdentity(identity)
-        target = self._resolve(request)
+        target = self._resolve(request, identity)
         if hasattr(target, "__await__"):
             target = await target
         if type(target) is not Target or type(target.text) is not str:
@@ -97,7 +105,7 @@ class Decisions:
             _checkConsent(consent)
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
-        return target, identity
+        return Admission(request, identity, target)
 
 
 # What an answer is made of may be a secret: a complaint about it names its type.

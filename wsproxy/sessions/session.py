@@ -14,25 +14,26 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from wsproxy.access.peer import printable
 from wsproxy.ends.end import End
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, CloseCode
 from wsproxy.escape import escape
-from wsproxy.interfaces import Identity, Request, Target
+from wsproxy.interfaces import Ending, Request, Tap, TapFactory
 from wsproxy.sessions.approach import UNREACHABLE, Dialling, TargetEnd
+from wsproxy.sessions.decision import Admission
 from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.tunnel.tap import Tap, TapFactory, Watched, closeTap, joinTaps
-from wsproxy.tunnel.tunnel import Ending, Tunnel
+from wsproxy.tunnel.tap import closeTap, joinTaps
+from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.wire import Wire
 
-__all__ = ["ABORT_TIMEOUT", "FAULT_TIMEOUT", "Registry", "Session"]
+__all__ = ["ABORT_TIMEOUT", "FAULT_TIMEOUT", "OpenSession", "Registry"]
 
 FAULT_TIMEOUT = 6.0
 """Seconds after which a session is aborted in which something raised: nobody knows what still works of it."""
@@ -58,10 +59,10 @@ class Registry(Protocol):
     pump: Adopter | None
     shownPath: Callable[[Request], str] | None
 
-    def opened(self, session: Session) -> bool:
+    def opened(self, session: OpenSession) -> bool:
         """Keep this session, and tell of it. @return: whether everybody took it well."""
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: OpenSession, ending: Ending) -> None:
         """Forget it, and tell of that."""
 
 
@@ -71,12 +72,10 @@ class _State(Enum):
     OVER = "nothing is left of it"
 
 
-class Session:
+class OpenSession:
     """
-    One accepted client. It may be closed and aborted at any time, before it has begun and after it has ended, too.
-
-    @param peer: the client's address.
-    @ivar id: its name in the log.
+    The L{Session<wsproxy.interfaces.Session>} that there is. It may be closed and aborted at any time, before it has
+    begun and after it has ended, too.
     """
 
     __slots__ = (
@@ -85,24 +84,28 @@ class Session:
         "_closing",
         "_deadline",
         "_dialling",
-        "_peer",
         "_registry",
-        "_started",
+        "_since",
         "_state",
         "_tap",
-        "_target",
         "_tunnel",
         "id",
+        "identity",
+        "request",
+        "started",
+        "target",
     )
 
     _log = Logger()
 
-    def __init__(self, registry: Registry, peer: IAddress, target: Target) -> None:
-        self.id = secrets.token_hex(4)
+    def __init__(self, registry: Registry, admission: Admission) -> None:
+        self.id = secrets.token_hex(16)
+        self.request = admission.request
+        self.identity = admission.identity
+        self.target = admission.target
+        self.started = registry.now()
         self._registry = registry
-        self._target = target
-        self._peer = printable(peer)
-        self._started = registry.clock.seconds()
+        self._since = registry.clock.seconds()
         self._state = _State.OPENING
         self._closing: Close | None = None  # what was asked for while opening
         self._aborting = False
@@ -114,24 +117,17 @@ class Session:
 
     # Its beginning
 
-    def begin(
-        self,
-        client: TransportEnd,
-        wire: Wire,
-        request: Request,
-        identity: Identity | None,
-        subprotocol: str | None,
-    ) -> None:
+    def begin(self, client: TransportEnd, wire: Wire, peer: str, subprotocol: str | None) -> None:
         """
         Relay between this client and the target, once that is connected. Raises nothing.
 
-        @param request: for the log, as are C{identity} and C{subprotocol}. A stranger's headers are not kept.
+        @param peer: how the client is shown in the log, for which C{subprotocol} is, too.
         """
         if not self._registry.opened(self):
             self._closing = _BROKEN
         end: End = client
         try:
-            self._announce(request, identity, subprotocol, wire.plain)
+            self._announce(peer, subprotocol, wire.plain)
             if self._registry.taps:
                 self._tap = self._makeTap()
             end = self._adopt(client)
@@ -144,25 +140,24 @@ class Session:
         if self._state is _State.OPENING:
             self._state = _State.OPEN
             self._proceed()
+        self.request = _remains(self.request)
 
-    def _announce(
-        self, request: Request, identity: Identity | None, subprotocol: str | None, plain: bool
-    ) -> None:
-        shownPath = self._registry.shownPath
+    def _announce(self, peer: str, subprotocol: str | None, plain: bool) -> None:
+        request, shownPath = self.request, self._registry.shownPath
         path = escape(request.path if shownPath is None else shownPath(request))
         scheme = ("raw over TLS" if request.secure else "raw") if plain else "wss" if request.secure else "ws"
-        name = None if identity is None else escape(identity.name)
+        name = None if self.identity is None else escape(self.identity.name)
         how = f"{scheme} {path}" if path else scheme
         if subprotocol is not None:
             how = f"{how}, {subprotocol}"
         if name is not None:
             how = f"{how}, as {name}"
-        target = escape(self._target.text)
+        target = escape(self.target.text)
         self._log.info(
             _LINE,
-            line=f"{self.id} {self._peer} → {target} ({how})",
+            line=f"{self.id[:8]} {peer} → {target} ({how})",
             session=self.id,
-            peer=self._peer,
+            peer=peer,
             target=target,
             scheme=scheme,
             path=path,
@@ -171,9 +166,7 @@ class Session:
         )
 
     def _makeTap(self) -> Tap | None:
-        registry = self._registry
-        watched = Watched(self.id, self._peer, self._target.text, registry.now(), self.close)
-        return joinTaps(registry.taps, watched, lambda: self.close(_BROKEN))
+        return joinTaps(self._registry.taps, self, lambda: self.close(_BROKEN))
 
     def _relay(self, end: End, wire: Wire) -> None:
         registry = self._registry
@@ -191,7 +184,7 @@ class Session:
             self._unreachable(self._closing.reason, "")  # what the client has sent waits for no target
         else:
             self._dialling = Dialling(self.id, self._connected, self._unreachable)
-            self._dialling.start(registry.dial, self._target, registry.clock, registry.dialTimeout)
+            self._dialling.start(registry.dial, self, registry.clock, registry.dialTimeout)
 
     def _adopt(self, end: TransportEnd) -> End:
         pump = self._registry.pump
@@ -228,7 +221,7 @@ class Session:
             try:
                 self._tunnel.close(close)
             except Exception:
-                self._log.failure("{session} closing", session=self.id)
+                self._log.failure("{session:.8} closing", session=self.id)
                 self.abort()
 
     def abort(self) -> None:
@@ -241,16 +234,16 @@ class Session:
                 if self._tunnel is not None:
                     self._tunnel.abort()
             except Exception:
-                self._log.failure("{session} aborting", session=self.id)
+                self._log.failure("{session:.8} aborting", session=self.id)
 
     def _abandon(self) -> None:
         self._deadline = None
-        self._log.warn("{session} does not let go of its ends; they are left alone", session=self.id)
+        self._log.warn("{session:.8} does not let go of its ends; they are left alone", session=self.id)
         self._ended(Ending("proxy", Close(CloseCode.ABNORMAL, "Abandoned")))
 
     def _fault(self, doing: str) -> None:
         """Somebody has raised an exception."""
-        self._log.failure("{session} {doing}", session=self.id, doing=doing)
+        self._log.failure("{session:.8} {doing}", session=self.id, doing=doing)
         self._startDeadline(FAULT_TIMEOUT, self.abort)
         self.close(_BROKEN)
 
@@ -258,7 +251,7 @@ class Session:
         try:
             end.drop() if isinstance(end, TargetEnd) else end.abort()
         except Exception:
-            self._log.failure("{session} dropping a connection", session=self.id)
+            self._log.failure("{session:.8} dropping a connection", session=self.id)
 
     def _startDeadline(self, seconds: float, expired: Callable[[], None]) -> None:
         self._endDeadline()
@@ -284,18 +277,23 @@ class Session:
         if self._tap is not None:
             closeTap(self._tap, self.id)
             self._tap = None  # it may lead back to this session
-        self._report(ending)
-        self._registry.ended(self)
+        whole = self._whole(ending)
+        self._report(whole)
+        self._registry.ended(self, whole)
+
+    def _whole(self, ending: Ending) -> Ending:
+        """What the tunnel says of its end, with what it does not know of."""
+        tunnel, seconds = self._tunnel, self._registry.clock.seconds() - self._since
+        up, down = (0, 0) if tunnel is None else (tunnel.bytesFromClient, tunnel.bytesFromTarget)
+        return Ending(ending.by, ending.close, self._cause, seconds, up, down)
 
     def _report(self, ending: Ending) -> None:
         by, code, reason = ending.by, int(ending.close.code), escape(ending.close.reason) or "(no reason)"
-        seconds = self._registry.clock.seconds() - self._started
-        tunnel, cause = self._tunnel, self._cause
-        up, down = (0, 0) if tunnel is None else (tunnel.bytesFromClient, tunnel.bytesFromTarget)
+        seconds, up, down, cause = ending.seconds, ending.up, ending.down, ending.cause
         what = f"closed by {by}: {code} {reason}; {seconds:.1f} s, {up} bytes up, {down} bytes down"
         self._log.info(
             _LINE,
-            line=f"{self.id} {what}; {cause}" if cause else f"{self.id} {what}",
+            line=f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
             session=self.id,
             by=by,
             code=code,
@@ -305,3 +303,11 @@ class Session:
             down=down,
             cause=cause,
         )
+
+
+_NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
+
+
+def _remains(request: Request) -> Request:
+    """What a session keeps of its request: see L{Session.request<wsproxy.interfaces.Session>}."""
+    return Request("", _NOTHING, request.peer, request.host, request.secure, _NOTHING)

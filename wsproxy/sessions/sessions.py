@@ -2,19 +2,17 @@
 
 ::
 
-    upgrade ─► origin ─► authenticate ─► resolve ─► authorise ─► 101 ─► session
-                  └───────────┴─────────────┴───────────┴─► refusal
+    upgrade ─► Reception ─► Admission ─► 101 ─► session
+                   └─► refusal
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
-from typing import Protocol
+from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,51 +24,26 @@ from wsproxy.config import ClientsConfig, TargetConfig
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, Refusal
-from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request
+from wsproxy.interfaces import (
+    AnyAuthenticator,
+    AnyAuthoriser,
+    AnyDialer,
+    AnyObserver,
+    AnyResolver,
+    Ending,
+    Request,
+    TapFactory,
+)
 from wsproxy.sessions.decision import Admission, Decisions, asCallable
-from wsproxy.sessions.outcome import GivenUp
-from wsproxy.sessions.session import Session
+from wsproxy.sessions.reception import Reception, Upgrade
+from wsproxy.sessions.session import OpenSession
 from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.tunnel.tap import TapFactory
 from wsproxy.wire.wire import Base64Wire, BinaryWire, RawWire, Wire
 
-__all__ = ["GRACE", "SessionObserver", "Sessions", "Upgrade"]
+__all__ = ["GRACE", "Sessions"]
 
 GRACE = 1.0
 """Seconds that a dialer has beyond its time: one that counts them itself has the better words when they are over."""
-
-_UNAVAILABLE = Refusal(503, "Service unavailable")
-_LATE = Refusal(503, "Service unavailable", cause="those who decide did not answer within --handshake-timeout")
-
-
-class Upgrade(Protocol):
-    """A complete and valid upgrade request that waits for its answer."""
-
-    @property
-    def request(self) -> Request: ...
-
-    def accept(self, subprotocol: str | None) -> TransportEnd:
-        """Answer 101. @return: the client, to be relayed."""
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Answer with an HTTP status and close the connection."""
-
-    def abort(self) -> None:
-        """Close the connection without an answer."""
-
-    def notifyLost(self, lost: Callable[[], None]) -> None:
-        """Call C{lost} should the client vanish before it is answered."""
-
-
-class SessionObserver(Protocol):
-    """Learns of sessions coming and going. One that raises when a session opens ends it."""
-
-    def sessionOpened(self) -> None:
-        """A client was accepted; its target has not been dialled yet."""
-
-    def sessionClosed(self) -> None:
-        """A session has ended, and nothing is left of it."""
-
 
 class Sessions:
     """The open sessions, and how a new one comes about.
@@ -124,8 +97,7 @@ class Sessions:
         self.refusals = RefusalLog(clock)
         self.shownPath = shownPath
         self.now = now
-        self.refusals = RefusalLog(clock)
-        self._decisions = Decisions(
+        decisions = Decisions(
             clock,
             origins=origins,
             authenticator=authenticator,
@@ -133,17 +105,17 @@ class Sessions:
             authoriser=authoriser,
             timeout=decisionTimeout,
         )
+        self._reception = Reception(decisions, self.refusals, self._begin)
         self._subprotocols = subprotocols
         self._text = text
-        self._undecided: set[_Undecided] = set()
-        self._active: set[Session] = set()
-        self._observers: list[SessionObserver] = []
+        self._active: set[OpenSession] = set()
+        self._observers: list[AnyObserver] = []
         self._idle: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._active)
 
-    def observe(self, observer: SessionObserver) -> None:
+    def observe(self, observer: AnyObserver) -> None:
         """Tell C{observer} of sessions from now on."""
         self._observers.append(observer)
 
@@ -153,71 +125,14 @@ class Sessions:
 
         @param raw: the client speaks plain TCP, and is to be relayed as it is.
         """
-        decision = self._decisions.decide(upgrade.request)
-        if decision.called:
-            decision.addBoth(self._answer, upgrade, raw)
-            return
-        undecided = _Undecided(self, upgrade, raw, decision)
-        self._undecided.add(undecided)
-        try:
-            undecided.start()
-        except Exception:
-            self._log.failure("waiting for an answer")
-            undecided.refuse(_UNAVAILABLE)
+        self._reception.open(upgrade, raw)
 
     def explain(self, request: Request) -> Deferred[Refusal | None]:
-        """
-        What would become of this request, were it an upgrade: those who decide are asked, and know why
-        (C{request.explaining}). Nothing is dialled or logged, unless somebody raises what is not a refusal.
-
-        @return: fires with the refusal, or L{None} where the client would be let in.
-        """
-        decision = self._decisions.decide(replace(request, explaining=True))
-        return decision.addCallbacks(lambda _: None, self._refusal, errbackArgs=(request,))
-
-    def decided(self, undecided: _Undecided, upgrade: Upgrade, raw: bool, result: Admission | Failure | None) -> None:
-        """This client waits no longer. C{result} is L{None} where it has vanished."""
-        self._undecided.discard(undecided)
-        if result is not None:
-            self._answer(result, upgrade, raw)
-
-    def _answer(self, result: Admission | Failure, upgrade: Upgrade, raw: bool) -> None:
-        refused = isinstance(result, Failure)
-        try:
-            if isinstance(result, Failure):
-                self._refuse(upgrade, result)
-            else:
-                self._begin(upgrade, result, raw)
-        except Exception:
-            self._log.failure("answering a client")
-            self._apologise(upgrade, refused)
-
-    def _apologise(self, upgrade: Upgrade, refused: bool) -> None:
-        with suppress(Exception):  # there was one already
-            if not refused:
-                upgrade.refuse(_UNAVAILABLE)
-                return
-        with suppress(Exception):
-            upgrade.abort()
-
-    def _refuse(self, upgrade: Upgrade, failure: Failure) -> None:
-        refusal = self._refusal(failure, upgrade.request)
-        self.refusals.refused(upgrade.request.peer, refusal.status, refusal.reason, refusal.cause)
-        upgrade.refuse(refusal)
-
-    def _refusal(self, failure: Failure, request: Request) -> Refusal:
-        """What a client is told for this: what was meant for it, and nothing else."""
-        if isinstance(failure.value, Refusal):
-            return failure.value
-        if failure.check(GivenUp):
-            failure.raiseException()
-        if failure.check(TimeoutError):
-            return _LATE
-        self._log.failure("deciding about {peer}", failure, peer=printable(request.peer))
-        return _UNAVAILABLE
+        """See L{Reception.explain}."""
+        return self._reception.explain(request)
 
     def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
-        request, (target, identity) = upgrade.request, admission
+        request = admission.request
         allowed = ("binary", "base64", *self._subprotocols)
         subprotocol = next((name for name in allowed if name in request.subprotocols), None)
         if request.subprotocols and subprotocol is None:
@@ -227,32 +142,39 @@ class Sessions:
             wire = RawWire()
         else:
             wire = Base64Wire() if subprotocol == "base64" else BinaryWire(text=self._text)
-        session = Session(self, request.peer, target)
+        peer = printable(request.peer)
+        session = OpenSession(self, admission)
         client = upgrade.accept(subprotocol)
         if not isinstance(client, TransportEnd):
             raise TypeError(f"a client was accepted as {type(client).__name__}")
-        session.begin(client, wire, request, identity, subprotocol)
+        session.begin(client, wire, peer, subprotocol)
 
-    def opened(self, session: Session) -> bool:
+    def opened(self, session: OpenSession) -> bool:
         """Keep this session, and tell of it. @return: whether everybody took it well."""
         self._active.add(session)
-        return not self._observers or self._tell(session, lambda observer: observer.sessionOpened())
+        return not self._observers or self._tell(session, lambda observer: observer.opened(session))
 
-    def _tell(self, session: Session, event: Callable[[SessionObserver], None]) -> bool:
-        well = True
+    def _tell(self, session: OpenSession, event: Callable[[AnyObserver], Any]) -> bool:
+        problems: list[Failure] = []
+
+        def failed(problem: Failure) -> None:
+            problems.append(problem)
+            self._log.failure("{session:.8} telling an observer", problem, session=session.id)
+
         for observer in tuple(self._observers):
             try:
-                event(observer)
+                answer = event(observer)
+                if hasattr(answer, "__await__"):
+                    ensureDeferred(answer).addErrback(failed)
             except Exception:
-                self._log.failure("{session} telling an observer", session=session.id)
-                well = False
-        return well
+                failed(Failure())
+        return not problems
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: OpenSession, ending: Ending) -> None:
         """Forget this session: both its ends are gone, or left alone."""
         self._active.discard(session)
         if self._observers:
-            self._tell(session, lambda observer: observer.sessionClosed())
+            self._tell(session, lambda observer: observer.closed(session, ending))
         if not self._active:
             waiting, self._idle = self._idle, []
             for deferred in waiting:
@@ -260,7 +182,7 @@ class Sessions:
 
     def refuseNew(self, reason: str) -> None:
         """Answer 503 to every request from now on. @param reason: what the client reads."""
-        self._decisions.refuse(reason)
+        self._reception.refuseNew(reason)
 
     def whenIdle(self) -> Deferred[None]:
         """Fires when no session is open, at once if that is so now."""
@@ -277,8 +199,7 @@ class Sessions:
         @param within: seconds until those that are left are aborted, however much they are still owed.
         @return: fires when all are gone, after C{within} and L{ABORT_TIMEOUT} seconds at the latest.
         """
-        for waiting in tuple(self._undecided):
-            waiting.refuse(Refusal(503, close.reason))
+        self._reception.refuseWaiting(Refusal(503, close.reason))
         for session in tuple(self._active):
             session.close(close)
         if self._active:
@@ -289,31 +210,3 @@ class Sessions:
     def _abortAll(self) -> None:
         for session in tuple(self._active):
             session.abort()
-
-
-class _Undecided:
-    """A client that has not been answered yet."""
-
-    def __init__(self, sessions: Sessions, upgrade: Upgrade, raw: bool, decision: Deferred[Admission]) -> None:
-        self._sessions = sessions
-        self._upgrade = upgrade
-        self._raw = raw
-        self._decision = decision
-        self._refusal: Refusal | None = None
-
-    def start(self) -> None:
-        self._decision.addBoth(self._decided)
-        self._upgrade.notifyLost(self._decision.cancel)
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Do not wait any longer."""
-        self._refusal = refusal
-        self._decision.cancel()
-
-    def _decided(self, result: Admission | Failure) -> None:
-        answer: Admission | Failure | None = result
-        if isinstance(result, Failure) and result.check(GivenUp):
-            answer = None if self._refusal is None else Failure(self._refusal)
-        upgrade = self._upgrade
-        del self._upgrade  # it leads back here
-        self._sessions.decided(self, upgrade, self._raw, answer)

@@ -26,11 +26,12 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
+from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, ISSLTransport
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -41,7 +42,7 @@ from wsproxy.errors import ConfigError
 from wsproxy.tls.certificates import Credentials
 from wsproxy.tls.client import describeTLSFailure
 
-__all__ = ["VERSIONS", "ServerTLS", "asksForCertificates", "demandsCertificates"]
+__all__ = ["VERSIONS", "ServerTLS", "asksForCertificates", "demandsCertificates", "shownCertificate"]
 
 VERSIONS = {"tlsv1_2": SSL.TLS1_2_VERSION, "tlsv1_3": SSL.TLS1_3_VERSION}
 """The oldest versions that C{--ssl-version} may name."""
@@ -60,6 +61,14 @@ def asksForCertificates(tls: IOpenSSLServerConnectionCreator | None) -> bool:
 def demandsCertificates(tls: IOpenSSLServerConnectionCreator | None) -> bool:
     """Whether nobody is let in without one, inside of this TLS."""
     return asksForCertificates(tls) and bool(getattr(tls, "requireCertificate", True))
+
+
+def shownCertificate(transport: object) -> x509.Certificate | None:
+    """@return: the certificate by which the client at the other end of this transport has made itself known."""
+    if not ISSLTransport.providedBy(transport):
+        return None
+    shown = cast(X509 | None, transport.getPeerCertificate())
+    return None if shown is None else shown.to_cryptography()
 
 
 @implementer(IOpenSSLServerConnectionCreator)

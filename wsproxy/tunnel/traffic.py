@@ -19,7 +19,7 @@ __all__ = ["TrafficMarks"]
 
 
 class TrafficMarks:
-    """A L{Tap<wsproxy.tunnel.tap.Tap>} that writes marks."""
+    """A L{Tap<wsproxy.interfaces.Tap>} that writes marks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

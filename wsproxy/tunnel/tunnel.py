@@ -34,7 +34,6 @@ Whatever fails in between, a tap above all, ends the session: it is logged once,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -42,11 +41,11 @@ from twisted.logger import Logger
 
 from wsproxy.ends.end import Buffer, End, Receiver
 from wsproxy.errors import Close, CloseCode
+from wsproxy.interfaces import Ending, Tap
 from wsproxy.tunnel.pulse import Pulse
-from wsproxy.tunnel.tap import Tap
 from wsproxy.wire.wire import Wire
 
-__all__ = ["CLOSE_TIMEOUT", "EARLY_LIMIT", "LAST_WORDS", "STALL_LIMIT", "Ending", "Tunnel"]
+__all__ = ["CLOSE_TIMEOUT", "EARLY_LIMIT", "LAST_WORDS", "STALL_LIMIT", "Tunnel"]
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a closing side is waited for."""
@@ -65,14 +64,6 @@ _FLUSHING = 0.1
 
 _VANISHED = Close(CloseCode.ABNORMAL, "Client vanished")
 _TARGET_LOST = Close(CloseCode.INTERNAL_ERROR, "Target connection lost")
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a tunnel ended. C{by} is C{"client"}, C{"target"} or C{"proxy"}."""
-
-    by: str
-    close: Close
 
 
 class _State(Enum):

@@ -1,0 +1,175 @@
+"""Clients that ask to become a session: how each is answered, while no session is known yet.
+
+::
+
+    upgrade ─► Decisions ─┬─► Admission ─► admitted: it becomes a session
+                          ├─► Refusal ─► refused, and a line in the log
+                          └─► vanished, or nobody waits any longer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsproxy.access.peer import printable
+from wsproxy.access.refusals import RefusalLog
+from wsproxy.ends.transport import TransportEnd
+from wsproxy.errors import Refusal
+from wsproxy.interfaces import Request
+from wsproxy.sessions.decision import Admission, Decisions
+from wsproxy.sessions.outcome import GivenUp
+
+__all__ = ["Reception", "Upgrade"]
+
+_UNAVAILABLE = Refusal(503, "Service unavailable")
+_LATE = Refusal(503, "Service unavailable", cause="those who decide did not answer within --handshake-timeout")
+
+
+class Upgrade(Protocol):
+    """A complete and valid upgrade request that waits for its answer."""
+
+    @property
+    def request(self) -> Request: ...
+
+    def accept(self, subprotocol: str | None) -> TransportEnd:
+        """Answer 101. @return: the client, to be relayed."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with an HTTP status and close the connection."""
+
+    def abort(self) -> None:
+        """Close the connection without an answer."""
+
+    def notifyLost(self, lost: Callable[[], None]) -> None:
+        """Call C{lost} should the client vanish before it is answered."""
+
+
+class Reception:
+    """Has it decided about clients, and answers them.
+
+    @param refusals: where it is told who was turned away.
+    @param admit: lets a client in. What it raises is logged, and the client told 503.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, decisions: Decisions, refusals: RefusalLog, admit: Callable[[Upgrade, Admission, bool], None]
+    ) -> None:
+        self._decisions = decisions
+        self._refusals = refusals
+        self._admit = admit
+        self._undecided: set[_Undecided] = set()
+
+    def open(self, upgrade: Upgrade, raw: bool) -> None:
+        """
+        Answer this request, now or when the questions about it have been answered. Raises nothing.
+
+        @param raw: the client speaks plain TCP.
+        """
+        decision = self._decisions.decide(upgrade.request)
+        if decision.called:
+            decision.addBoth(self._answer, upgrade, raw)
+            return
+        undecided = _Undecided(self, upgrade, raw, decision)
+        self._undecided.add(undecided)
+        try:
+            undecided.start()
+        except Exception:
+            self._log.failure("waiting for an answer")
+            undecided.refuse(_UNAVAILABLE)
+
+    def explain(self, request: Request) -> Deferred[Refusal | None]:
+        """
+        What would become of this request, were it an upgrade: those who decide are asked, and know why
+        (C{request.explaining}). Nothing is dialled or logged, unless somebody raises what is not a refusal.
+
+        @return: fires with the refusal, or L{None} where the client would be let in.
+        """
+        decision = self._decisions.decide(replace(request, explaining=True))
+        return decision.addCallbacks(lambda _: None, self._refusal, errbackArgs=(request,))
+
+    def refuseNew(self, reason: str) -> None:
+        """Answer 503 to every request from now on. @param reason: what the client reads."""
+        self._decisions.refuse(reason)
+
+    def refuseWaiting(self, refusal: Refusal) -> None:
+        """Answer so those who wait to be decided about."""
+        for waiting in tuple(self._undecided):
+            waiting.refuse(refusal)
+
+    def decided(self, undecided: _Undecided, upgrade: Upgrade, raw: bool, result: Admission | Failure | None) -> None:
+        """This client waits no longer. C{result} is L{None} where it has vanished."""
+        self._undecided.discard(undecided)
+        if result is not None:
+            self._answer(result, upgrade, raw)
+
+    def _answer(self, result: Admission | Failure, upgrade: Upgrade, raw: bool) -> None:
+        refused = isinstance(result, Failure)
+        try:
+            if isinstance(result, Failure):
+                self._refuse(upgrade, result)
+            else:
+                self._admit(upgrade, result, raw)
+        except Exception:
+            self._log.failure("answering a client")
+            self._apologise(upgrade, refused)
+
+    def _apologise(self, upgrade: Upgrade, refused: bool) -> None:
+        with suppress(Exception):  # there was one already
+            if not refused:
+                upgrade.refuse(_UNAVAILABLE)
+                return
+        with suppress(Exception):
+            upgrade.abort()
+
+    def _refuse(self, upgrade: Upgrade, failure: Failure) -> None:
+        refusal = self._refusal(failure, upgrade.request)
+        self._refusals.refused(upgrade.request.peer, refusal.status, refusal.reason, refusal.cause)
+        upgrade.refuse(refusal)
+
+    def _refusal(self, failure: Failure, request: Request) -> Refusal:
+        """What a client is told for this: what was meant for it, and nothing else."""
+        if isinstance(failure.value, Refusal):
+            return failure.value
+        if failure.check(GivenUp):
+            failure.raiseException()
+        if failure.check(TimeoutError):
+            return _LATE
+        self._log.failure("deciding about {peer}", failure, peer=printable(request.peer))
+        return _UNAVAILABLE
+
+
+class _Undecided:
+    """A client that has not been answered yet."""
+
+    def __init__(self, reception: Reception, upgrade: Upgrade, raw: bool, decision: Deferred[Admission]) -> None:
+        self._reception = reception
+        self._upgrade = upgrade
+        self._raw = raw
+        self._decision = decision
+        self._refusal: Refusal | None = None
+
+    def start(self) -> None:
+        self._decision.addBoth(self._decided)
+        self._upgrade.notifyLost(self._decision.cancel)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Do not wait any longer."""
+        self._refusal = refusal
+        self._decision.cancel()
+
+    def _decided(self, result: Admission | Failure) -> None:
+        answer: Admission | Failure | None = result
+        if isinstance(result, Failure) and result.check(GivenUp):
+            answer = None if self._refusal is None else Failure(self._refusal)
+        upgrade = self._upgrade
+        del self._upgrade  # it leads back here
+        self._reception.decided(self, upgrade, self._raw, answer)
