@@ -112,11 +112,14 @@ class BridgeTestCase(TestCase):
             _bridges[type(self)] = Bridge(self.arguments, self.secure)
         bridge = _bridges[type(self)]
         self.proxy = bridge.proxy
-        self.target = Target(bridge.listener)
+        self.target = self.listen(bridge.listener)
         self.addCleanup(self.target.stop)
         self._streams: list[Stream] = []
         self.port = await self.proxy.port()
         self._since = len(self.proxy.lines)
+
+    def listen(self, listener: socket.socket) -> Target:
+        return Target(listener)
 
     async def tearDown(self) -> None:  # type: ignore[override]  # trial awaits it
         """Vanish."""

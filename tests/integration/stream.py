@@ -189,14 +189,16 @@ class Target(Factory[Stream]):
     """A server whose connections a test plays itself.
 
     @param listener: a listening socket, which stays the caller's.
+    @param tls: the settings of a TLS server, for a target that is to speak it.
     """
 
     noisy = False
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, tls: Any = None) -> None:
         self.streams: list[Stream] = []
         self._accepted: DeferredQueue[Stream] = DeferredQueue()
-        self._port = reactor.adoptStreamPort(listener.fileno(), listener.family, self)
+        factory = self if tls is None else TLSMemoryBIOFactory(tls, False, self)
+        self._port = reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
         self.port: int = listener.getsockname()[1]
 
     def buildProtocol(self, address: IAddress | None) -> Stream:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
-import socket
-import struct
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
 
 from tests.integration.bridge import BridgeTestCase, still
 from tests.integration.client import Client, header, mask
+from tests.integration.peers import end, vanish
 from tests.integration.proxy import ticks
 from tests.integration.stream import Stream
 from tests.integration.test_backpressure import BLOCK, KERNEL, Pour
@@ -26,21 +23,6 @@ MUCH = 64 << 20
 """More than both kernels hold."""
 
 Leave = Callable[[Stream], None]
-
-
-def vanish(stream: Stream) -> None:
-    """Of what is sent to this stream its kernel sees nothing any more: its machine might as well be gone."""
-    transport = stream.transport
-    connection = getattr(transport, "transport", transport).getHandle()  # there is one more over TLS
-    drop = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF_RET of 0 bytes
-    program = struct.pack("HP", 1, ctypes.addressof(drop))
-    connection.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER, socket(7)
-
-
-def end(stream: Stream) -> None:
-    """The peer's process ends: its kernel says so, behind all that it has not sent yet."""
-    transport = stream.transport
-    getattr(transport, "transport", transport).connectionLost(connectionDone)
 
 
 async def together(*jobs: Coroutine[Any, Any, object]) -> None:
@@ -125,9 +107,7 @@ class LossTests(BridgeTestCase):
     async def test_targetResets(self) -> None:
         """In the mirror image the client keeps what it has not read; nothing is read to be thrown away."""
         sessions = await self.stalled(*[(mode, False, True) for mode in self.MODES])
-        pours = [
-            await self.uploads(client, mode) for (client, _), mode in zip(sessions, self.MODES, strict=True)
-        ]
+        pours = [await self.uploads(client, mode) for (client, _), mode in zip(sessions, self.MODES, strict=True)]
         sent = [pour.sent for pour in pours]
         for _, target in sessions:
             target.reset()
