@@ -31,6 +31,11 @@ class TranslateTests(SynchronousTestCase):
         """Without one, whatever the program listens on."""
         self.assertEqual(self.translate("prog", "1"), [*TWISTD, "--every-port", "--raw", "--", "prog", "1"])
 
+    def test_separator(self) -> None:
+        """C{--} before the program is the end of the options, as everywhere."""
+        self.assertEqual(self.translate("--", "prog"), self.translate("prog"))
+        self.assertEqual(self.translate("-v", "--", "23", "prog", "-v"), self.translate("-v", "23", "prog", "-v"))
+
     def test_options(self) -> None:
         """Options of twistd websockify may come first, with their values."""
         self.assertEqual(

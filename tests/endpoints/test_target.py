@@ -61,6 +61,7 @@ class ParseTargetTests(SynchronousTestCase):
             ("tls:localhost", "expected"),
             ("tls:localhost:443:trustRoots=/etc", "expected"),
             ("unix:", "expected unix:PATH"),
+            ("unix:/" + "a" * 107, "the path of a unix socket has at most 107 bytes"),
             ("localhost:0", "a port is 1 to 65535"),
             ("localhost:65536", "a port is 1 to 65535"),
             ("[localhost]:5900", "only an IPv6 address goes in brackets"),

@@ -527,6 +527,8 @@ class NameTests(RecordingTestCase):
             "": "names a directory",
             "missing/rec": "No such file or directory",
             "{when}": "{when} is not one of {session}, {time}, {peer}",
+            "{session": "a brace without its other one",
+            "{session}}": "a brace without its other one",
         }.items():
             error = self.assertRaises(ConfigError, RecordingFiles, os.path.join(self.directory, name))
             self.assertEqual(str(error), f"--record {self.directory / name}{'/' * (not name)}: {complaint}")
@@ -549,6 +551,17 @@ class KeepTests(RecordingTestCase):
         self.assertEqual(self.names(), ["rec.2", "rec.3"])
         self.sessions("rec", 2, 1)
         self.assertEqual(self.names(), ["rec.3", "rec.4"])
+
+    def test_empty(self) -> None:
+        """A recording is not removed for the sake of later ones that hold nothing."""
+        recordings = Recordings(self.clock, self.files(keep=2))
+        for said in (b"first", b"second", b"third"):
+            recorder = self.record(recordings)
+            recorder.fromTarget(said)
+            recorder.close()
+            self.clock.pump([0, 1, 1])
+        self.sessions("rec", 2, 3)
+        self.assertEqual(self.names(), ["rec.2", "rec.3"])
 
     def test_template(self) -> None:
         """So are those that a template named."""

@@ -36,8 +36,10 @@ def translate(words: Sequence[str], options: Options) -> list[str]:
     if "--version" in names:
         options.opt_version()
     given = list(words[: len(words) - len(rest)])
+    if given[-1:] == ["--"]:
+        given.pop()  # getopt takes it for the end of the options, which it is
     listen = ["--every-port"]
-    if rest and rest[0].isdecimal():
+    if rest and rest[0].isascii() and rest[0].isdecimal():
         listen = ["--listen", rest.pop(0)]
     if not rest:
         raise SystemExit("wswrap: which program? wswrap [OPTIONS] [PORT] PROGRAM [ARGS...]")

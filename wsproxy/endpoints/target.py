@@ -36,6 +36,9 @@ __all__ = [
 
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
 
+_PATH_LIMIT = 107
+"""unix(7): C{sun_path}, without the NUL at its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class TCPTarget:
@@ -93,7 +96,10 @@ def parseTarget(text: str) -> ParsedTarget:
         if prefix == "unix":
             if not rest or "\0" in rest:
                 raise ValueError("expected unix:PATH")
-            return UNIXTarget(os.path.abspath(rest))
+            path = os.path.abspath(rest)
+            if len(os.fsencode(path)) > _PATH_LIMIT:
+                raise ValueError(f"the path of a unix socket has at most {_PATH_LIMIT} bytes")
+            return UNIXTarget(path)
         if prefix == "tls":
             return _parseTCP(rest, tls=True)
         if prefix in _registeredPrefixes():

@@ -29,6 +29,9 @@ from wsproxy.recording.format import END, HEAD
 __all__ = ["RecordingFile", "RecordingFiles"]
 
 _FIELDS = {"session": "[0-9a-f]+", "time": r"\d{8}T\d{6}Z", "peer": "[0-9A-Za-z.-]+"}
+_EMPTY = len(HEAD) + len(END)
+"""Bytes of a recording in which nothing was said."""
+
 _FIELD = re.compile(r"\{(\w*)\}")
 
 
@@ -115,6 +118,8 @@ class RecordingFiles:
         for field in parts[1::2]:
             if field not in _FIELDS:
                 raise ConfigError(f"--record {name}: {{{field}}} is not one of {{session}}, {{time}}, {{peer}}")
+        if any(brace in part for part in parts[::2] for brace in "{}"):
+            raise ConfigError(f"--record {name}: a brace without its other one")
         self._numbered = parts == [last]
         literal = [re.escape(part) if n % 2 == 0 else _FIELDS[part] for n, part in enumerate(parts)]
         number = r"\.(\d+)" if self._numbered else r"(?:\.(\d+))?"
@@ -151,14 +156,15 @@ class RecordingFiles:
 
     def prune(self) -> None:
         """
-        Remove all but the newest. Several processes may do so at once.
+        Remove all but the newest, and before those the ones that hold nothing: where a disk is full, or strangers come
+        and go, what was recorded outlives what was not. Several processes may do so at once.
 
         @raise OSError: one cannot be removed; the others are.
         """
         if not self._keep:
             return
         problem: OSError | None = None
-        for _, _, path in sorted(self._found())[: -self._keep]:
+        for _, _, _, path in sorted(self._found())[: -self._keep]:
             try:
                 _removeIfRecording(path)
             except FileNotFoundError:
@@ -168,15 +174,16 @@ class RecordingFiles:
         if problem is not None:
             raise problem
 
-    def _found(self) -> Iterator[tuple[int, int, str]]:
-        """What may be recordings of ours: when each was written last, its number and its path."""
+    def _found(self) -> Iterator[tuple[bool, int, int, str]]:
+        """What may be recordings of ours: whether it holds anything, when it was written last, its number, its path."""
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 match = self._ours.fullmatch(entry.name)
                 if match:
                     with suppress(FileNotFoundError):  # another process was faster
                         if entry.is_file(follow_symlinks=False):
-                            yield entry.stat().st_mtime_ns, int(match[1] or 0), entry.path
+                            status = entry.stat()
+                            yield status.st_size > _EMPTY, status.st_mtime_ns, int(match[1] or 0), entry.path
 
 
 def _value(field: str, session: Session) -> str:
