@@ -19,7 +19,7 @@ from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL, Authority
-from tests.ends.contract import EndContract, HalfContract, Peer
+from tests.ends.contract import MEGABYTE, EndContract, HalfContract, Peer
 from wsproxy.config import TLSConfig
 from wsproxy.dialling.dial import _HandshakeFactory
 from wsproxy.ends.end import End
@@ -62,6 +62,20 @@ class OverTLS:
 
     def endSocket(self, peer: Peer) -> None:
         peer.transport.transport.loseConnection()
+
+    async def test_failsWhileCongested(self: Any) -> None:
+        """A peer that garbles a record while it is behind is lost, once it has taken what it had been sent."""
+        from twisted.internet import reactor
+
+        end, recorder, peer = await self.pair()
+        peer.transport.pauseProducing()
+        while not end.congested:
+            end.write([MEGABYTE])
+        peer.transport.transport.write(b"\x17\x03\x03\x01\x00" + bytes(256))
+        await deferLater(reactor, 0.1, lambda: None)
+        peer.transport.resumeProducing()
+        await recorder.when(lambda: "lost" in recorder.events)
+        self.assertIsNotNone(recorder.error)
 
 
 class Pumped:

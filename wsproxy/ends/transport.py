@@ -179,6 +179,9 @@ class TransportEnd(Protocol):
         self.congested = True
 
     def resumeProducing(self) -> None:
+        if not self._closing and _isClosing(self.transport):
+            self._stopWriting()  # TLS has failed, and drops what is written from now on
+            return
         self.congested = False
         if self._released is not None:
             released, self._released = self._released, None
@@ -227,6 +230,13 @@ def _socket(transport: Any) -> socket.socket | None:
         if isinstance(connection, socket.socket):
             return connection
     return None
+
+
+def _isClosing(transport: Any) -> bool:
+    """Whether a layer of it closes, which waits for its producer to have nothing more to say."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return bool(getattr(transport, "disconnecting", False))
 
 
 class _Trial:
