@@ -136,8 +136,7 @@ class Channel:
         self._outlet = Outlet(self._sink, retrying(reactor), lostLines)
         self._numbers = count()
         self._asked: dict[int, Deferred[Any]] = {}
-        self._hearing = True
-        self._saying = True
+        self._hearing = self._saying = True  # the halves of the stream end each for itself
 
     def start(self, verbs: Mapping[str, Callable[..., object]], ended: Callable[[], object] = lambda: None) -> None:
         """
