@@ -64,7 +64,8 @@ class MessageTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """What is no message is said to be none, whatever it is."""
-        for line in (b"", b"{", b"[]", b"7", b'"to"', b'{"to": []}', b"{}", b'{"verb": "x"}', b"\xff", b"null"):
+        answers = (b'{"to": []}', b'{"to": Infinity}')
+        for line in (b"", b"{", b"[]", b"7", b'"to"', b"{}", b'{"verb": "x"}', b"\xff", b"null", *answers):
             self.assertRaises(MessageError, list, Messages().feed(line + b"\n"))
         for count in (-1, "x", None, []):
             line = json.dumps({"verb": "x", "fields": {}, "descriptors": count}).encode()

@@ -142,7 +142,7 @@ class Messages:
                 return Answer(int(plain["to"]), plain.get("answer"), plain.get("error"))
             descriptors = self._take(plain["descriptors"]) if "descriptors" in plain else ()
             return Message(plain["verb"], plain["fields"], plain.get("ask"), descriptors)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise MessageError(f"no message: {error}") from error
 
     def _take(self, count: int) -> tuple[int, ...]:
