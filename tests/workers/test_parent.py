@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from typing import Any
 
@@ -20,6 +21,7 @@ from wsproxy.service.proxy import LAST_WORDS
 from wsproxy.workers.channel import ANSWER_WITHIN
 from wsproxy.workers.messages import Answer, Message, Messages
 from wsproxy.workers.parent import ENDING, HEALTHY, KILL_AFTER, LONGEST_DELAY, Workers
+from wsproxy.workers.unheard import UNHEARD
 
 
 class Process:
@@ -93,6 +95,7 @@ class Reactor(Clock):
         super().__init__()
         self.processes: list[Process] = []
         self.childFDs: dict[int, Any] = {}
+        self.held: set[Any] = set()
         self.refusal: OSError | None = None
         self.readers: set[Any] = set()
         self.addReader = self.readers.add
@@ -112,6 +115,7 @@ class Reactor(Clock):
         if self.refusal is not None:
             raise self.refusal
         self.childFDs = childFDs
+        self.held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         connection = socket.socket(fileno=os.dup(childFDs[0]))
         process = Process(self, protocol, 1000 + len(self.processes), connection)
         self.processes.append(process)
@@ -178,6 +182,7 @@ class LifeTests(WorkersTestCase):
         self.listeners.add(80, "127.0.0.1:1")
         self.assertEqual(self.running().told[-1], ["program", [1, False, False, [[80, ["127.0.0.1:1"]]]]])
         self.assertEqual(set(self.reactor.childFDs), {0, 1, 2})
+        self.assertLessEqual(set(UNHEARD), self.reactor.held)
         self.assertEqual([len(message.descriptors) for message in self.running().heard], [1, 0, 0])
 
     def test_restarts(self) -> None:
@@ -257,6 +262,22 @@ class LifeTests(WorkersTestCase):
 
 
 class EndTests(WorkersTestCase):
+    def start(self) -> None:
+        """Start workers, which take connections by now."""
+        super().start()
+        for process in self.reactor.processes:
+            process.say("up")
+
+    def test_starting(self) -> None:
+        """One that is still starting when the end comes has nobody to serve, and is not to begin: it is killed."""
+        for end in ("drain", "stopService"):
+            self.setUp()
+            super().start()
+            self.reactor.processes[0].say("up")
+            over = getattr(self.workers, end)()
+            self.assertEqual([process.signals for process in self.reactor.processes], [[], [9]])
+            self.ended(over)
+
     def test_drain(self) -> None:
         """Draining is over when the last worker has ended; none is replaced."""
         self.start()
@@ -288,7 +309,7 @@ class EndTests(WorkersTestCase):
 
     def test_lastWords(self) -> None:
         """What a worker said before it ended is heard, though it has ended by then."""
-        self.start()
+        super().start()
         process = self.reactor.processes[0]
         process._connection.sendall(Message("unable", {"line": "--cert x: no"}).encode())
         process.end(1)

@@ -13,7 +13,6 @@ Signals are the parent's: an init system or a terminal may send them to every pr
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -49,6 +48,7 @@ from wsproxy.wiring import WrappedProgram, assemble
 from wsproxy.workers.accepting import Share, SharedEndpoint
 from wsproxy.workers.channel import Channel
 from wsproxy.workers.messages import Message
+from wsproxy.workers.unheard import ignore
 
 __all__ = ["Child", "ChildLog", "main"]
 
@@ -219,8 +219,7 @@ class ChildLog:
 
 def main() -> None:
     """The process."""
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(each, signal.SIG_IGN)
+    ignore()
     number, reactorModule, log = sys.argv[1:]
     import_module(reactorModule).install()
     from twisted.internet import reactor as _reactor  # late: it is the parent's kind

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from wsproxy.process.output import LineLog
 from wsproxy.workers.channel import ANSWER_WITHIN, Channel, ChannelError
+from wsproxy.workers.unheard import held
 
 __all__ = ["Worker"]
 
@@ -46,6 +47,7 @@ class Worker(ProcessProtocol):
         self.ending: Deferred[None] = Deferred()
         self._number = number
         self._proven = proven
+        self._up = False
         self._verbs = {
             **verbs,
             "up": self._isUp,
@@ -66,7 +68,8 @@ class Worker(ProcessProtocol):
         with theirs:
             childFDs = {0: theirs.fileno(), 1: "r" if stdout is None else stdout, 2: "r"}
             try:
-                reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
+                with held():
+                    reactor.spawnProcess(self, words[0], words, environment, childFDs=childFDs)
             except BaseException:
                 ours.close()
                 raise
@@ -80,6 +83,8 @@ class Worker(ProcessProtocol):
 
     def drain(self) -> None:
         """It is to take no more clients, and to end with the last of its sessions."""
+        if self._killedEarly():
+            return
         sessions = self._channel.ask("sessions")
         sessions.addCallbacks(self._drains, self._isMute)
         self.tell("drain")
@@ -97,7 +102,14 @@ class Worker(ProcessProtocol):
 
     def hangUp(self) -> None:
         """It is to end."""
-        self._channel.hangUp()
+        if not self._killedEarly():
+            self._channel.hangUp()
+
+    def _killedEarly(self) -> bool:
+        """One that is still starting has no sessions, and would only begin to accept clients."""
+        if not self._up:
+            self.kill()
+        return not self._up
 
     def kill(self) -> None:
         with suppress(ProcessExitedAlready):
@@ -119,6 +131,7 @@ class Worker(ProcessProtocol):
         self._output[childFD].end()
 
     def _isUp(self) -> None:
+        self._up = True
         self._log.info("worker {number} is up", number=self._number)
         self._proven()
 
