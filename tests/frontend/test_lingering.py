@@ -45,7 +45,18 @@ class LingeringTests(SynchronousTestCase):
         """When it is over it is freed, and so is who was to learn of a slow peer."""
         gc.disable()
         self.addCleanup(gc.enable)
-        over = weakref.ref(self.transport.protocol)
-        self.transport.lose()
-        self.transport.protocol = None
-        self.assertIsNone(over())
+        transport, holder = FakeTransport(), Holder(self.clock)
+        transport.connect(holder.lingering)
+        over = [weakref.ref(holder.lingering), weakref.ref(holder)]
+        transport.lose()
+        transport.protocol = holder = None
+        self.assertEqual([each() for each in over], [None, None])
+
+
+class Holder:
+    """Holds on to what lingers, and is to learn of it, as a switch does."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.lingering = Lingering(clock, self.tooSlow)
+
+    def tooSlow(self) -> None: ...

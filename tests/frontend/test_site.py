@@ -110,6 +110,7 @@ class HandingOverTests(SynchronousTestCase):
         self.connection(transport).become(protocol, b"early ")
         transport.receive(b"bird")
         self.assertEqual((protocol.received, protocol.transport), (b"early bird", transport))
+        self.assertIs(transport.protocol, wrapper)
 
 
 class Receiving(Protocol):

@@ -26,6 +26,7 @@ from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.frontend.lingering import LINGER
 from wsproxy.frontend.upgrade import EARLY_LIMIT, FrontDoor
+from wsproxy.frontend.websocket import HandshakeFactory
 from wsproxy.interfaces import Request
 from wsproxy.sessions.reception import Upgrade
 from wsproxy.sessions.sessions import Sessions
@@ -385,6 +386,21 @@ class DoorTests(UpgradeTestCase):
         self.assertTold(upgrade(b"/", b"Content-Length: 5"), 400)
         self.assertTold(upgrade(method=b"POST"), 405)
         self.assertTold(upgrade(version=b"HTTP/1.0"), 400)
+
+    def test_broken(self) -> None:
+        """Whatever else goes wrong is a mistake of ours: it is answered 500, and logged once."""
+
+        def begin(factory: HandshakeFactory, headers: object) -> None:
+            raise ZeroDivisionError("hunter2")
+
+        self.patch(HandshakeFactory, "begin", begin)
+        connection = self.connect()
+        connection.send(upgrade() + b"behind")
+        (response,) = responses(connection.told)
+        self.assertEqual((response.status, response.headers["connection"]), (500, "close"))
+        self.assertNotIn(b"hunter2", response.body)
+        self.assertTrue(connection.lingers)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_lists(self) -> None:
         """The upgrade may be one of several, in any case."""
