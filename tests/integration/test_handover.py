@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.static import Data
 
 from tests.certificates import selfSigned
 from tests.integration.client import CLOSE, frame
@@ -65,7 +66,7 @@ class Talker:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self._read = b""
+        self._read = bytearray()
 
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)
@@ -75,7 +76,8 @@ class Talker:
             part = self.connection.recv(65536)
             assert part, "closed"
             self._read += part
-        taken, self._read = self._read[:size], self._read[size:]
+        taken = bytes(self._read[:size])
+        del self._read[:size]
         return taken
 
     def response(self) -> tuple[int, dict[str, str], bytes]:
@@ -117,6 +119,7 @@ class HandoverTests(TestCase):
         root = Resource()
         root.putChild(b"now", Page(None))
         root.putChild(b"later", Page(0.01))
+        root.putChild(b"large", Data(LARGE, "application/octet-stream"))
         self.listening = self.listen(root)
         self.addCleanup(self.factory.closeAll, 0.1)
         self.addCleanup(self.listening.stopListening)
@@ -206,6 +209,21 @@ class HandoverTests(TestCase):
                 self.assertEqual(client.response()[2], b"page")
             client.send(upgrade())
             self.assertEqual(client.response()[0], 101)
+            client.send(frame(b"z"))
+            self.assertEqual(client.payload(1), b"z")
+
+        await self.converse(conversation)
+
+    async def test_congested(self) -> None:
+        """Or while the answer to the last one still waits for the client to take it."""
+
+        def conversation(client: Talker) -> None:
+            client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            client.send(page(b"/large") * 2 + upgrade() + frame(b"x" * 100))
+            for _ in range(2):
+                self.assertEqual(client.response()[2], LARGE)
+            self.assertEqual(client.response()[0], 101)
+            self.assertEqual(client.payload(100), b"x" * 100)
             client.send(frame(b"z"))
             self.assertEqual(client.payload(1), b"z")
 
