@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import Recorder
 from wsproxy.ends import securetransport, transport
-from wsproxy.ends.pump import QUIET, SocketEnd
+from wsproxy.ends.pump import LESS, QUIET, SocketEnd
 from wsproxy.ends.securepump import SecureEnd, SecurePump
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
@@ -56,7 +56,8 @@ class WaitingTests(SynchronousTestCase):
         self.addCleanup(self.socket.close)
         self.addCleanup(theirs.close)
         self.connection = Connection()
-        raw = SimpleNamespace(getHandle=lambda: self.socket)
+        self.aborted: list[bool] = []
+        raw = SimpleNamespace(getHandle=lambda: self.socket, abortConnection=lambda: self.aborted.append(True))
         transport: Any = SimpleNamespace(transport=raw, leave=lambda left: left(self.connection))
         waiting: Any = SimpleNamespace(transport=transport, start=lambda receiver: None, pause=lambda: None)
         reactor: Any = MemoryReactor()
@@ -94,6 +95,27 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(self.connection.offered, [b"waits", b"waits"])
         self.assertEqual(self.recorder.events, ["drained"])
         self.assertEqual(self.end.events, QUIET)
+
+    def test_unwritable(self) -> None:
+        """A peer that takes no more is still read, and nobody is told that there was room."""
+        self.connection.answers = [SSL.SysCallError(32, "EPIPE")]
+        self.end.write([b"x"])
+        self.end.write([b"y"])
+        self.assertEqual(self.connection.offered, [b"x"])
+        self.assertTrue(self.end.congested)
+        self.connection.incoming = b"last words"
+        self.end.read()
+        self.assertEqual(self.recorder.received, b"last words")
+        self.assertEqual((self.recorder.events, self.aborted), ([], []))
+
+    def test_congestedReadsLess(self) -> None:
+        """What one read brings is less while the end owes its own peer something."""
+        self.connection.answers = [SSL.WantReadError()]
+        self.end.write([b"waits"])
+        self.connection.answers = [SSL.WantReadError()]
+        self.connection.incoming = bytes(2 * LESS)
+        self.end.read()
+        self.assertEqual(len(self.recorder.received), LESS)
 
     def test_nothing(self) -> None:
         """OpenSSL is not asked to write nothing."""
