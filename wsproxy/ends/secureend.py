@@ -1,4 +1,4 @@
-"""The pump for TLS as well: OpenSSL reads and writes the socket itself, past Twisted's two layers of transports.
+"""The end over a socket that speaks TLS: OpenSSL reads and writes it itself, past Twisted's two layers of transports.
 
 The handshake is Twisted's; then L{SecureTransport.leave<wsproxy.ends.securetransport.SecureTransport.leave>} hands
 its connection over. One C{recv} gets one record, 16 KiB at most; records are put together in the buffer that all ends
@@ -19,7 +19,6 @@ cut off: that is an error.
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,28 +26,16 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from wsproxy.ends.end import Buffer, End, Receiver, ignore
+from wsproxy.ends.end import Buffer, Receiver, ignore
+from wsproxy.ends.epollset import ENDED, IN, LESS, OUT, QUIET, EpollSet
 from wsproxy.ends.kernel import unanswered, unread, unsent
-from wsproxy.ends.pump import ENDED, LESS, QUIET, Pump
 from wsproxy.ends.securetransport import SecureTransport, detour, rejoin
 from wsproxy.ends.transport import TransportEnd
 
-__all__ = ["SecureEnd", "SecurePump"]
+__all__ = ["SecureEnd"]
 
 RECORD = 16384
 """The most bytes of payload in a record (RFC 8446 section 5.1)."""
-
-_IN, _OUT = (select.EPOLLIN, select.EPOLLOUT) if hasattr(select, "epoll") else (1, 4)
-
-
-class SecurePump(Pump):
-    """A pump for sockets that speak TLS, beside those that do not."""
-
-    def adopt(self, end: TransportEnd) -> End:
-        transport = end.transport
-        if isinstance(transport, SecureTransport) and transport.leavable:
-            return SecureEnd(self, end, transport)
-        return super().adopt(end)
 
 
 class SecureEnd:
@@ -83,7 +70,7 @@ class SecureEnd:
         "events",
     )
 
-    def __init__(self, pump: Pump, end: TransportEnd, transport: SecureTransport) -> None:
+    def __init__(self, pump: EpollSet, end: TransportEnd, transport: SecureTransport) -> None:
         self._pump = pump
         self._view = pump.view
         self._waiting: TransportEnd | None = end
@@ -97,7 +84,7 @@ class SecureEnd:
         """What the pump watches for."""
         self.congested = False
         self._queue: list[Buffer] = []  # none of them a view
-        self._wants = _OUT  # what OpenSSL waits for before it goes on with the first of the queue
+        self._wants = OUT  # what OpenSSL waits for before it goes on with the first of the queue
         self._direct = False  # whether OpenSSL can be given bytes at once: nothing is before them, nothing has ended
         self._paused = False
         self._memory: bytearray | None = None  # records that are still to be sent, while OpenSSL does not do so itself
@@ -127,12 +114,12 @@ class SecureEnd:
     def _watch(self) -> None:
         if self._over or self._connection is None:
             return
-        events = 0 if self._paused or self._eof else _IN
+        events = 0 if self._paused or self._eof else IN
         if self._queue or (self._closing and not self._notified):
             events |= self._wants
         if self._memory is not None:
-            events |= _OUT
-        if events and not (events & _IN or self._eof or self._told):
+            events |= OUT
+        if events and not (events & IN or self._eof or self._told):
             events |= ENDED
         self._pump.watch(self, events or QUIET)
 
@@ -164,7 +151,7 @@ class SecureEnd:
                 self._notify()
         except (SSL.WantWriteError, SSL.WantReadError) as wanted:
             # that writing has to wait for reading has not been seen since renegotiation is refused
-            self._wants = _OUT if isinstance(wanted, SSL.WantWriteError) else _IN
+            self._wants = OUT if isinstance(wanted, SSL.WantWriteError) else IN
             self._queue = [bytes(piece) for piece in pieces]
             self.congested = self.congested or bool(pieces)
             self._direct = False
@@ -227,7 +214,7 @@ class SecureEnd:
 
     def _flushed(self) -> None:
         self._direct = not self._closing
-        self._wants = _OUT
+        self._wants = OUT
         self._watch()
         if self.congested:
             self.congested = False
@@ -240,7 +227,7 @@ class SecureEnd:
         size = 0
         error: Exception | None = None
         try:
-            if self._queue and self._memory is None and self._wants == _OUT:
+            if self._queue and self._memory is None and self._wants == OUT:
                 self._detour()
             if self._memory is not None:
                 self._take()
@@ -269,7 +256,7 @@ class SecureEnd:
             self._error = error
             self._leave()
             self._raw.loseConnection()
-        elif self._wants == _IN:
+        elif self._wants == IN:
             self.flush()
 
     def _take(self) -> None:
@@ -337,7 +324,7 @@ class SecureEnd:
             self._leave()
             self._raw.loseConnection()
         else:
-            self._wants = _OUT
+            self._wants = OUT
             self._watch()
 
     def _leave(self) -> None:

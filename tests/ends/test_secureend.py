@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import Recorder
 from wsproxy.ends import securetransport, transport
-from wsproxy.ends.pump import LESS, QUIET, SocketEnd
-from wsproxy.ends.securepump import SecureEnd, SecurePump
+from wsproxy.ends.epollset import LESS, QUIET
+from wsproxy.ends.pump import Pump
+from wsproxy.ends.secureend import SecureEnd
 from wsproxy.ends.securetransport import SecureTransport
+from wsproxy.ends.socketend import SocketEnd
 from wsproxy.ends.transport import TransportEnd
 
 
@@ -61,7 +63,7 @@ class WaitingTests(SynchronousTestCase):
         transport: Any = SimpleNamespace(transport=raw, leave=lambda left: left(self.connection))
         waiting: Any = SimpleNamespace(transport=transport, start=lambda receiver: None, pause=lambda: None)
         reactor: Any = MemoryReactor()
-        self.end = SecureEnd(SecurePump(reactor), waiting, transport)
+        self.end = SecureEnd(Pump(reactor), waiting, transport)
         self.recorder = Recorder()
         self.end.start(self.recorder.receiver())
         self.addCleanup(self.end._leave)
@@ -173,7 +175,7 @@ class MovableTests(SynchronousTestCase):
         plain.transport = raw
         secure.transport = SecureTransport.__new__(SecureTransport)
         secure.transport.transport = raw
-        pump = SecurePump(reactor)
+        pump = Pump(reactor)
         self.assertIsInstance(pump.adopt(plain), SocketEnd)
         self.assertIsInstance(pump.adopt(secure), SecureEnd)
         for module, name in ((securetransport, "_movable"), (securetransport, "_leavable"), (transport, "releasable")):

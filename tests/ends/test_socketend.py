@@ -11,7 +11,8 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import MEGABYTE, Recorder
-from wsproxy.ends.pump import BUFFER, LESS, QUIET, Pump, SocketEnd
+from wsproxy.ends.epollset import BUFFER, LESS, QUIET, EpollSet
+from wsproxy.ends.socketend import SocketEnd
 
 
 class Transport:
@@ -33,7 +34,7 @@ class PumpTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         reactor: Any = MemoryReactor()
-        self.pump = Pump(reactor)
+        self.pump = EpollSet(reactor)
         self.addCleanup(self.pump._epoll.close)
 
     def pair(self) -> tuple[SocketEnd, Recorder, socket.socket]:
