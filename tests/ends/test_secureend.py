@@ -66,7 +66,7 @@ class WaitingTests(SynchronousTestCase):
         self.end = SecureEnd(Pump(reactor), waiting, transport)
         self.recorder = Recorder()
         self.end.start(self.recorder.receiver())
-        self.addCleanup(self.end._leave)
+        self.addCleanup(self.end._letGo)
 
     def test_room(self) -> None:
         """OpenSSL that waits for room is given the same bytes once there is some, and then those that came after."""

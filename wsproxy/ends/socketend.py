@@ -13,7 +13,9 @@ from contextlib import suppress
 
 from wsproxy.ends.end import Buffer, Receiver
 from wsproxy.ends.epollset import BUFFER, ENDED, IN, LESS, OUT, QUIET, EpollSet
-from wsproxy.ends.kernel import unanswered, unread, unsent
+from wsproxy.ends.kernel import unread
+from wsproxy.ends.pumpedend import PumpedEnd
+from wsproxy.ends.states import Peer, Sending
 from wsproxy.ends.transport import TransportEnd, closeEmpty
 
 __all__ = ["SocketEnd"]
@@ -22,53 +24,22 @@ _SMALL = 4096
 _VECTOR = 64
 """Up to so many bytes, or from so many buffers on, joining them is cheaper than sendmsg(2) of all of them."""
 
+_HELD, _DIRECT = Sending.HELD, Sending.DIRECT
 
-class SocketEnd:
-    """An L{End<wsproxy.ends.end.End>} over the socket of a transport, which is left to close it."""
 
-    __slots__ = (
-        "_closing",
-        "_direct",
-        "_drained",
-        "_ended",
-        "_eof",
-        "_finishing",
-        "_leaving",
-        "_lost",
-        "_paused",
-        "_pump",
-        "_queue",
-        "_received",
-        "_socket",
-        "_told",
-        "_transport",
-        "_waiting",
-        "congested",
-        "descriptor",
-        "events",
-    )
+class SocketEnd(PumpedEnd):
+    """An L{End<wsproxy.ends.end.End>} over a plain socket."""
+
+    __slots__ = ("_transport",)
 
     def __init__(self, pump: EpollSet, end: TransportEnd) -> None:
-        self._pump = pump
-        self._direct = False  # whether the kernel can be given bytes at once: nothing is before them, nothing has ended
-        self._waiting: TransportEnd | None = end
+        super().__init__(pump, end, end.transport.getHandle())
         self._transport = end.transport
-        self._socket: socket.socket = end.transport.getHandle()
-        self.descriptor = self._socket.fileno()
-        self.events = 0
-        """What the pump watches for: C{EPOLLIN} unless paused, C{EPOLLOUT} while congested; else L{QUIET}."""
-        self.congested = False
-        self._queue: list[bytes] = []
-        self._paused = False
-        self._told = 0  # of the peer's leaving: the end, or the loss
-        self._eof = False
-        self._finishing = False
-        self._closing = False
 
     def start(self, receiver: Receiver) -> None:
         end = self._waiting
         assert end is not None
-        self._received, self._ended, self._drained, self._lost, self._leaving = receiver
+        self._listen(receiver)
         early = end.release(self._released, self._gone)
         if early:
             self._received(early)
@@ -76,27 +47,29 @@ class SocketEnd:
     def _released(self) -> None:
         """The transport has sent what it had: from now on the socket is ours."""
         self._waiting = None
-        if self._queue or self._closing or self._finishing:
+        if self._queue or self._sending is not _HELD:
             self.flush()
         else:
-            self._direct = True
+            self._sending = _DIRECT
         self._watch()
 
     def _watch(self) -> None:
         if self._waiting is not None:
             return
-        if not (self._paused or self._eof or self._closing):
+        if self._sending >= Sending.CLOSING:
+            events = OUT if self._sending is Sending.CLOSING else 0
+        elif not (self._paused or self._peer is Peer.ENDED):
             events = IN | OUT if self._queue else IN
         elif self._queue:
             # told of once only: it would be true in every round until there is room
-            events = OUT if self._told or self._eof or self._closing else OUT | ENDED
+            events = OUT if self._peer else OUT | ENDED
         else:
-            events = 0 if self._closing else QUIET
+            events = QUIET
         self._pump.watch(self, events)
 
     def write(self, buffers: Sequence[Buffer]) -> None:
-        if not self._direct:
-            if not (self._closing or self._finishing):
+        if self._sending is not _DIRECT:
+            if self._sending is _HELD:
                 self._queue.append(b"".join(buffers))
                 self.congested = True
             return
@@ -118,7 +91,7 @@ class SocketEnd:
         if sent != size:
             self._queue = [b"".join(buffers)[sent:]]
             self.congested = True
-            self._direct = False
+            self._sending = _HELD
             self._watch()
 
     def flush(self) -> None:
@@ -141,30 +114,30 @@ class SocketEnd:
 
     def _flushed(self) -> None:
         self.congested = False
-        if self._closing:
+        if self._sending is Sending.CLOSING:
             self._close()
             return
-        if self._finishing:
+        if self._sending is Sending.FINISHING:
             self._shutdown()
         else:
-            self._direct = True
+            self._sending = _DIRECT
         self._watch()
         self._drained()
 
     def hangUp(self, gone: bool) -> None:
         """The peer has ended, or is C{gone}, while the socket is not read."""
-        if self._closing:
+        found = Peer.GONE if gone else Peer.LEAVING
+        if self._sending >= Sending.CLOSING:
             return  # and is told when what is queued cannot be written
-        if self._eof:
+        if self._peer is Peer.ENDED:
             if gone:
                 self.abort()
         elif not unread(self.descriptor):
             self.read()
-        else:
-            told, self._told = self._told, max(self._told, 1 + gone)
+        elif found > self._peer:
+            self._peer = found
             self._watch()
-            if self._told > told:
-                self._leaving(not gone)
+            self._leaving(not gone)
 
     def read(self) -> None:
         """The socket has bytes, its peer's end-of-file, or an error."""
@@ -179,48 +152,29 @@ class SocketEnd:
         if count:
             self._received(view[:count])
         else:
-            self._eof = True
+            self._peer = Peer.ENDED
             self._watch()
             self._ended()
 
-    def pause(self) -> None:
-        self._paused = True
-        self._watch()
-
-    def resume(self) -> None:
-        self._paused = False
-        self._watch()
-
     def finish(self) -> None:
-        if self._eof:
+        if self._peer is Peer.ENDED:
             self.close()
-        elif not (self._finishing or self._closing):
-            self._finishing = True
-            self._direct = False
+        elif self._sending < Sending.FINISHING:
+            self._sending = Sending.FINISHING
             if not self._queue and self._waiting is None:
                 self._shutdown()
 
     def close(self) -> None:
-        if not self._closing:
-            self._closing = True
-            self._direct = False
+        if self._sending < Sending.CLOSING:
+            self._sending = Sending.CLOSING
             if self._queue or self._waiting is not None:
                 self._watch()
             else:
                 self._close()
 
     def abort(self) -> None:
-        self._closing = True
-        self._direct = False
-        self._queue = []
-        self._pump.watch(self, 0)
+        self._letGo()
         self._transport.abortConnection()
-
-    def unsent(self) -> int:
-        return unsent(self.descriptor)
-
-    def unanswered(self) -> bool:
-        return unanswered(self._socket)
 
     def _unwritable(self) -> None:
         """
@@ -228,24 +182,22 @@ class SocketEnd:
         that there was room: the other side would be read for a peer that is not there.
         """
         self._queue = []
-        self._finishing = True
-        self._direct = False
-        if self._closing:
+        if self._sending is Sending.CLOSING:
             self._close()
         else:
+            self._sending = Sending.FINISHED
             self.congested = True
             self._watch()
 
     def _shutdown(self) -> None:
+        self._sending = Sending.FINISHED
         with suppress(OSError):  # the peer may be gone; reading will tell
             self._socket.shutdown(socket.SHUT_WR)
 
     def _close(self) -> None:
-        self._pump.watch(self, 0)
+        self._letGo()
         closeEmpty(self._transport)
 
     def _gone(self, error: Exception | None) -> None:
-        self._closing = True
-        self._direct = False
-        self._pump.watch(self, 0)
-        self._lost(None if self._eof else error)
+        self._letGo()
+        self._lost(None if self._peer is Peer.ENDED else error)

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from wsproxy.ends.end import Buffer, Receiver, ignore
 from wsproxy.ends.kernel import unanswered, unread, unsent
+from wsproxy.ends.states import Peer
 from wsproxy.ends.watch import Watch
 
 __all__ = ["TransportEnd", "closeEmpty", "isBare", "isSecured", "releasable"]
@@ -38,8 +39,7 @@ class TransportEnd(Protocol):
     def __init__(self) -> None:
         self._receiver: Receiver | None = None
         self._early = bytearray()
-        self._told = 0  # of the peer's leaving: the end, or the loss
-        self._eof = False
+        self._peer = Peer.PRESENT
         self._closing = False
         self._lost: Failure | None = None
         self._released: Callable[[], None] | None = None
@@ -53,7 +53,7 @@ class TransportEnd(Protocol):
         early, self._early = self._early, bytearray()
         if early:
             receiver.received(bytes(early))
-        if self._eof:
+        if self._peer is Peer.ENDED:
             receiver.ended()
         if self._lost is not None:
             self.connectionLost(self._lost)
@@ -69,7 +69,7 @@ class TransportEnd(Protocol):
         self._unread()
 
     def resume(self) -> None:
-        if not self._eof:  # reading on would report the end-of-file again, and again
+        if self._peer is not Peer.ENDED:  # reading on would report the end-of-file again, and again
             if self.watch is not None:
                 self.watch.remove(self)
             self.transport.resumeProducing()
@@ -81,7 +81,7 @@ class TransportEnd(Protocol):
 
     def finish(self) -> None:
         # TLS cannot: ending the TCP half under it would truncate the TLS stream (RFC 8446 section 6.1)
-        if self._eof or isSecured(self.transport):
+        if self._peer is Peer.ENDED or isSecured(self.transport):
             self.close()
         elif not self._closing:
             self._stopWriting()
@@ -117,16 +117,18 @@ class TransportEnd(Protocol):
 
     def hangUp(self, gone: bool) -> None:
         """See L{wsproxy.ends.watch.Watched}."""
-        if self._eof:
+        if self._peer is Peer.ENDED:
             if gone:
                 self.abort()
             return
         if not unread(self.descriptor):
             self.resume()  # to read how it ended
             return
-        told, self._told = self._told, max(self._told, 1 + (gone or isSecured(self.transport)))
-        if self._told > told and self._receiver is not None:
-            self._receiver.leaving(self._told == 1)
+        found = Peer.GONE if gone or isSecured(self.transport) else Peer.LEAVING
+        if found > self._peer:
+            self._peer = found
+            if self._receiver is not None:
+                self._receiver.leaving(found is Peer.LEAVING)
 
     def release(self, released: Callable[[], None], lost: Callable[[Exception | None], None]) -> bytes:
         """
@@ -156,7 +158,7 @@ class TransportEnd(Protocol):
             self._receiver.received(data)
 
     def readConnectionLost(self) -> None:
-        self._eof = True
+        self._peer = Peer.ENDED
         self._unread()
         if self._receiver is not None:
             self._receiver.ended()
@@ -172,7 +174,7 @@ class TransportEnd(Protocol):
         receiver, self._receiver = self._receiver, None  # it may lead back to this end
         if receiver is not None:
             # a unix socket that its peer has closed hangs up rather than ending a second time
-            orderly = self._eof or isinstance(reason.value, ConnectionDone)
+            orderly = self._peer is Peer.ENDED or isinstance(reason.value, ConnectionDone)
             receiver.lost(None if orderly else cast(Exception, reason.value))
 
     def pauseProducing(self) -> None:
