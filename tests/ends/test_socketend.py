@@ -43,8 +43,9 @@ class PumpTestCase(SynchronousTestCase):
         for each in (ours, theirs):
             self.addCleanup(each.close)
             each.setblocking(False)
-        released: Any = SimpleNamespace(transport=Transport(ours), release=lambda released, lost: released() or b"")
-        end, recorder = SocketEnd(self.pump, released), Recorder()
+        transport: Any = Transport(ours)
+        released: Any = SimpleNamespace(release=lambda released, lost: released() or b"")
+        end, recorder = SocketEnd(self.pump, released, transport), Recorder()
         end.start(recorder.receiver())
         return end, recorder, theirs
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import select
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -74,7 +74,7 @@ class EpollSet:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorFDSet) -> None:
         self._epoll = select.epoll()
         self._ends: dict[int, Pumped] = {}
         self.view = memoryview(bytearray(BUFFER))

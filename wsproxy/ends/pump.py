@@ -6,9 +6,8 @@ Linux only; elsewhere, and with C{--no-pump}, the L{TransportEnd} serves.
 from __future__ import annotations
 
 import select
-from typing import Any
 
-from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from wsproxy.ends.end import End
 from wsproxy.ends.epollset import EpollSet
@@ -18,7 +17,11 @@ from wsproxy.ends.socketend import SocketEnd
 from wsproxy.ends.transport import TransportEnd, isBare
 from wsproxy.ends.watch import Watch
 
-__all__ = ["Pump"]
+__all__ = ["IPumpReactor", "Pump"]
+
+
+class IPumpReactor(IReactorFDSet, IReactorTime):
+    """What a pump needs of a reactor, for annotations: reactors say of each of the two alone that they provide it."""
 
 
 class Pump(EpollSet):
@@ -27,7 +30,7 @@ class Pump(EpollSet):
     @param reactor: watches the private epoll set while there is anything in it.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IPumpReactor) -> None:
         super().__init__(reactor)
         self._watch = Watch(reactor)
 
@@ -41,4 +44,4 @@ class Pump(EpollSet):
         transport = end.transport
         if isinstance(transport, SecureTransport) and transport.leavable:
             return SecureEnd(self, end, transport)
-        return SocketEnd(self, end) if isBare(transport) else self._watch.adopt(end)
+        return SocketEnd(self, end, transport) if isBare(transport) else self._watch.adopt(end)

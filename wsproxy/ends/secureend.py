@@ -22,7 +22,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from OpenSSL import SSL
 
@@ -64,8 +64,7 @@ class SecureEnd(PumpedEnd):
         assert end is not None
         end.start(Receiver(self._received, ignore, ignore, self._gone))
         end.pause()
-        transport: SecureTransport = end.transport
-        transport.leave(self._left)
+        cast(SecureTransport, end.transport).leave(self._left)
 
     def _left(self, connection: SSL.Connection) -> None:
         """Everything before is with the kernel, or was received: from now on the connection is ours."""

@@ -11,6 +11,8 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
+from twisted.internet.tcp import Connection
+
 from wsproxy.ends.end import Buffer, Receiver
 from wsproxy.ends.epollset import BUFFER, ENDED, IN, LESS, OUT, QUIET, EpollSet
 from wsproxy.ends.kernel import unread
@@ -32,9 +34,9 @@ class SocketEnd(PumpedEnd):
 
     __slots__ = ("_transport",)
 
-    def __init__(self, pump: EpollSet, end: TransportEnd) -> None:
-        super().__init__(pump, end, end.transport.getHandle())
-        self._transport = end.transport
+    def __init__(self, pump: EpollSet, end: TransportEnd, transport: Connection) -> None:
+        super().__init__(pump, end, transport.getHandle())
+        self._transport = transport
 
     def start(self, receiver: Receiver) -> None:
         end = self._waiting

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
+from typing import Protocol as Structural
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, INegotiated, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
@@ -28,11 +29,37 @@ from wsproxy.ends.watch import Watch
 __all__ = ["TransportEnd", "closeEmpty", "isBare", "isSecured", "releasable"]
 
 
+class EndTransport(Structural):
+    """
+    What an end uses of its transport, whatever it is. Half-closing and aborting are used as well, where it can: with
+    TLS there is no half, and an embedder's may have nothing but C{loseConnection}.
+    """
+
+    def write(self, data: bytes) -> None: ...
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def loseWriteConnection(self) -> None:
+        """Only called where it does not speak TLS."""
+
+    def getPeer(self) -> IAddress: ...
+
+    def getHost(self) -> IAddress: ...
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class TransportEnd(Protocol):
     """An L{End<wsproxy.ends.end.End>} that is the protocol of its transport."""
 
-    transport: Any
+    transport: EndTransport  # type: ignore[assignment]  # ITransport promises less than each of them keeps
     congested = False
     watch: Watch | None = None
 
@@ -138,15 +165,17 @@ class TransportEnd(Protocol):
         @param lost: called when the transport has closed it.
         @return: what was received so far.
         """
+        transport = self.transport
+        assert isinstance(transport, Connection)  # which isBare
         self._receiver = Receiver(ignore, ignore, ignore, lost)
         early, self._early = bytes(self._early), bytearray()
-        self.transport.unregisterProducer()
+        transport.unregisterProducer()
         # as a pull producer we are asked for more whenever the transport has nothing left to send: once on
         # registration, whatever it has, and then when it is so
-        self.transport.registerProducer(self, False)
+        transport.registerProducer(self, False)
         self._released = released
-        if self.transport.doWrite() is not None:
-            self.transport.abortConnection()
+        if transport.doWrite() is not None:
+            transport.abortConnection()
         return early
 
     # what the transport says
@@ -205,12 +234,12 @@ def closeEmpty(transport: Connection) -> None:
     reactor.callLater(0, transport.connectionLost, connectionDone)
 
 
-def isSecured(transport: Any) -> bool:
+def isSecured(transport: object) -> bool:
     """Whether it speaks TLS, from the start or since its C{startTLS}."""
     return bool(INegotiated.providedBy(transport) or ISSLTransport.providedBy(transport))
 
 
-def isBare(transport: Any) -> bool:
+def isBare(transport: object) -> TypeGuard[Connection]:
     """Whether it is a connected socket and nothing else, which can be read and written without it."""
     return (
         releasable
@@ -220,7 +249,7 @@ def isBare(transport: Any) -> bool:
     )
 
 
-def _socket(transport: Any) -> socket.socket | None:
+def _socket(transport: object) -> socket.socket | None:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     for name in ("getHandle", "socket"):  # after startTLS the first of them is OpenSSL's
