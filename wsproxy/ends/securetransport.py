@@ -23,6 +23,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IPullProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from zope.interface import implementer
 
@@ -34,7 +35,7 @@ __all__ = ["SecureTransport", "detour", "rejoin"]
 class SecureTransport(BufferingTLSTransport):
     """For L{TLSMemoryBIOFactory.protocol<twisted.protocols.tls.TLSMemoryBIOFactory>}."""
 
-    transport: Any
+    transport: Connection  # of one that is leavable; until then whatever a port yields
     _leaving: Callable[[SSL.Connection], None] | None = None
     _receiving = False
 
