@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
-from wsproxy.ends.end import Buffer, Receiver
+from wsproxy.ends.end import Buffer
 from wsproxy.ends.epollset import EpollSet
 from wsproxy.ends.kernel import unanswered, unsent
 from wsproxy.ends.states import Peer, Sending
@@ -50,6 +51,13 @@ class PumpedEnd(ABC):
         "events",
     )
 
+    # of the receiver, each by itself: they are called with every piece
+    _received: Callable[[Buffer], None]
+    _ended: Callable[[], None]
+    _drained: Callable[[], None]
+    _lost: Callable[[Exception | None], None]
+    _leaving: Callable[[bool], None]
+
     def __init__(self, pump: EpollSet, end: TransportEnd, connection: socket.socket) -> None:
         self._pump = pump
         self._waiting: TransportEnd | None = end  # for its transport to have sent what it had
@@ -61,9 +69,6 @@ class PumpedEnd(ABC):
         self._peer = Peer.PRESENT
         self._queue: list[Buffer] = []  # none of them a view
         self._paused = False
-
-    def _listen(self, receiver: Receiver) -> None:
-        self._received, self._ended, self._drained, self._lost, self._leaving = receiver
 
     @abstractmethod
     def _watch(self) -> None:

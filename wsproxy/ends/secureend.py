@@ -59,7 +59,7 @@ class SecureEnd(PumpedEnd):
         self._error: Exception | None = None
 
     def start(self, receiver: Receiver) -> None:
-        self._listen(receiver)
+        self._received, self._ended, self._drained, self._lost, self._leaving = receiver
         end = self._waiting
         assert end is not None
         end.start(Receiver(self._received, ignore, ignore, self._gone))

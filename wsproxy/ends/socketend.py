@@ -41,7 +41,7 @@ class SocketEnd(PumpedEnd):
     def start(self, receiver: Receiver) -> None:
         end = self._waiting
         assert end is not None
-        self._listen(receiver)
+        self._received, self._ended, self._drained, self._lost, self._leaving = receiver
         early = end.release(self._released, self._gone)
         if early:
             self._received(early)
@@ -201,5 +201,6 @@ class SocketEnd(PumpedEnd):
         closeEmpty(self._transport)
 
     def _gone(self, error: Exception | None) -> None:
-        self._letGo()
+        if self._sending is not Sending.CLOSED:
+            self._letGo()
         self._lost(None if self._peer is Peer.ENDED else error)

@@ -33,6 +33,8 @@ __all__ = ["Tunnel"]
 _VANISHED = Close(CloseCode.ABNORMAL, "Client vanished")
 _TARGET_LOST = Close(CloseCode.INTERNAL_ERROR, "Target connection lost")
 
+_HALF_OPEN = State.HALF_OPEN
+
 
 class Tunnel(Relay):
     """Relays between a client and a target until both are gone.
@@ -71,7 +73,7 @@ class Tunnel(Relay):
     @property
     def open(self) -> bool:
         """Whether the tunnel still waits for, or relays to, a target."""
-        return self._state <= State.HALF_OPEN
+        return self._state <= _HALF_OPEN
 
     def connected(self, target: End) -> None:
         """The target answered: relay. When the tunnel has begun to end meanwhile, the target gets what was sent."""
@@ -99,7 +101,7 @@ class Tunnel(Relay):
 
     def close(self, close: Close, by: str = "proxy") -> None:
         """Close the WebSocket, behind what has been written to the client; the client answers or is timed out."""
-        if not self.open:
+        if self._state > _HALF_OPEN:
             return
         if self._ending is None:
             self._ending = Ending(by, close)
@@ -112,7 +114,7 @@ class Tunnel(Relay):
         if self._target is not None:
             self._target.resume()  # to see its end; what it says is dropped
         self._resumeClient()
-        self._startDeadline()
+        self._patience.start(self._timedOut)
 
     def abort(self) -> None:
         """End now, without ceremony. C{onEnd} follows, when both ends have said that they are gone, or do not."""
@@ -122,13 +124,14 @@ class Tunnel(Relay):
             self._ending = Ending("proxy", Close(CloseCode.GOING_AWAY, "Server going down"))
         self._state = State.ABORTING
         self._early = None
-        self._stayDismissal()
+        if self._dismissal is not None:
+            self._dismissal.cancel()
         for end in (self._client, self._target):
             if end is not None:
                 self._drop(end)
         self._endIfDone()
         if self._state is State.ABORTING:
-            self._startDeadline()
+            self._patience.start(self._timedOut)
 
     def _drop(self, end: End) -> None:
         try:
@@ -153,7 +156,7 @@ class Tunnel(Relay):
     def heartbeat(self) -> None:
         """An interval has passed: close after two without a sign of life, else ask the client for one."""
         client, pulse = self._client, self._pulse
-        if not self.open or client is None or self._wire.plain or self._gone == "client":
+        if self._state > _HALF_OPEN or client is None or self._wire.plain or self._gone == "client":
             return
         if pulse.beat(client, self._clientPaused, self.bytesFromTarget):
             self._patience.limit = 0
@@ -172,14 +175,14 @@ class Tunnel(Relay):
             return
         close = wire.closed if wire.error is None else wire.error.close
         if close is not None:
-            if self.open:
+            if self._state <= _HALF_OPEN:
                 client.write([wire.close(close)])
             self._clientDone(close)
             if wire.error is None or wire.answered:
                 client.close()
             # else read on: TCP ends after the closing handshake (RFC 6455 section 7.1.1), and to close with unread
             # input would reset what we just wrote
-        elif self.open and not client.congested:
+        elif self._state <= _HALF_OPEN and not client.congested:
             pong = wire.pong()
             if pong is not None:
                 client.write([pong])
@@ -192,7 +195,7 @@ class Tunnel(Relay):
             self._client.close()
 
     def _clientEnded(self) -> None:
-        if self._wire.plain and self.open:
+        if self._wire.plain and self._state <= _HALF_OPEN:
             self._directionEnded("client", self._target)
             return
         self._clientDone(_VANISHED)
@@ -201,7 +204,7 @@ class Tunnel(Relay):
 
     def _clientDrained(self) -> None:
         self._pulse.alive = True
-        if self.open and self._target is not None:
+        if self._state <= _HALF_OPEN and self._target is not None:
             self._target.resume()
         if self._wire.due:  # a pong that had to wait
             self._clientDue()
@@ -210,11 +213,11 @@ class Tunnel(Relay):
         """The client will send no more, and the target does not take what it sent."""
         if half and self._wire.plain:
             return  # it waits for the answer
-        if self.open:
+        if self._state <= _HALF_OPEN:
             self._gone = "client"
             self._patience.limit = 1
             self._patience.watch(self._moving())
-            self._startDeadline()
+            self._patience.start(self._timedOut)
         else:
             self._patience.limit = 0
 
@@ -234,7 +237,7 @@ class Tunnel(Relay):
             self._target.finish()
             self._target.resume()  # to see its end; what it says is dropped
         self._resumeClient()
-        self._startDeadline()
+        self._patience.start(self._timedOut)
 
     # The target's side
 
@@ -249,13 +252,8 @@ class Tunnel(Relay):
         if self._state is State.FINISHING and self._target is not None and self._dismissal is None:
             self._dismissal = Dismissal(self._clock, self._target)
 
-    def _stayDismissal(self) -> None:
-        if self._dismissal is not None:
-            self._dismissal.cancel()
-            self._dismissal = None
-
     def _targetEnded(self) -> None:
-        if self._wire.plain and self.open:
+        if self._wire.plain and self._state <= _HALF_OPEN:
             self._directionEnded("target", self._client)
             return
         self.close(Close(CloseCode.NORMAL, "Target closed"), "target")
@@ -264,11 +262,11 @@ class Tunnel(Relay):
 
     def _targetLeaving(self, half: bool) -> None:
         """The target will send no more, and the client does not take what it sent."""
-        if self.open:
+        if self._state <= _HALF_OPEN:
             if self._gone is None and not (half and self._wire.plain):
                 self._gone = "target"
                 self._patience.watch(self._moving())
-                self._startDeadline()
+                self._patience.start(self._timedOut)
         elif not half:
             if self._target is not None:
                 self._target.abort()  # nobody waits for what it said
@@ -277,7 +275,8 @@ class Tunnel(Relay):
 
     def _targetLost(self, error: Exception | None) -> None:
         self._target = None
-        self._stayDismissal()
+        if self._dismissal is not None:
+            self._dismissal.cancel()
         if error is None:
             self.close(Close(CloseCode.NORMAL, "Target closed"), "target")
         else:
@@ -297,12 +296,9 @@ class Tunnel(Relay):
         for end in (self._client, self._target):
             if end is not None:
                 end.close()
-        self._startDeadline()
+        self._patience.start(self._timedOut)
 
     # Ends
-
-    def _startDeadline(self) -> None:
-        self._patience.start(self._timedOut)
 
     def _timedOut(self) -> None:
         """The time is over, unless something still moves towards the side that is there."""
@@ -313,7 +309,7 @@ class Tunnel(Relay):
         if self._patience.lasts(self._moving()):
             if self._state is State.CLOSING and self._target is not None:
                 self._target.abort()
-            self._startDeadline()
+            self._patience.start(self._timedOut)
             return
         if self._ending is None:
             self._ending = Ending("client", _VANISHED) if self._gone == "client" else Ending("target", _TARGET_LOST)
@@ -321,10 +317,10 @@ class Tunnel(Relay):
 
     def _moving(self) -> object:
         """What changes as long as somebody takes what they are owed; false where nobody is owed anything."""
-        if self.open and self._gone == "client":
+        if self._state <= _HALF_OPEN and self._gone == "client":
             return (self.bytesFromClient,)
         unsent = self._client.unsent() if self._client is not None else 0
-        if self.open:
+        if self._state <= _HALF_OPEN:
             return (self.bytesFromTarget, unsent)
         return unsent if self._state is State.CLOSING else 0
 
