@@ -29,11 +29,13 @@ class Connection:
 
     @ivar answers: what the next calls of C{send} raise; then they succeed.
     @ivar offered: what C{send} was given, each time.
+    @ivar notified: how often it was told to say close_notify.
     """
 
     def __init__(self) -> None:
         self.answers: list[SSL.Error] = []
         self.offered: list[bytes] = []
+        self.notified = 0
         self.incoming = b""
 
     def send(self, data: Any) -> int:
@@ -41,6 +43,12 @@ class Connection:
         if self.answers:
             raise self.answers.pop(0)
         return len(data)
+
+    def shutdown(self) -> None:
+        self.notified += 1
+
+    def pending(self) -> int:
+        return 0
 
     def recv_into(self, view: memoryview) -> int:
         if not self.incoming:
@@ -54,9 +62,9 @@ class WaitingTests(SynchronousTestCase):
     """Writing that cannot go on at once."""
 
     def setUp(self) -> None:
-        self.socket, theirs = socket.socketpair()
+        self.socket, self.peer = socket.socketpair()
         self.addCleanup(self.socket.close)
-        self.addCleanup(theirs.close)
+        self.addCleanup(self.peer.close)
         self.connection = Connection()
         self.aborted: list[bool] = []
         raw = SimpleNamespace(getHandle=lambda: self.socket, abortConnection=lambda: self.aborted.append(True))
@@ -118,6 +126,29 @@ class WaitingTests(SynchronousTestCase):
         self.connection.incoming = bytes(2 * LESS)
         self.end.read()
         self.assertEqual(len(self.recorder.received), LESS)
+
+    def test_closesOnce(self) -> None:
+        """close_notify goes behind what is queued, once, whoever asks how often; nothing is written after it."""
+        self.connection.answers = [SSL.WantWriteError()]
+        self.end.write([b"waits"])
+        self.end.finish()
+        self.end.close()
+        self.end.write([b"dropped"])
+        self.assertEqual(self.connection.notified, 0)
+        self.end.flush()
+        self.end.close()
+        self.end.finish()
+        self.assertEqual((self.connection.offered, self.connection.notified), ([b"waits", b"waits"], 1))
+        self.end.pause()
+        self.assertEqual(self.end.events, QUIET)
+
+    def test_leavesOnce(self) -> None:
+        """There is no half of TLS: a peer that leaves something to be read is gone, which is told once."""
+        self.end.pause()
+        self.peer.send(b"last words")
+        self.end.hangUp(False)
+        self.end.hangUp(True)
+        self.assertEqual(self.recorder.events, ["is gone"])
 
     def test_nothing(self) -> None:
         """OpenSSL is not asked to write nothing."""

@@ -85,6 +85,33 @@ class RoundTests(PumpTestCase):
         self.assertLessEqual(BUFFER + LESS, 256 * 1024)
 
 
+class LeavingTests(PumpTestCase):
+    """A peer that leaves something to be read."""
+
+    def test_once(self) -> None:
+        """Each step of its leaving is told of once, and none after the next."""
+        end, recorder, peer = self.pair()
+        end.pause()
+        peer.send(b"last words")
+        for gone in (False, False, True, True, False):
+            end.hangUp(gone)
+        self.assertEqual(recorder.events, ["leaves", "is gone"])
+        self.assertEqual(recorder.received, b"")
+
+    def test_readAfterwards(self) -> None:
+        """What it left is read, and then its end, of which nothing more is told."""
+        end, recorder, peer = self.pair()
+        end.pause()
+        peer.send(b"last words")
+        peer.shutdown(socket.SHUT_WR)
+        self.pump.doRead()
+        end.resume()
+        self.pump.doRead()
+        self.pump.doRead()
+        self.assertEqual((recorder.received, recorder.events), (b"last words", ["leaves", "ended"]))
+        self.assertEqual(end.events, QUIET)
+
+
 class UnwritableTests(PumpTestCase):
     """A peer that takes no more, which shows when something is written."""
 
@@ -123,6 +150,9 @@ class UnwritableTests(PumpTestCase):
         self.deafen()
         self.end.flush()
         self.assertDeaf()
+        self.assertEqual(self.end.events, QUIET)
+        self.end.write([b"dropped"])
+        self.end.pause()
         self.assertEqual(self.end.events, QUIET)
         self.peer.send(b"last words")
         self.end.resume()
