@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.config import ClientsConfig, LoggingConfig, SessionsConfig, TargetConfig
 from wsproxy.dialling.dial import Dialer
-from wsproxy.ends.securepump import SecurePump
+from wsproxy.ends.pump import Pump
 from wsproxy.ends.watch import Watch
 from wsproxy.errors import Close, CloseCode
 from wsproxy.frontend.switch import SwitchFactory
@@ -104,7 +104,7 @@ class WebSockifyFactory(SwitchFactory):
             connectTimeout=connectTimeout,
             heartbeat=heartbeat,
             taps=taps,
-            pump=SecurePump(reactor) if pump and SecurePump.available(reactor) else Watch(reactor),
+            pump=Pump(reactor) if pump and Pump.available(reactor) else Watch(reactor),
             shownPath=shownPath,
         )
         door = FrontDoor(reactor, self.sessions, pages)

@@ -123,13 +123,17 @@ class AttemptTests(TestCase):
             self.assertEqual(client.transport.getPeer(), kind("TCP", *listener.getsockname()))
 
     async def test_waits(self) -> None:
-        """A target that does not answer at once is waited for."""
+        """A target that does not answer at once is waited for, and then for its protocol alone."""
         listener = self.listen(backlog=0)
         first = self.successResultOf(self.connect(listener))
-        second = self.connect(listener)
+        before = set(reactor.getWriters())
+        second = self.connect(listener, Patient)
         self.assertNoResult(second)
+        self.assertEqual(len(set(reactor.getWriters()) - before), 1)
         self.addCleanup(listener.accept()[0].close)
-        await self.close(await second)
+        client = await second
+        self.assertEqual(set(reactor.getWriters()), before)
+        await self.close(client)
         await self.close(first)
 
     async def test_refusedLater(self) -> None:

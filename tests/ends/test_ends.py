@@ -23,9 +23,10 @@ from tests.ends.contract import MEGABYTE, EndContract, HalfContract, Peer
 from wsproxy.config import TLSConfig
 from wsproxy.dialling.dial import _HandshakeFactory
 from wsproxy.ends.end import End
-from wsproxy.ends.pump import SocketEnd
-from wsproxy.ends.securepump import SecureEnd, SecurePump
+from wsproxy.ends.pump import Pump
+from wsproxy.ends.secureend import SecureEnd
 from wsproxy.ends.securetransport import SecureTransport
+from wsproxy.ends.socketend import SocketEnd
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.tls.client import clientTLS
 from wsproxy.tls.server import ServerTLS
@@ -86,7 +87,7 @@ class Pumped:
     def adopt(self: Any, end: TransportEnd) -> End:
         from twisted.internet import reactor
 
-        adopted = SecurePump(reactor).adopt(end)
+        adopted = Pump(reactor).adopt(end)
         self.assertIsInstance(adopted, self.kind)
         return adopted
 

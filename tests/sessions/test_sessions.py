@@ -34,7 +34,8 @@ from wsproxy.interfaces import (
     Target,
 )
 from wsproxy.sessions.sessions import Sessions
-from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, EARLY_LIMIT
+from wsproxy.tunnel.patience import CLOSE_TIMEOUT
+from wsproxy.tunnel.relay import EARLY_LIMIT
 from wsproxy.wire.frames import BINARY, CLOSE, PING, TEXT
 
 TARGET = Target("console:1")

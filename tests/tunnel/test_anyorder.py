@@ -11,7 +11,8 @@ from tests.ends.fake import FakeEnd, messages
 from tests.tunnel.client import Frame
 from wsproxy.errors import Close
 from wsproxy.interfaces import Ending
-from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, STALL_LIMIT, Tunnel
+from wsproxy.tunnel.patience import CLOSE_TIMEOUT, STALL_LIMIT
+from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.frames import BINARY, CLOSE, PING
 from wsproxy.wire.wire import BinaryWire
 

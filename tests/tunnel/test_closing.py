@@ -9,7 +9,9 @@ from tests.tunnel.client import Frame
 from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
 from wsproxy.errors import Close
 from wsproxy.interfaces import Ending
-from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, LAST_WORDS, STALL_LIMIT, Tunnel
+from wsproxy.tunnel.dismissal import LAST_WORDS
+from wsproxy.tunnel.patience import CLOSE_TIMEOUT, STALL_LIMIT
+from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.frames import BINARY, CLOSE, PING, TEXT
 from wsproxy.wire.wire import BinaryWire
 
@@ -368,6 +370,27 @@ class UnheardTests(TunnelTestCase):
         self.assertTrue(self.target.aborted)
         self.target.lose(RESET)
         self.assertEnded("client", 1000)
+
+    def test_floodOnItsWay(self) -> None:
+        """What was read of it already, and comes all the same, begins nothing anew: nothing is left behind."""
+        self.leave()
+        self.target.owed = 100
+        receiver = self.target.receiver
+        assert receiver is not None
+        for _ in range(3):
+            receiver.received(bytes(LAST_WORDS + 1))
+        self.assertEqual(len(self.clock.getDelayedCalls()), 2)  # with the one for the closing
+        self.target.lose(RESET)
+
+    def test_floodAborted(self) -> None:
+        """What is dropped is not looked at any more, even if it does not say that it is gone."""
+        self.leave()
+        self.target.owed = 100
+        self.target.receive(bytes(LAST_WORDS + 1))
+        self.tunnel.abort()
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertEqual(len(self.endings), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_floodOwed(self) -> None:
         """It has L{CLOSE_TIMEOUT} seconds to take it."""

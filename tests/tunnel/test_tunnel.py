@@ -11,7 +11,8 @@ from tests.tunnel.client import Frame
 from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
 from wsproxy.ends.end import Buffer
 from wsproxy.errors import Close
-from wsproxy.tunnel.tunnel import CLOSE_TIMEOUT, EARLY_LIMIT
+from wsproxy.tunnel.patience import CLOSE_TIMEOUT
+from wsproxy.tunnel.relay import EARLY_LIMIT
 from wsproxy.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from wsproxy.wire.wire import RawWire, Wire
 

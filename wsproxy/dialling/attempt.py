@@ -24,11 +24,13 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectingCancelledError, NoProtocol, getConnectError
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IWriteDescriptor
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorFDSet, IWriteDescriptor
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from wsproxy.dialling.reactor import IConnectingReactor
 
 __all__ = ["connectAddress", "isLiteral", "watchesSockets"]
 
@@ -41,7 +43,7 @@ def isLiteral(host: str) -> bool:
     return isIPAddress(host) or isIPv6Address(host)
 
 
-def watchesSockets(reactor: Any) -> bool:
+def watchesSockets(reactor: object) -> bool:
     """
     Whether C{reactor} waits for descriptors, as all of Twisted's do but that of Windows.
 
@@ -52,7 +54,7 @@ def watchesSockets(reactor: Any) -> bool:
 
 
 def connectAddress(
-    reactor: Any, host: str, port: int, factory: IProtocolFactory, timeout: float
+    reactor: IConnectingReactor, host: str, port: int, factory: IProtocolFactory, timeout: float
 ) -> Deferred[IProtocol]:
     """
     Connect to an address, with TCP_NODELAY and keepalive set.
@@ -82,7 +84,7 @@ class _Attempt:
 
     __slots__ = ("_address", "_connected", "_factory", "_reactor", "_socket", "_watched")
 
-    def __init__(self, reactor: Any, factory: IProtocolFactory) -> None:
+    def __init__(self, reactor: IReactorFDSet, factory: IProtocolFactory) -> None:
         self._reactor = reactor
         self._factory = factory
         self._watched = False
@@ -186,7 +188,7 @@ class Outgoing(Connection):
     _paused = False
     _tlsClientDefault = True  # Twisted's startTLS asks which side of TLS is ours
 
-    def __init__(self, connected: socket.socket, protocol: IProtocol, peer: IAddress, reactor: Any) -> None:
+    def __init__(self, connected: socket.socket, protocol: IProtocol, peer: IAddress, reactor: IReactorFDSet) -> None:
         super().__init__(connected, protocol, reactor)
         self._peer = peer
         self.connected = 1

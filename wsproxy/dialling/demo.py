@@ -18,6 +18,8 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
 from zope.interface import implementer
 
+from wsproxy.dialling.reactor import IAdoptingReactor
+
 __all__ = ["DemoProtocol", "demoSocket"]
 
 _HELP = "Every line comes back with its number and the time of day. 'bye' ends the session."
@@ -78,7 +80,7 @@ class _DemoFactory(Factory[DemoProtocol]):
         return DemoProtocol()
 
 
-def demoSocket(reactor: Any) -> socket.socket:
+def demoSocket(reactor: IAdoptingReactor) -> socket.socket:
     """@return: a non-blocking socket, the caller's to close, with a L{DemoProtocol} at its other end."""
     ours, theirs = socket.socketpair()
     with theirs:

@@ -48,6 +48,7 @@ from wsproxy.dialling.attempt import watchesSockets
 from wsproxy.dialling.demo import demoSocket
 from wsproxy.dialling.eyeballs import HappyEyeballsEndpoint
 from wsproxy.dialling.names import NameResolver, chooseResolver
+from wsproxy.dialling.reactor import IDiallingReactor
 from wsproxy.endpoints.target import (
     DemoTarget,
     ParsedTarget,
@@ -113,7 +114,7 @@ class Dialer:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IDiallingReactor,
         *,
         connectTimeout: float,
         tls: Callable[[str], IOpenSSLClientConnectionCreator] = optionsForClientTLS,

@@ -36,6 +36,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.dialling.attempt import connectAddress, isLiteral
+from wsproxy.dialling.reactor import IRacingReactor
 
 __all__ = ["ATTEMPT_DELAY", "HappyEyeballsEndpoint"]
 
@@ -55,7 +56,7 @@ class HappyEyeballsEndpoint:
     """
 
     def __init__(
-        self, reactor: Any, nameResolver: IHostnameResolver, host: str, port: int, timeout: float
+        self, reactor: IRacingReactor, nameResolver: IHostnameResolver, host: str, port: int, timeout: float
     ) -> None:
         self._reactor = reactor
         self._nameResolver = nameResolver

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
     IHostResolution,
+    IReactorPluggableNameResolver,
     IReactorTime,
     IResolutionReceiver,
 )
@@ -30,6 +31,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.daemon.threads import Threads
+from wsproxy.dialling.reactor import IResolvingReactor
 
 __all__ = ["NEGATIVE_TTL", "POSITIVE_TTL", "NameResolver", "chooseResolver", "installResolver"]
 
@@ -63,13 +65,13 @@ except ImportError:  # it is asked then, like any other
     _TwistedResolver = None  # type: ignore[assignment,misc]
 
 
-def chooseResolver(reactor: Any, ours: IHostnameResolver) -> IHostnameResolver:
+def chooseResolver(reactor: IReactorPluggableNameResolver, ours: IHostnameResolver) -> IHostnameResolver:
     """@return: the one that somebody installed in C{reactor}; C{ours} instead of that which Twisted installs."""
     theirs: IHostnameResolver = reactor.nameResolver
     return ours if type(theirs) is _TwistedResolver else theirs
 
 
-def installResolver(reactor: Any) -> None:
+def installResolver(reactor: Any) -> None:  # the module twisted.internet.reactor, whose type promises nothing
     """Have a process's own reactor ask L{NameResolver}, whoever wants to know: C{tcp:} endpoint strings do as well."""
     reactor.installNameResolver(chooseResolver(reactor, NameResolver(reactor)))
 
@@ -105,7 +107,7 @@ class NameResolver:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, getaddrinfo: Callable[..., Any] = socket.getaddrinfo) -> None:
+    def __init__(self, reactor: IResolvingReactor, getaddrinfo: Callable[..., Any] = socket.getaddrinfo) -> None:
         self._clock: IReactorTime = reactor
         self._threads = Threads(reactor, _THREADS, "resolver")
         self._getaddrinfo = getaddrinfo

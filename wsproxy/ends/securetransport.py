@@ -1,15 +1,15 @@
 """Twisted's TLS transport, which can be left: OpenSSL goes on by itself, on the socket.
 
-Twisted shakes hands in memory: what arrives is copied into one buffer of OpenSSL's and decrypted from there, what is
-written is encrypted into another, copied out of it and queued again. All of that is as well done by OpenSSL on the
-socket itself, once the transport has nothing left in either direction::
+Twisted keeps OpenSSL away from the socket: what arrives is copied into a buffer, from which OpenSSL decrypts it; what
+OpenSSL encrypts into another buffer is copied out of it, and queued. Once the handshake is done and both buffers are
+empty, OpenSSL can do without them, on the socket itself::
 
     handshake, HTTP     socket ◄─► raw transport ◄─► SecureTransport ◄─► two buffers ◄─► OpenSSL
     after leave()       socket ◄─────────────────────────────────────────────────────► OpenSSL
 
-L{_moveOnto} and L{detour} are the places that know what pyOpenSSL is made of: no public call gives a connection another
-socket. They are tried out when this module is imported, and so are the two names inside of Twisted's transport that
-leaving it rests on. Where either fails, no transport can be left, and all is as Twisted does it.
+No public call gives a connection another socket: L{_moveOnto} and L{detour} know how pyOpenSSL is made, and leaving
+rests on two names inside of Twisted's transport. All of it is tried out when this module is imported. Where that fails,
+no transport can be left, and sessions stay with Twisted's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IPullProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from zope.interface import implementer
 
@@ -34,7 +35,7 @@ __all__ = ["SecureTransport", "detour", "rejoin"]
 class SecureTransport(BufferingTLSTransport):
     """For L{TLSMemoryBIOFactory.protocol<twisted.protocols.tls.TLSMemoryBIOFactory>}."""
 
-    transport: Any
+    transport: Connection  # of one that is leavable; until then whatever a port yields
     _leaving: Callable[[SSL.Connection], None] | None = None
     _receiving = False
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
+from typing import Protocol as Structural
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, INegotiated, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
@@ -22,24 +23,50 @@ from zope.interface import implementer
 
 from wsproxy.ends.end import Buffer, Receiver, ignore
 from wsproxy.ends.kernel import unanswered, unread, unsent
+from wsproxy.ends.states import Peer
 from wsproxy.ends.watch import Watch
 
 __all__ = ["TransportEnd", "closeEmpty", "isBare", "isSecured", "releasable"]
+
+
+class EndTransport(Structural):
+    """
+    What an end uses of its transport, whatever it is. Half-closing and aborting are used as well, where it can: with
+    TLS there is no half, and an embedder's may have nothing but C{loseConnection}.
+    """
+
+    def write(self, data: bytes) -> None: ...
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def loseWriteConnection(self) -> None:
+        """Only called where it does not speak TLS."""
+
+    def getPeer(self) -> IAddress: ...
+
+    def getHost(self) -> IAddress: ...
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class TransportEnd(Protocol):
     """An L{End<wsproxy.ends.end.End>} that is the protocol of its transport."""
 
-    transport: Any
+    transport: EndTransport  # type: ignore[assignment]  # ITransport promises less than each of them keeps
     congested = False
     watch: Watch | None = None
 
     def __init__(self) -> None:
         self._receiver: Receiver | None = None
         self._early = bytearray()
-        self._told = 0  # of the peer's leaving: the end, or the loss
-        self._eof = False
+        self._peer = Peer.PRESENT
         self._closing = False
         self._lost: Failure | None = None
         self._released: Callable[[], None] | None = None
@@ -53,7 +80,7 @@ class TransportEnd(Protocol):
         early, self._early = self._early, bytearray()
         if early:
             receiver.received(bytes(early))
-        if self._eof:
+        if self._peer is Peer.ENDED:
             receiver.ended()
         if self._lost is not None:
             self.connectionLost(self._lost)
@@ -69,7 +96,7 @@ class TransportEnd(Protocol):
         self._unread()
 
     def resume(self) -> None:
-        if not self._eof:  # reading on would report the end-of-file again, and again
+        if self._peer is not Peer.ENDED:  # reading on would report the end-of-file again, and again
             if self.watch is not None:
                 self.watch.remove(self)
             self.transport.resumeProducing()
@@ -81,7 +108,7 @@ class TransportEnd(Protocol):
 
     def finish(self) -> None:
         # TLS cannot: ending the TCP half under it would truncate the TLS stream (RFC 8446 section 6.1)
-        if self._eof or isSecured(self.transport):
+        if self._peer is Peer.ENDED or isSecured(self.transport):
             self.close()
         elif not self._closing:
             self._stopWriting()
@@ -117,16 +144,18 @@ class TransportEnd(Protocol):
 
     def hangUp(self, gone: bool) -> None:
         """See L{wsproxy.ends.watch.Watched}."""
-        if self._eof:
+        if self._peer is Peer.ENDED:
             if gone:
                 self.abort()
             return
         if not unread(self.descriptor):
             self.resume()  # to read how it ended
             return
-        told, self._told = self._told, max(self._told, 1 + (gone or isSecured(self.transport)))
-        if self._told > told and self._receiver is not None:
-            self._receiver.leaving(self._told == 1)
+        found = Peer.GONE if gone or isSecured(self.transport) else Peer.LEAVING
+        if found > self._peer:
+            self._peer = found
+            if self._receiver is not None:
+                self._receiver.leaving(found is Peer.LEAVING)
 
     def release(self, released: Callable[[], None], lost: Callable[[Exception | None], None]) -> bytes:
         """
@@ -136,15 +165,17 @@ class TransportEnd(Protocol):
         @param lost: called when the transport has closed it.
         @return: what was received so far.
         """
+        transport = self.transport
+        assert isinstance(transport, Connection)  # which isBare
         self._receiver = Receiver(ignore, ignore, ignore, lost)
         early, self._early = bytes(self._early), bytearray()
-        self.transport.unregisterProducer()
+        transport.unregisterProducer()
         # as a pull producer we are asked for more whenever the transport has nothing left to send: once on
         # registration, whatever it has, and then when it is so
-        self.transport.registerProducer(self, False)
+        transport.registerProducer(self, False)
         self._released = released
-        if self.transport.doWrite() is not None:
-            self.transport.abortConnection()
+        if transport.doWrite() is not None:
+            transport.abortConnection()
         return early
 
     # what the transport says
@@ -156,7 +187,7 @@ class TransportEnd(Protocol):
             self._receiver.received(data)
 
     def readConnectionLost(self) -> None:
-        self._eof = True
+        self._peer = Peer.ENDED
         self._unread()
         if self._receiver is not None:
             self._receiver.ended()
@@ -172,7 +203,7 @@ class TransportEnd(Protocol):
         receiver, self._receiver = self._receiver, None  # it may lead back to this end
         if receiver is not None:
             # a unix socket that its peer has closed hangs up rather than ending a second time
-            orderly = self._eof or isinstance(reason.value, ConnectionDone)
+            orderly = self._peer is Peer.ENDED or isinstance(reason.value, ConnectionDone)
             receiver.lost(None if orderly else cast(Exception, reason.value))
 
     def pauseProducing(self) -> None:
@@ -203,12 +234,12 @@ def closeEmpty(transport: Connection) -> None:
     reactor.callLater(0, transport.connectionLost, connectionDone)
 
 
-def isSecured(transport: Any) -> bool:
+def isSecured(transport: object) -> bool:
     """Whether it speaks TLS, from the start or since its C{startTLS}."""
     return bool(INegotiated.providedBy(transport) or ISSLTransport.providedBy(transport))
 
 
-def isBare(transport: Any) -> bool:
+def isBare(transport: object) -> TypeGuard[Connection]:
     """Whether it is a connected socket and nothing else, which can be read and written without it."""
     return (
         releasable
@@ -218,7 +249,7 @@ def isBare(transport: Any) -> bool:
     )
 
 
-def _socket(transport: Any) -> socket.socket | None:
+def _socket(transport: object) -> socket.socket | None:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     for name in ("getHandle", "socket"):  # after startTLS the first of them is OpenSSL's

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 from typing import Any, Protocol
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -47,7 +48,7 @@ class Watch:
 
     _log = Logger()
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._paused: set[Watched] = set()
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock

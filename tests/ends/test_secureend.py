@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import Recorder
 from wsproxy.ends import securetransport, transport
-from wsproxy.ends.pump import QUIET, SocketEnd
-from wsproxy.ends.securepump import SecureEnd, SecurePump
+from wsproxy.ends.epollset import LESS, QUIET
+from wsproxy.ends.pump import Pump
+from wsproxy.ends.secureend import SecureEnd
 from wsproxy.ends.securetransport import SecureTransport
+from wsproxy.ends.socketend import SocketEnd
 from wsproxy.ends.transport import TransportEnd
 
 
@@ -27,11 +29,13 @@ class Connection:
 
     @ivar answers: what the next calls of C{send} raise; then they succeed.
     @ivar offered: what C{send} was given, each time.
+    @ivar notified: how often it was told to say close_notify.
     """
 
     def __init__(self) -> None:
         self.answers: list[SSL.Error] = []
         self.offered: list[bytes] = []
+        self.notified = 0
         self.incoming = b""
 
     def send(self, data: Any) -> int:
@@ -39,6 +43,12 @@ class Connection:
         if self.answers:
             raise self.answers.pop(0)
         return len(data)
+
+    def shutdown(self) -> None:
+        self.notified += 1
+
+    def pending(self) -> int:
+        return 0
 
     def recv_into(self, view: memoryview) -> int:
         if not self.incoming:
@@ -52,18 +62,19 @@ class WaitingTests(SynchronousTestCase):
     """Writing that cannot go on at once."""
 
     def setUp(self) -> None:
-        self.socket, theirs = socket.socketpair()
+        self.socket, self.peer = socket.socketpair()
         self.addCleanup(self.socket.close)
-        self.addCleanup(theirs.close)
+        self.addCleanup(self.peer.close)
         self.connection = Connection()
-        raw = SimpleNamespace(getHandle=lambda: self.socket)
+        self.aborted: list[bool] = []
+        raw = SimpleNamespace(getHandle=lambda: self.socket, abortConnection=lambda: self.aborted.append(True))
         transport: Any = SimpleNamespace(transport=raw, leave=lambda left: left(self.connection))
         waiting: Any = SimpleNamespace(transport=transport, start=lambda receiver: None, pause=lambda: None)
         reactor: Any = MemoryReactor()
-        self.end = SecureEnd(SecurePump(reactor), waiting, transport)
+        self.end = SecureEnd(Pump(reactor), waiting, transport)
         self.recorder = Recorder()
         self.end.start(self.recorder.receiver())
-        self.addCleanup(self.end._leave)
+        self.addCleanup(self.end._letGo)
 
     def test_room(self) -> None:
         """OpenSSL that waits for room is given the same bytes once there is some, and then those that came after."""
@@ -94,6 +105,50 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(self.connection.offered, [b"waits", b"waits"])
         self.assertEqual(self.recorder.events, ["drained"])
         self.assertEqual(self.end.events, QUIET)
+
+    def test_unwritable(self) -> None:
+        """A peer that takes no more is still read, and nobody is told that there was room."""
+        self.connection.answers = [SSL.SysCallError(32, "EPIPE")]
+        self.end.write([b"x"])
+        self.end.write([b"y"])
+        self.assertEqual(self.connection.offered, [b"x"])
+        self.assertTrue(self.end.congested)
+        self.connection.incoming = b"last words"
+        self.end.read()
+        self.assertEqual(self.recorder.received, b"last words")
+        self.assertEqual((self.recorder.events, self.aborted), ([], []))
+
+    def test_congestedReadsLess(self) -> None:
+        """What one read brings is less while the end owes its own peer something."""
+        self.connection.answers = [SSL.WantReadError()]
+        self.end.write([b"waits"])
+        self.connection.answers = [SSL.WantReadError()]
+        self.connection.incoming = bytes(2 * LESS)
+        self.end.read()
+        self.assertEqual(len(self.recorder.received), LESS)
+
+    def test_closesOnce(self) -> None:
+        """close_notify goes behind what is queued, once, whoever asks how often; nothing is written after it."""
+        self.connection.answers = [SSL.WantWriteError()]
+        self.end.write([b"waits"])
+        self.end.finish()
+        self.end.close()
+        self.end.write([b"dropped"])
+        self.assertEqual(self.connection.notified, 0)
+        self.end.flush()
+        self.end.close()
+        self.end.finish()
+        self.assertEqual((self.connection.offered, self.connection.notified), ([b"waits", b"waits"], 1))
+        self.end.pause()
+        self.assertEqual(self.end.events, QUIET)
+
+    def test_leavesOnce(self) -> None:
+        """There is no half of TLS: a peer that leaves something to be read is gone, which is told once."""
+        self.end.pause()
+        self.peer.send(b"last words")
+        self.end.hangUp(False)
+        self.end.hangUp(True)
+        self.assertEqual(self.recorder.events, ["is gone"])
 
     def test_nothing(self) -> None:
         """OpenSSL is not asked to write nothing."""
@@ -151,7 +206,7 @@ class MovableTests(SynchronousTestCase):
         plain.transport = raw
         secure.transport = SecureTransport.__new__(SecureTransport)
         secure.transport.transport = raw
-        pump = SecurePump(reactor)
+        pump = Pump(reactor)
         self.assertIsInstance(pump.adopt(plain), SocketEnd)
         self.assertIsInstance(pump.adopt(secure), SecureEnd)
         for module, name in ((securetransport, "_movable"), (securetransport, "_leavable"), (transport, "releasable")):

@@ -1,4 +1,4 @@
-"""The pump for TLS as well: OpenSSL reads and writes the socket itself, past Twisted's two layers of transports.
+"""The end over a socket that speaks TLS: OpenSSL reads and writes it itself, past Twisted's two layers of transports.
 
 The handshake is Twisted's; then L{SecureTransport.leave<wsproxy.ends.securetransport.SecureTransport.leave>} hands
 its connection over. One C{recv} gets one record, 16 KiB at most; records are put together in the buffer that all ends
@@ -19,93 +19,43 @@ cut off: that is an error.
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from OpenSSL import SSL
 
-from wsproxy.ends.end import Buffer, End, Receiver, ignore
-from wsproxy.ends.kernel import unanswered, unread, unsent
-from wsproxy.ends.pump import ENDED, LESS, QUIET, Pump
+from wsproxy.ends.end import Buffer, Receiver, ignore
+from wsproxy.ends.epollset import ENDED, IN, LESS, OUT, QUIET, EpollSet
+from wsproxy.ends.kernel import unread
+from wsproxy.ends.pumpedend import PumpedEnd
 from wsproxy.ends.securetransport import SecureTransport, detour, rejoin
+from wsproxy.ends.states import Peer, Sending
 from wsproxy.ends.transport import TransportEnd
 
-__all__ = ["SecureEnd", "SecurePump"]
+__all__ = ["SecureEnd"]
 
 RECORD = 16384
 """The most bytes of payload in a record (RFC 8446 section 5.1)."""
 
-_IN, _OUT = (select.EPOLLIN, select.EPOLLOUT) if hasattr(select, "epoll") else (1, 4)
+_HELD, _DIRECT, _FINISHING = Sending.HELD, Sending.DIRECT, Sending.FINISHING
 
 
-class SecurePump(Pump):
-    """A pump for sockets that speak TLS, beside those that do not."""
+class SecureEnd(PumpedEnd):
+    """An L{End<wsproxy.ends.end.End>} over TLS on a socket."""
 
-    def adopt(self, end: TransportEnd) -> End:
-        transport = end.transport
-        if isinstance(transport, SecureTransport) and transport.leavable:
-            return SecureEnd(self, end, transport)
-        return super().adopt(end)
+    __slots__ = ("_connection", "_cork", "_error", "_memory", "_raw", "_view", "_wants")
 
-
-class SecureEnd:
-    """An L{End<wsproxy.ends.end.End>} over TLS on a socket, which is left to its transport to close."""
-
-    __slots__ = (
-        "_closing",
-        "_connection",
-        "_cork",
-        "_direct",
-        "_drained",
-        "_ended",
-        "_eof",
-        "_error",
-        "_leaving",
-        "_lost",
-        "_memory",
-        "_notified",
-        "_over",
-        "_paused",
-        "_pump",
-        "_queue",
-        "_raw",
-        "_received",
-        "_socket",
-        "_told",
-        "_view",
-        "_waiting",
-        "_wants",
-        "congested",
-        "descriptor",
-        "events",
-    )
-
-    def __init__(self, pump: Pump, end: TransportEnd, transport: SecureTransport) -> None:
-        self._pump = pump
-        self._view = pump.view
-        self._waiting: TransportEnd | None = end
+    def __init__(self, pump: EpollSet, end: TransportEnd, transport: SecureTransport) -> None:
+        handle: socket.socket = transport.transport.getHandle()
+        super().__init__(pump, end, handle)
         self._raw = transport.transport
+        self._view = pump.view
         self._connection: Any = None  # an SSL.Connection, whose annotations are narrower than what it takes
-        handle: socket.socket = self._raw.getHandle()
-        self._socket = handle
         self._cork = handle.setsockopt if handle.family in (socket.AF_INET, socket.AF_INET6) else ignore
-        self.descriptor = handle.fileno()
-        self.events = 0
-        """What the pump watches for."""
-        self.congested = False
-        self._queue: list[Buffer] = []  # none of them a view
-        self._wants = _OUT  # what OpenSSL waits for before it goes on with the first of the queue
-        self._direct = False  # whether OpenSSL can be given bytes at once: nothing is before them, nothing has ended
-        self._paused = False
+        self._wants = OUT  # what OpenSSL waits for before it goes on with the first of the queue
         self._memory: bytearray | None = None  # records that are still to be sent, while OpenSSL does not do so itself
-        self._told = False  # that the peer leaves
-        self._closing = False
-        self._notified = False  # close_notify has left, or cannot leave
-        self._eof = False  # the peer's close_notify has come
-        self._over = False  # the socket is its transport's again
         self._error: Exception | None = None
 
     def start(self, receiver: Receiver) -> None:
@@ -114,31 +64,30 @@ class SecureEnd:
         assert end is not None
         end.start(Receiver(self._received, ignore, ignore, self._gone))
         end.pause()
-        transport: SecureTransport = end.transport
-        transport.leave(self._left)
+        cast(SecureTransport, end.transport).leave(self._left)
 
     def _left(self, connection: SSL.Connection) -> None:
         """Everything before is with the kernel, or was received: from now on the connection is ours."""
         self._waiting = None
-        if not self._over:
+        if self._sending is not Sending.CLOSED:
             self._connection = connection
             self.flush()
 
     def _watch(self) -> None:
-        if self._over or self._connection is None:
+        if self._sending is Sending.CLOSED or self._connection is None:
             return
-        events = 0 if self._paused or self._eof else _IN
-        if self._queue or (self._closing and not self._notified):
+        events = 0 if self._paused or self._peer is Peer.ENDED else IN
+        if self._queue or self._sending is _FINISHING:
             events |= self._wants
         if self._memory is not None:
-            events |= _OUT
-        if events and not (events & _IN or self._eof or self._told):
+            events |= OUT
+        if events and not (events & IN or self._peer):
             events |= ENDED
         self._pump.watch(self, events or QUIET)
 
     def write(self, buffers: Sequence[Buffer]) -> None:
-        if not self._direct:
-            if not self._closing:
+        if self._sending is not _DIRECT:
+            if self._sending is _HELD:
                 self._queue.append(b"".join(buffers))
                 self.congested = True
             return
@@ -160,20 +109,24 @@ class SecureEnd:
                 if pieces[0]:
                     send(pieces[0])
                 del pieces[0]
-            if self._closing:
+            if self._sending >= _FINISHING:
                 self._notify()
         except (SSL.WantWriteError, SSL.WantReadError) as wanted:
             # that writing has to wait for reading has not been seen since renegotiation is refused
-            self._wants = _OUT if isinstance(wanted, SSL.WantWriteError) else _IN
+            self._wants = OUT if isinstance(wanted, SSL.WantWriteError) else IN
             self._queue = [bytes(piece) for piece in pieces]
             self.congested = self.congested or bool(pieces)
-            self._direct = False
+            self._hold()
             self._watch()
             return False
         except SSL.Error:
             self._unwritable()
             return False
         return True
+
+    def _hold(self) -> None:
+        if self._sending is _DIRECT:
+            self._sending = _HELD
 
     def flush(self) -> None:
         """The socket takes bytes again."""
@@ -186,7 +139,7 @@ class SecureEnd:
         """OpenSSL waits for room, and is to read: it writes what it has begun into memory, and reads from there."""
         detour(self._connection)
         self._memory = bytearray()
-        self._direct = False
+        self._hold()
         if self._queue:
             self._connection.send(self._queue.pop(0))
 
@@ -220,14 +173,15 @@ class SecureEnd:
         """
         if not unread(self.descriptor) and not self._connection.pending():
             self.read()
-        elif not self._told:
-            self._told = True
+        elif self._peer < Peer.GONE:
+            self._peer = Peer.GONE
             self._watch()
             self._leaving(False)
 
     def _flushed(self) -> None:
-        self._direct = not self._closing
-        self._wants = _OUT
+        if self._sending is _HELD:
+            self._sending = _DIRECT
+        self._wants = OUT
         self._watch()
         if self.congested:
             self.congested = False
@@ -240,7 +194,7 @@ class SecureEnd:
         size = 0
         error: Exception | None = None
         try:
-            if self._queue and self._memory is None and self._wants == _OUT:
+            if self._queue and self._memory is None and self._wants == OUT:
                 self._detour()
             if self._memory is not None:
                 self._take()
@@ -259,17 +213,17 @@ class SecureEnd:
             self._watch()
         if size:
             self._received(view[:size])
-        if self._over:
+        if self._sending is Sending.CLOSED:
             return
         if isinstance(error, SSL.ZeroReturnError):
-            self._eof = True
+            self._peer = Peer.ENDED
             self._ended()
             self.close()
         elif error is not None:
             self._error = error
-            self._leave()
+            self._letGo()
             self._raw.loseConnection()
-        elif self._wants == _IN:
+        elif self._wants == IN:
             self.flush()
 
     def _take(self) -> None:
@@ -280,46 +234,32 @@ class SecureEnd:
         else:
             self._connection.bio_shutdown()
 
-    def pause(self) -> None:
-        self._paused = True
-        self._watch()
-
-    def resume(self) -> None:
-        self._paused = False
-        self._watch()
-
     def finish(self) -> None:
         self.close()
 
     def close(self) -> None:
-        self._closing = True
-        self._direct = False
-        if self._connection is not None and not self._queue and not self._over:
+        if self._sending < _FINISHING:
+            self._sending = _FINISHING
+        if self._connection is not None and not self._queue and self._sending is not Sending.CLOSED:
             self.flush()
 
     def _notify(self) -> None:
         """Say close_notify, unless it is said; when both sides have, that was all."""
-        if self._eof or not self._notified:
+        if self._peer is Peer.ENDED or self._sending is _FINISHING:
             try:
                 self._connection.shutdown()
             except SSL.WantWriteError:
                 raise
             except SSL.Error:
                 pass  # the peer is gone
-            self._notified = True
-            if self._eof:
-                self._leave()
+            self._sending = Sending.FINISHED
+            if self._peer is Peer.ENDED:
+                self._letGo()
                 self._raw.loseConnection()
 
     def abort(self) -> None:
-        self._leave()
+        self._letGo()
         self._raw.abortConnection()
-
-    def unsent(self) -> int:
-        return unsent(self.descriptor)
-
-    def unanswered(self) -> bool:
-        return unanswered(self._socket)
 
     def _unwritable(self) -> None:
         """
@@ -327,29 +267,20 @@ class SecureEnd:
         that there was room: the other side would be read for a peer that is not there.
         """
         self._queue = []
-        self._closing = self._notified = True
-        self._direct = False
+        self._sending = Sending.FINISHED
         self.congested = True
         if self._memory is not None:
             self._memory = None
             rejoin(self._connection, self._socket)
-        if self._eof:
-            self._leave()
+        if self._peer is Peer.ENDED:
+            self._letGo()
             self._raw.loseConnection()
         else:
-            self._wants = _OUT
+            self._wants = OUT
             self._watch()
 
-    def _leave(self) -> None:
-        """Nothing more is done here: the socket is its transport's again, to close."""
-        self._closing = True
-        self._direct = False
-        self._queue = []
-        self._over = True
-        self._pump.watch(self, 0)
-
     def _gone(self, error: Exception | None) -> None:
-        self._leave()
+        self._letGo()
         self._connection = None  # lest it writes to whoever has this descriptor next
         self._waiting = None
-        self._lost(None if self._eof else self._error or error)
+        self._lost(None if self._peer is Peer.ENDED else self._error or error)

@@ -1,0 +1,144 @@
+"""The private epoll set in which all pumped sockets live.
+
+It is itself a single reader of the reactor, so that a busy proxy needs one C{epoll_wait} for many sockets: 82 k
+messages per CPU-second over 50 connections, against 55 k with one reactor descriptor each. A socket stays in it until
+it is closed, read or not: the kernel tells of a peer that is gone whatever it was asked for.
+"""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+from time import monotonic
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+__all__ = ["BUFFER", "ENDED", "IN", "LESS", "OUT", "QUIET", "EpollSet", "Pumped"]
+
+BUFFER = 192 * 1024 - 10
+"""
+Bytes read at a time: with a frame's header, as many as make 12 full records of TLS. Downstream, by 128, 192 and 256
+KiB: 1.6, 1.9 and 2.2 GB/s.
+"""
+
+LESS = 64 * 1024
+"""And by an end that is congested itself. What both ends queue is thus at most 256 KiB."""
+
+TURN = 0.005
+"""Seconds for which the private set is polled again while there is anything in it, before the reactor has its turn."""
+
+IN, OUT = (select.EPOLLIN, select.EPOLLOUT) if hasattr(select, "epoll") else (1, 4)
+ENDED = getattr(select, "EPOLLRDHUP", 0x2000)
+"""The peer will send nothing more."""
+
+_GONE = (select.EPOLLERR | select.EPOLLHUP) if hasattr(select, "epoll") else 0x18
+_LEFT = _GONE | ENDED
+
+QUIET = ENDED | getattr(select, "EPOLLET", 1 << 31)
+"""For a socket that neither is read nor has anything to write. It tells once that its peer leaves, and not again."""
+
+
+class Pumped(Protocol):
+    """What the pump calls when something happens to a socket."""
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's."""
+
+    events: int
+    """What the pump watches for; its own to set."""
+
+    def read(self) -> None:
+        """There is something to read, or an error."""
+
+    def flush(self) -> None:
+        """There is room to write, or an error."""
+
+    def hangUp(self, gone: bool) -> None:
+        """The peer has ended, or is C{gone}, while the socket is not read."""
+
+    def abort(self) -> None:
+        """One of the above has failed."""
+
+
+@implementer(IReadDescriptor)
+class EpollSet:
+    """The sockets that are pumped, and the one reader that stands for them in the reactor.
+
+    @param reactor: watches the private epoll set while there is anything in it.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: IReactorFDSet) -> None:
+        self._epoll = select.epoll()
+        self._ends: dict[int, Pumped] = {}
+        self.view = memoryview(bytearray(BUFFER))
+        """What an end reads into; valid until the next end reads."""
+        self._reactor = reactor
+
+    def watch(self, end: Pumped, events: int) -> None:
+        """
+        Call C{end} on these events from now on, and on a hang-up or an error; on none of them for 0, which is for a
+        socket that is about to be closed.
+        """
+        descriptor = end.descriptor
+        if events == end.events:
+            return
+        if not events:
+            del self._ends[descriptor]
+            with suppress(OSError):  # the socket may be closed already
+                self._epoll.unregister(descriptor)
+            if not self._ends:
+                self._reactor.removeReader(self)
+        elif not end.events:
+            if not self._ends:
+                self._reactor.addReader(self)
+            self._epoll.register(descriptor, events)
+            self._ends[descriptor] = end
+        else:
+            self._epoll.modify(descriptor, events)
+        end.events = events
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        return "pump"
+
+    def doRead(self) -> None:
+        poll, ends = self._epoll.poll, self._ends
+        limit = monotonic() + TURN
+        while monotonic() < limit:
+            events = poll(0, 256)
+            if not events:
+                return
+            for descriptor, event in events:
+                end = ends.get(descriptor)
+                if end is None:
+                    continue  # an earlier one of these events ended it
+                try:
+                    # an error or a hang-up shows itself to whichever call is made
+                    if event != IN and end.events & OUT:
+                        end.flush()
+                    if event != OUT and end.events & IN:
+                        end.read()
+                    elif event & _LEFT and end.events:
+                        end.hangUp(bool(event & _GONE))
+                except Exception:
+                    self._log.failure("pumping")
+                    self._giveUp(end)
+
+    def _giveUp(self, end: Pumped) -> None:
+        try:
+            end.abort()
+        except Exception:
+            self._log.failure("giving up a socket")
+            self.watch(end, 0)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor is going down."""
