@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -169,6 +170,31 @@ class FaultTestCase(SessionTestCase):
             self.assertNotIn(b"hunter2", upgrade.transport.value())
 
 
+class Unmade(Refusal):
+    """Has nothing of a refusal but the name."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def malformed() -> Iterator[Refusal]:
+    status: Any
+    for status in (101, 200, 299, 600, 999, -1, True, "403", None, 403.0):
+        yield Refusal(status, "No")
+    reason: Any
+    for reason in (None, b"No", 5):
+        yield Refusal(403, reason)
+    headers: Any
+    for headers in (5, None, "ab", ("ab",), {"a": "b"}, (("a",),), (("a", "b", "c"),), (("a", 1),), ((b"a", b"b"),)):
+        yield Refusal(403, "No", headers)
+    cause: Any = None
+    yield Refusal(403, "No", cause=cause)
+    yield Unmade()
+
+
+MALFORMED = tuple(malformed())
+
+
 class DecisionTests(FaultTestCase):
     """Before the 101."""
 
@@ -222,6 +248,28 @@ class DecisionTests(FaultTestCase):
                     for upgrade, _ in self.inject(**{question: fault}):
                         self.assertRefused(upgrade, 503, "Service unavailable")
                         self.assertLogged(1, TypeError)
+
+    def test_malformed(self) -> None:
+        """A refusal that HTTP cannot say is one traceback, which leads to who made it, and a 503."""
+        for refusal in MALFORMED:
+            for upgrade, _ in self.inject(resolve=lambda refusal=refusal: fail(refusal)):
+                self.assertRefused(upgrade, 503, "Service unavailable")
+                self.assertLogged(1, Refusal)
+            self.plugin.answers["resolve"] = lambda refusal=refusal: fail(refusal)
+            explained = self.successResultOf(self.sessions.explain(makeRequest()))
+            self.assertEqual((explained.status, explained.reason), (503, "Service unavailable"))
+            self.assertLogged(1, Refusal)
+            self.plugin.answers["resolve"] = TARGET
+
+    def test_wellFormed(self) -> None:
+        """Whatever else HTTP has for a no is told as it is."""
+        for refusal in (
+            Refusal(300, ""),
+            Refusal(HTTPStatus.IM_A_TEAPOT, "No coffee"),
+            Refusal(599, "No", [["Retry-After", "1"]]),  # type: ignore[arg-type]
+        ):
+            for upgrade, _ in self.inject(resolve=lambda refusal=refusal: fail(refusal)):
+                self.assertIs(upgrade.refusal, refusal)
 
     def test_late(self) -> None:
         """An answer that comes when nobody waits any more is dropped, whether it is yes, no or neither."""

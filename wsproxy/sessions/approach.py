@@ -177,8 +177,8 @@ class Dialling(Factory[TargetEnd]):
         match failure.value:
             case DialError() as error:
                 return str(error) or UNREACHABLE
-            case Refusal() as error:
-                return str(error.reason) or UNREACHABLE
+            case Refusal(reason=str() as words):
+                return words or UNREACHABLE
             case ConfigError():
                 return "Target misconfigured"
         if not failure.check(*_EVERYDAY):

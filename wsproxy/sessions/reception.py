@@ -24,7 +24,7 @@ from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Request
-from wsproxy.sessions.decision import Admission, Decisions
+from wsproxy.sessions.decision import Admission, Decisions, malformation
 from wsproxy.sessions.outcome import GivenUp
 
 __all__ = ["Reception", "Upgrade"]
@@ -139,13 +139,17 @@ class Reception:
 
     def _refusal(self, failure: Failure, request: Request) -> Refusal:
         """What a client is told for this: what was meant for it, and nothing else."""
+        problem = ""
         if isinstance(failure.value, Refusal):
-            return failure.value
+            problem = malformation(failure.value)
+            if not problem:
+                return failure.value
         if failure.check(GivenUp):
             failure.raiseException()
         if failure.check(TimeoutError):
             return _LATE
-        logFault(self._log, "deciding about {peer}", failure, peer=printable(request.peer))
+        text = "deciding about {peer}: {problem}" if problem else "deciding about {peer}"
+        logFault(self._log, text, failure, peer=printable(request.peer), problem=problem)
         return _UNAVAILABLE
 
 
