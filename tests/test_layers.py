@@ -13,7 +13,7 @@ import wsproxy
 PACKAGE = Path(wsproxy.__file__).parent
 
 LEVELS = [
-    {"errors", "config", "escape"},
+    {"errors", "config", "escape", "fault"},
     {"interfaces"},
     {"daemon", "access", "endpoints", "tls", "wire", "ends"},
     {"tunnel", "dialling"},

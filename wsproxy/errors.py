@@ -71,6 +71,7 @@ class DialError(Exception):
 class Refusal(Exception):
     """A request ends with this HTTP status instead of an upgrade.
 
+    @param status: 300 to 599; with another, and with what is no text, the client is told 503.
     @param reason: shown to the client: it names no secret and does not tell a known token from an unknown one.
     @param cause: for the log alone: what was wrong, and what cures it, in one line.
     """

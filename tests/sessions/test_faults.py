@@ -7,9 +7,11 @@ Whatever it was: the client is told one thing, the log has one traceback, and th
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -41,27 +43,43 @@ TIMED_OUT = b"\x03\xf3Target timed out"
 
 
 class Fault(Exception):
-    """What should not have happened. Its words are a secret."""
+    """What should not have happened."""
 
-    def __init__(self) -> None:
-        super().__init__("postgres://user:hunter2@db")
+
+class Unexceptional(BaseException):
+    """What should not have happened, and is no L{Exception} either."""
+
+
+class Faults:
+    """
+    @ivar kind: what is raised by everybody who does.
+    """
+
+    kind: type[BaseException] = Fault
+
+    def __call__(self) -> BaseException:
+        """@return: one whose words are a secret."""
+        return self.kind("postgres://user:hunter2@db")
+
+
+fault = Faults()
 
 
 def raises(*_: Any) -> Any:
-    raise Fault
+    raise fault()
 
 
 def fails(*_: Any) -> Any:
-    return fail(Fault())
+    return fail(fault())
 
 
 async def coroutineRaises(*_: Any) -> Any:
-    raise Fault
+    raise fault()
 
 
 async def awaitsAndRaises(*_: Any) -> Any:
     await succeed(None)
-    raise Fault
+    raise fault()
 
 
 def hangs(*_: Any) -> Any:
@@ -82,7 +100,7 @@ def resists(*_: Any) -> Any:
 
 def obeysBadly(*_: Any) -> Any:
     """Makes an exception of being cancelled."""
-    return Deferred(lambda it: it.errback(Fault()))
+    return Deferred(lambda it: it.errback(fault()))
 
 
 RAISING: tuple[Callable[..., Any], ...] = (raises, fails, coroutineRaises, awaitsAndRaises)
@@ -91,6 +109,12 @@ HANGING: tuple[Callable[..., Any], ...] = (hangs, clings, resists, obeysBadly)
 
 class FaultTestCase(SessionTestCase):
     """Each test injects a fault; afterwards all is well again."""
+
+    kind: type[BaseException] = Fault
+
+    def setUp(self) -> None:
+        super().setUp()
+        fault.kind = self.kind
 
     def inject(self, **faults: Callable[..., Any]) -> Any:
         """These questions are answered so, in each mode: a subtest each."""
@@ -139,11 +163,36 @@ class FaultTestCase(SessionTestCase):
         else:
             self.assertEqual(upgrade.told()[-1:], [Message(CLOSE, close)])
 
-    def assertLogged(self, count: int, kind: type[Exception] = Fault) -> None:
+    def assertLogged(self, count: int, kind: type[BaseException] | None = None) -> None:
         """The log has so many tracebacks, and the client has not read what they say."""
-        self.assertEqual(len(self.flushLoggedErrors(kind)), count)
+        self.assertEqual(len(self.flushLoggedErrors(kind or self.kind)), count)
         for upgrade in self.upgrades:
             self.assertNotIn(b"hunter2", upgrade.transport.value())
+
+
+class Unmade(Refusal):
+    """Has nothing of a refusal but the name."""
+
+    def __init__(self) -> None:
+        pass
+
+
+def malformed() -> Iterator[Refusal]:
+    status: Any
+    for status in (101, 200, 299, 600, 999, -1, True, "403", None, 403.0):
+        yield Refusal(status, "No")
+    reason: Any
+    for reason in (None, b"No", 5):
+        yield Refusal(403, reason)
+    headers: Any
+    for headers in (5, None, "ab", ("ab",), {"a": "b"}, (("a",),), (("a", "b", "c"),), (("a", 1),), ((b"a", b"b"),)):
+        yield Refusal(403, "No", headers)
+    cause: Any = None
+    yield Refusal(403, "No", cause=cause)
+    yield Unmade()
+
+
+MALFORMED = tuple(malformed())
 
 
 class DecisionTests(FaultTestCase):
@@ -200,10 +249,32 @@ class DecisionTests(FaultTestCase):
                         self.assertRefused(upgrade, 503, "Service unavailable")
                         self.assertLogged(1, TypeError)
 
+    def test_malformed(self) -> None:
+        """A refusal that HTTP cannot say is one traceback, which leads to who made it, and a 503."""
+        for refusal in MALFORMED:
+            for upgrade, _ in self.inject(resolve=lambda refusal=refusal: fail(refusal)):
+                self.assertRefused(upgrade, 503, "Service unavailable")
+                self.assertLogged(1, Refusal)
+            self.plugin.answers["resolve"] = lambda refusal=refusal: fail(refusal)
+            explained = self.successResultOf(self.sessions.explain(makeRequest()))
+            self.assertEqual((explained.status, explained.reason), (503, "Service unavailable"))
+            self.assertLogged(1, Refusal)
+            self.plugin.answers["resolve"] = TARGET
+
+    def test_wellFormed(self) -> None:
+        """Whatever else HTTP has for a no is told as it is."""
+        for refusal in (
+            Refusal(300, ""),
+            Refusal(HTTPStatus.IM_A_TEAPOT, "No coffee"),
+            Refusal(599, "No", [["Retry-After", "1"]]),  # type: ignore[arg-type]
+        ):
+            for upgrade, _ in self.inject(resolve=lambda refusal=refusal: fail(refusal)):
+                self.assertIs(upgrade.refusal, refusal)
+
     def test_late(self) -> None:
         """An answer that comes when nobody waits any more is dropped, whether it is yes, no or neither."""
         for question in self.questions:
-            for answer in (None, TARGET, Refusal(403, "No"), Fault()):
+            for answer in (None, TARGET, Refusal(403, "No"), fault()):
                 waiting: list[Deferred[Any]] = []
 
                 async def late(waiting: list[Deferred[Any]] = waiting) -> Any:
@@ -215,7 +286,7 @@ class DecisionTests(FaultTestCase):
                 for upgrade, _ in self.inject(**{question: late}):
                     self.clock.advance(10)
                     self.assertRefused(upgrade, 503, "Service unavailable")
-                    waiting.pop().callback(Failure(answer) if isinstance(answer, Exception) else answer)
+                    waiting.pop().callback(Failure(answer) if isinstance(answer, BaseException) else answer)
                     self.assertLogged(0)
 
     def test_explain(self) -> None:
@@ -393,7 +464,7 @@ class DialTests(FaultTestCase):
 
         def dial() -> Any:
             self.plugin.connect()
-            raise Fault
+            raise fault()
 
         for upgrade, raw in self.inject(dial=dial):
             self.assertTrue(self.plugin.target.aborted)
@@ -541,7 +612,7 @@ class FaultyTap:
     def _note(self, call: str) -> None:
         self.calls.append(call)
         if call == self.call:
-            raise Fault
+            raise fault()
 
     def fromClient(self, payload: Sequence[Any], partial: bool) -> None:
         self._note("fromClient")
@@ -648,7 +719,7 @@ class WatcherTests(FaultTestCase):
             upgrade = self.converse({}, False)
             self.leave(upgrade)
             self.assertEqual(len(self.sessions), 0)
-            doing.errback(Fault())
+            doing.errback(fault())
             self.assertLogged(1)
         self.recover()
 
@@ -729,13 +800,14 @@ class WatcherTests(FaultTestCase):
                 self.recover()
 
     def test_log(self) -> None:
-        """An observer of the log that raises is Twisted's to leave out: sessions do not notice."""
+        """Of an observer of the log that raises sessions take no notice; where it is for Twisted to tell, that does."""
         globalLogPublisher.addObserver(raises)
         self.addCleanup(globalLogPublisher.removeObserver, raises)
         for changes, raw in MODES.values():
             self.leave(self.converse(changes, raw))
         globalLogPublisher.removeObserver(raises)
-        self.assertGreaterEqual(len(self.flushLoggedErrors(Fault)), 3)
+        told = self.flushLoggedErrors(self.kind)
+        self.assertGreaterEqual(len(told), 3 if issubclass(self.kind, Exception) else 0)
         self.recover()
 
 
@@ -765,7 +837,7 @@ class Pump:
     def adopt(self, end: TransportEnd) -> End:
         self._number -= 1
         if not self._number:
-            raise Fault
+            raise fault()
         return end
 
 
@@ -822,10 +894,10 @@ class EndTests(FaultTestCase):
                     if self.plugin.target.protocol is not None:
                         self.plugin.target.lose()
                     for _ in range(8):
-                        with contextlib.suppress(Fault):  # a reactor logs what a timer raises
+                        with contextlib.suppress(self.kind):  # a reactor logs what a timer raises
                             self.clock.advance(1)
                     self.successResultOf(done)
-                    self.assertLessEqual(len(self.flushLoggedErrors(Fault)), 2)
+                    self.assertLessEqual(len(self.flushLoggedErrors(self.kind)), 2)
                     self.leave(upgrade)
                     self.recover()
 
@@ -846,3 +918,11 @@ class EndTests(FaultTestCase):
         self.plugin.target.lose()
         self.clock.advance(6)
         self.successResultOf(done)
+
+
+# Each of these again with what is no Exception: of a task that was cancelled, of sys.exit, and of whoever else
+for _kind in (asyncio.CancelledError, SystemExit, Unexceptional):
+    for _case in (DecisionTests, UpgradeTests, DialTests, EndTests):
+        _name = _kind.__name__ + _case.__name__
+        globals()[_name] = type(_name, (_case,), {"kind": _kind, "__doc__": _case.__doc__})
+del _case

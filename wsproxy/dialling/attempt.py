@@ -153,13 +153,13 @@ class _Attempt:
             protocol = self._factory.buildProtocol(peer)
             if protocol is None:
                 raise NoProtocol()
-        except Exception:
+        except BaseException:
             self._fail(Failure())
             return
         transport = Outgoing(self._socket, protocol, peer, self._reactor)
         try:
             transport.begin()
-        except Exception:
+        except BaseException:
             transport.abortConnection()
             self._connected.errback(Failure())
         else:

@@ -224,7 +224,7 @@ class Dialer:
             # the transport takes a duplicate of the descriptor
             try:
                 transport = self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, factory)
-            except Exception:
+            except BaseException:
                 connection.shutdown(socket.SHUT_RDWR)  # the traceback may hold on to the duplicate
                 raise
         if transport is None:
@@ -288,7 +288,7 @@ class _Handshake(Protocol):
                 raise NoProtocol()
             self.transport.wrappedProtocol = protocol
             protocol.makeConnection(self.transport)
-        except Exception:
+        except BaseException:
             self.completed.errback()
             self.transport.abortConnection()
         else:

@@ -32,6 +32,7 @@ from zope.interface import implementer
 
 from wsproxy.daemon.threads import Threads
 from wsproxy.dialling.reactor import IResolvingReactor
+from wsproxy.fault import logFault
 
 __all__ = ["NEGATIVE_TTL", "POSITIVE_TTL", "NameResolver", "chooseResolver", "installResolver"]
 
@@ -160,8 +161,8 @@ class NameResolver:
             del waiting[resolution]
             try:
                 resolution.tell(answer)
-            except Exception:
-                self._log.failure("telling the addresses of {name}", name=resolution.name)
+            except BaseException:
+                logFault(self._log, "telling the addresses of {name}", name=resolution.name)
 
     def _remember(self, question: _Question, answer: _Answer) -> None:
         known, now = self._known, self._clock.seconds()

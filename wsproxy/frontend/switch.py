@@ -38,6 +38,7 @@ from wsproxy.config import ClientsConfig
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
+from wsproxy.fault import logFault
 from wsproxy.frontend.answer import refusalBytes
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import speechCause
@@ -296,8 +297,8 @@ class SwitchFactory(ServerFactory[Switch]):
             if not switch.tunnelled:
                 try:
                     switch.transport.abortConnection()
-                except Exception:  # an embedder's transport; sessions are still to be closed
-                    self._log.failure("dropping a connection")
+                except BaseException:  # an embedder's transport; sessions are still to be closed
+                    logFault(self._log, "dropping a connection")
 
 
 @implementer(IProtocolNegotiationFactory)

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
+from wsproxy.fault import logFault
 from wsproxy.frontend.answer import SERVER, refusalBytes
 from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import diagnosed
@@ -122,7 +123,7 @@ class FrontDoor:
             if gone.called:
                 return
             if isinstance(result, Failure):
-                self._log.failure("explaining to a page", result)
+                logFault(self._log, "explaining to a page", result)
                 result = Refusal(503, "Service unavailable")
             body = explanation(result)
             request.setHeader(b"content-type", TYPE.encode("ascii"))
@@ -144,8 +145,8 @@ class FrontDoor:
             asked = _describe(request, connection.secure, handshake.offered)
         except Refusal as refusal:
             self._refuse(request, connection, refusal)
-        except Exception:
-            self._log.failure("beginning a WebSocket")
+        except BaseException:
+            logFault(self._log, "beginning a WebSocket")
             connection.linger(refusalBytes(_broken))
         else:
             upgrade = PendingUpgrade(connection, handshake, asked)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.fault import logFault
 from wsproxy.process.report import REPORT_LIMIT, Report, parseReport
 
 __all__ = ["ReportSocket"]
@@ -114,8 +115,8 @@ def _guarded(reported: Callable[[Report, int], bool]) -> Callable[[Report, int],
     def tell(report: Report, sender: int) -> bool:
         try:
             return reported(report, sender)
-        except Exception:
-            _log.failure("obeying {report} of process {sender}", report=report, sender=sender)
+        except BaseException:
+            logFault(_log, "obeying {report} of process {sender}", report=report, sender=sender)
             return False
 
     return tell

@@ -32,6 +32,7 @@ from wsproxy.ends.end import ignore
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import ConfigError, DialError, Refusal
 from wsproxy.escape import escape
+from wsproxy.fault import logFault
 from wsproxy.interfaces import Session
 from wsproxy.sessions.outcome import giveUp
 
@@ -167,8 +168,8 @@ class Dialling(Factory[TargetEnd]):
         try:
             reason = self._reason(failure)
             cause = ", ".join(dict.fromkeys(_causes(failure.value)))
-        except Exception:  # anybody's exception may have a __str__ of its own
-            self._log.failure("{session:.8} telling why", session=self._name)
+        except BaseException:  # anybody's exception may have a __str__ of its own
+            logFault(self._log, "{session:.8} telling why", session=self._name)
             reason, cause = UNREACHABLE, ""
         failed(reason, cause)
 
@@ -176,12 +177,12 @@ class Dialling(Factory[TargetEnd]):
         match failure.value:
             case DialError() as error:
                 return str(error) or UNREACHABLE
-            case Refusal() as error:
-                return str(error.reason) or UNREACHABLE
+            case Refusal(reason=str() as words):
+                return words or UNREACHABLE
             case ConfigError():
                 return "Target misconfigured"
         if not failure.check(*_EVERYDAY):
-            self._log.failure("{session:.8} dialling", failure, session=self._name)
+            logFault(self._log, "{session:.8} dialling", failure, session=self._name)
         return UNREACHABLE
 
     def _finish(self) -> None:
@@ -196,8 +197,8 @@ class Dialling(Factory[TargetEnd]):
             end.settled = None
             try:
                 end.drop()
-            except Exception:
-                self._log.failure("{session:.8} dropping a connection", session=self._name)
+            except BaseException:
+                logFault(self._log, "{session:.8} dropping a connection", session=self._name)
 
 
 def _causes(error: BaseException | None) -> Iterator[str]:

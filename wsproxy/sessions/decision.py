@@ -19,7 +19,7 @@ from wsproxy.errors import Refusal
 from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyResolver, Identity, Request, Target
 from wsproxy.sessions.outcome import bounded
 
-__all__ = ["Admission", "Decisions", "asCallable"]
+__all__ = ["Admission", "Decisions", "asCallable", "malformation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,25 @@ class Decisions:
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
         return Admission(request, identity, target)
+
+
+def malformation(refusal: Refusal) -> str:
+    """What is wrong with a refusal, for the log; empty where it is one that HTTP can say (RFC 9110 section 15)."""
+    try:
+        status, reason, headers, cause = refusal.status, refusal.reason, refusal.headers, refusal.cause
+    except BaseException as error:  # a subclass may do without
+        return f"a Refusal that cannot be read ({type(error).__name__})"
+    if not isinstance(status, int) or not 300 <= status <= 599:
+        return f"a Refusal with a status of {status if isinstance(status, int) else _kind(status)}, not 300 to 599"
+    if not (isinstance(reason, str) and isinstance(cause, str)):
+        return f"a Refusal with {_kind(reason)} for a reason and {_kind(cause)} for a cause, not str"
+    if not isinstance(headers, (tuple, list)) or not all(map(_isHeader, headers)):
+        return "a Refusal with headers that are not pairs of str"
+    return ""
+
+
+def _isHeader(pair: object) -> bool:
+    return isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(each, str) for each in pair)
 
 
 # What an answer is made of may be a secret: a complaint about it names its type.

@@ -9,6 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wsproxy.fault import logFault
+
 __all__ = ["GivenUp", "bounded", "giveUp"]
 
 T = TypeVar("T")
@@ -24,8 +26,8 @@ def giveUp(waiting: Deferred[Any]) -> None:
     """Cancel C{waiting}, whatever its canceller does."""
     try:
         waiting.cancel()
-    except Exception:
-        _log.failure("cancelling")
+    except BaseException:
+        logFault(_log, "cancelling")
 
 
 def bounded(waiting: Deferred[T], seconds: float, clock: IReactorTime) -> Deferred[T]:

@@ -22,8 +22,9 @@ from wsproxy.access.peer import printable
 from wsproxy.access.refusals import RefusalLog
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
+from wsproxy.fault import logFault
 from wsproxy.interfaces import Request
-from wsproxy.sessions.decision import Admission, Decisions
+from wsproxy.sessions.decision import Admission, Decisions, malformation
 from wsproxy.sessions.outcome import GivenUp
 
 __all__ = ["Reception", "Upgrade"]
@@ -82,8 +83,8 @@ class Reception:
         self._undecided.add(undecided)
         try:
             undecided.start()
-        except Exception:
-            self._log.failure("waiting for an answer")
+        except BaseException:
+            logFault(self._log, "waiting for an answer")
             undecided.refuse(_UNAVAILABLE)
 
     def explain(self, request: Request) -> Deferred[Refusal | None]:
@@ -118,32 +119,37 @@ class Reception:
                 self._refuse(upgrade, result)
             else:
                 self._admit(upgrade, result, raw)
-        except Exception:
-            self._log.failure("answering a client")
+        except BaseException:
+            logFault(self._log, "answering a client")
             self._apologise(upgrade, refused)
 
     def _apologise(self, upgrade: Upgrade, refused: bool) -> None:
-        with suppress(Exception):  # there was one already
+        with suppress(BaseException):  # there was one already
             if not refused:
                 upgrade.refuse(_UNAVAILABLE)
                 return
-        with suppress(Exception):
+        with suppress(BaseException):
             upgrade.abort()
 
     def _refuse(self, upgrade: Upgrade, failure: Failure) -> None:
         refusal = self._refusal(failure, upgrade.request)
-        self._refusals.refused(upgrade.request.peer, refusal.status, refusal.reason, refusal.cause)
+        with suppress(BaseException):  # an observer of the log
+            self._refusals.refused(upgrade.request.peer, refusal.status, refusal.reason, refusal.cause)
         upgrade.refuse(refusal)
 
     def _refusal(self, failure: Failure, request: Request) -> Refusal:
         """What a client is told for this: what was meant for it, and nothing else."""
+        problem = ""
         if isinstance(failure.value, Refusal):
-            return failure.value
+            problem = malformation(failure.value)
+            if not problem:
+                return failure.value
         if failure.check(GivenUp):
             failure.raiseException()
         if failure.check(TimeoutError):
             return _LATE
-        self._log.failure("deciding about {peer}", failure, peer=printable(request.peer))
+        text = "deciding about {peer}: {problem}" if problem else "deciding about {peer}"
+        logFault(self._log, text, failure, peer=printable(request.peer), problem=problem)
         return _UNAVAILABLE
 
 

@@ -25,6 +25,7 @@ from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, CloseCode
 from wsproxy.escape import escape
+from wsproxy.fault import logFault, tellLog
 from wsproxy.interfaces import Ending, Request, Tap, TapFactory
 from wsproxy.sessions.approach import UNREACHABLE, Dialling, TargetEnd
 from wsproxy.sessions.decision import Admission
@@ -131,11 +132,11 @@ class OpenSession:
             if self._registry.taps:
                 self._tap = self._makeTap()
             end = self._adopt(client)
-        except Exception:
+        except BaseException:
             self._fault("opening")
         try:
             self._relay(end, wire)
-        except Exception:
+        except BaseException:
             self._fault("relaying")
         if self._state is _State.OPENING:
             self._state = _State.OPEN
@@ -153,7 +154,8 @@ class OpenSession:
         if name is not None:
             how = f"{how}, as {name}"
         target = escape(self.target.text)
-        self._log.info(
+        tellLog(
+            self._log.info,
             _LINE,
             line=f"{self.id[:8]} {peer} → {target} ({how})",
             session=self.id,
@@ -197,7 +199,7 @@ class OpenSession:
         self._dialling = None
         try:
             self._tunnel.connected(self._adopt(end))
-        except Exception:
+        except BaseException:
             self._fault("connecting")
             self._unreachable(UNREACHABLE, "")
             self._abort(end)
@@ -208,7 +210,7 @@ class OpenSession:
         self._cause = cause
         try:
             self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason))
-        except Exception:
+        except BaseException:
             self._fault("telling why")
 
     # Its end
@@ -220,8 +222,8 @@ class OpenSession:
         elif self._state is _State.OPEN and self._tunnel is not None:
             try:
                 self._tunnel.close(close)
-            except Exception:
-                self._log.failure("{session:.8} closing", session=self.id)
+            except BaseException:
+                logFault(self._log, "{session:.8} closing", session=self.id)
                 self.abort()
 
     def abort(self) -> None:
@@ -233,25 +235,26 @@ class OpenSession:
             try:
                 if self._tunnel is not None:
                     self._tunnel.abort()
-            except Exception:
-                self._log.failure("{session:.8} aborting", session=self.id)
+            except BaseException:
+                logFault(self._log, "{session:.8} aborting", session=self.id)
 
     def _abandon(self) -> None:
         self._deadline = None
-        self._log.warn("{session:.8} does not let go of its ends; they are left alone", session=self.id)
+        text = "{session:.8} does not let go of its ends; they are left alone"
+        tellLog(self._log.warn, text, session=self.id)
         self._ended(Ending("proxy", Close(CloseCode.ABNORMAL, "Abandoned")))
 
     def _fault(self, doing: str) -> None:
         """Somebody has raised an exception."""
-        self._log.failure("{session:.8} {doing}", session=self.id, doing=doing)
+        logFault(self._log, "{session:.8} {doing}", session=self.id, doing=doing)
         self._startDeadline(FAULT_TIMEOUT, self.abort)
         self.close(_BROKEN)
 
     def _abort(self, end: TransportEnd) -> None:
         try:
             end.drop() if isinstance(end, TargetEnd) else end.abort()
-        except Exception:
-            self._log.failure("{session:.8} dropping a connection", session=self.id)
+        except BaseException:
+            logFault(self._log, "{session:.8} dropping a connection", session=self.id)
 
     def _startDeadline(self, seconds: float, expired: Callable[[], None]) -> None:
         self._endDeadline()
@@ -291,7 +294,8 @@ class OpenSession:
         by, code, reason = ending.by, int(ending.close.code), escape(ending.close.reason) or "(no reason)"
         seconds, up, down, cause = ending.seconds, ending.up, ending.down, ending.cause
         what = f"closed by {by}: {code} {reason}; {seconds:.1f} s, {up} bytes up, {down} bytes down"
-        self._log.info(
+        tellLog(
+            self._log.info,
             _LINE,
             line=f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
             session=self.id,

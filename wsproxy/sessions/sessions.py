@@ -24,6 +24,7 @@ from wsproxy.config import ClientsConfig, TargetConfig
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, Refusal
+from wsproxy.fault import logFault
 from wsproxy.interfaces import (
     AnyAuthenticator,
     AnyAuthoriser,
@@ -159,14 +160,14 @@ class Sessions:
 
         def failed(problem: Failure) -> None:
             problems.append(problem)
-            self._log.failure("{session:.8} telling an observer", problem, session=session.id)
+            logFault(self._log, "{session:.8} telling an observer", problem, session=session.id)
 
         for observer in tuple(self._observers):
             try:
                 answer = event(observer)
                 if hasattr(answer, "__await__"):
                     ensureDeferred(answer).addErrback(failed)
-            except Exception:
+            except BaseException:
                 failed(Failure())
         return not problems
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from twisted.logger import Logger
 
 from wsproxy.ends.end import ignore
+from wsproxy.fault import logFault
 from wsproxy.interfaces import Buffer, Session, Tap, TapFactory
 
 __all__ = ["closeTap", "joinTaps"]
@@ -30,8 +31,8 @@ def joinTaps(
     for factory in factories:
         try:
             tap = factory(session)
-        except Exception:
-            _log.failure("{session:.8} making a tap", session=session.id)
+        except BaseException:
+            logFault(_log, "{session:.8} making a tap", session=session.id)
             broken()
         else:
             taps += () if tap is None else (tap,)
@@ -43,8 +44,8 @@ def closeTap(tap: Tap, session: str) -> None:
     for each in tap.taps if isinstance(tap, _Taps) else (tap,):
         try:
             each.close()
-        except Exception:
-            _log.failure("{session:.8} closing a tap", session=session)
+        except BaseException:
+            logFault(_log, "{session:.8} closing a tap", session=session)
 
 
 class _Taps:

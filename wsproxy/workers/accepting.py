@@ -31,6 +31,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.fault import logFault
+
 __all__ = ["GIVE_WAY", "OUT_OF_DESCRIPTORS", "Share", "SharedEndpoint", "SharedPort", "makeShare"]
 
 GIVE_WAY = 0.001
@@ -160,8 +162,8 @@ class SharedPort:
                 self._accept()
             else:
                 self._lookAway(GIVE_WAY)
-        except Exception:  # raised to the reactor, it would be the last connection that is accepted here
-            self._log.failure("accepting a client")
+        except BaseException:  # raised to the reactor, it would be the last connection that is accepted here
+            logFault(self._log, "accepting a client")
             if self._away is None:
                 self._lookAway(OUT_OF_DESCRIPTORS)
 
@@ -187,8 +189,8 @@ class SharedPort:
                 self._reactor.adoptStreamConnection(connection.fileno(), connection.family, self._factory)
         except OSError as error:
             self._unaccepted(error)
-        except Exception:
-            self._log.failure("serving a client")
+        except BaseException:
+            logFault(self._log, "serving a client")
 
     def _unaccepted(self, error: OSError) -> None:
         # EAGAIN: another worker was faster. The rest are what the network did to the client: accept(2).

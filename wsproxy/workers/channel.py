@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from wsproxy.daemon.log import retrying
 from wsproxy.daemon.outlet import Outlet
+from wsproxy.fault import logFault
 from wsproxy.workers.messages import Answer, Message, MessageError, Messages
 
 __all__ = ["ANSWER_WITHIN", "MOST", "Channel", "ChannelError"]
@@ -261,8 +262,8 @@ class Channel:
         elif message.ask is None:
             try:
                 self._obey(message)
-            except Exception:  # raised to the reactor, it would be the last thing heard from there
-                self._log.failure("{peer} said {verb}", peer=self._peer, verb=message.verb)
+            except BaseException:  # raised to the reactor, it would be the last thing heard from there
+                logFault(self._log, "{peer} said {verb}", peer=self._peer, verb=message.verb)
         else:
             answer = maybeDeferred(self._obey, message).addCallback(partial(Answer, message.ask))
             answer.addCallback(lambda answer: self._send(answer.encode()))

@@ -41,6 +41,7 @@ from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
 from wsproxy.endpoints.listen import Listen
 from wsproxy.errors import ConfigError
+from wsproxy.fault import logFault
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import ListenersElsewhere
 from wsproxy.service.proxy import Proxy
@@ -122,8 +123,8 @@ class Child:
             self._serve(**settings)
         except ConfigError:
             self.fail(Failure())
-        except Exception:
-            self._log.failure("starting")
+        except BaseException:
+            logFault(self._log, "starting")
             self.stop(1)
 
     def _serve(
