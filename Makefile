@@ -5,7 +5,7 @@
 # make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select
 # make check      ruff and mypy
 # make options    docs/options.rst, out of the table of options
-# make soak       the long tests, a few minutes
+# make soak       the long tests, a quarter of an hour
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
 # make mutants    plants faults, and counts those that unit tests notice, a quarter of an hour: docs/testing.rst
 # make build      sdist and wheel, in dist/
@@ -63,7 +63,7 @@ options: $(VENV)/runtime
 	$(BIN)/python -m wsproxy.command.help >docs/options.rst
 
 soak: $(VENV)/dev
-	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) tests.integration.test_soak; \
+	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) $(addprefix tests.integration.test_,soak pairs); \
 	status=$$?; $(KEEP_FAILED); exit $$status
 
 bench: $(VENV)/runtime
