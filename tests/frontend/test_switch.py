@@ -23,6 +23,7 @@ from tests.certificates import Authority, pem, selfSigned
 from tests.ends.contract import Recorder
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from wsproxy.config import TLSConfig
+from wsproxy.ends.end import Receiver, ignore
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
@@ -517,9 +518,10 @@ class ConnectionTests(SwitchTestCase):
         connection.switch.become(end, b"early ")
         self.assertIs(connection.transport.producer, end)
         connection.switch.dataReceived(b"late")
-        self.assertEqual(end._early, b"early late")
         connection.switch.readConnectionLost()
-        self.assertTrue(end._eof)
+        heard: list[bytes] = []
+        end.start(Receiver(lambda data: heard.append(bytes(data)), lambda: heard.append(b"end"), ignore, ignore))
+        self.assertEqual(heard, [b"early late", b"end"])
 
     def test_halves(self) -> None:
         """Who can close either half hears of both."""
