@@ -263,7 +263,7 @@ def _socket(transport: object) -> socket.socket | None:
     return None
 
 
-def _isClosing(transport: Any) -> bool:
+def _isClosing(transport: object) -> bool:
     """Whether a layer of it closes, which waits for its producer to have nothing more to say."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
