@@ -519,7 +519,9 @@ class ConnectionTests(SwitchTestCase):
         connection.switch.dataReceived(b"late")
         self.assertEqual(end._early, b"early late")
         connection.switch.readConnectionLost()
-        self.assertTrue(end._eof)
+        recorder = Recorder()
+        end.start(recorder.receiver())
+        self.assertEqual((recorder.received, recorder.events), (b"early late", ["ended"]))
 
     def test_halves(self) -> None:
         """Who can close either half hears of both."""
