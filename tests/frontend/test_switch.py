@@ -23,7 +23,6 @@ from tests.certificates import Authority, pem, selfSigned
 from tests.ends.contract import Recorder
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from wsproxy.config import TLSConfig
-from wsproxy.ends.end import Receiver, ignore
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
@@ -518,10 +517,11 @@ class ConnectionTests(SwitchTestCase):
         connection.switch.become(end, b"early ")
         self.assertIs(connection.transport.producer, end)
         connection.switch.dataReceived(b"late")
+        self.assertEqual(end._early, b"early late")
         connection.switch.readConnectionLost()
-        heard: list[bytes] = []
-        end.start(Receiver(lambda data: heard.append(bytes(data)), lambda: heard.append(b"end"), ignore, ignore))
-        self.assertEqual(heard, [b"early late", b"end"])
+        recorder = Recorder()
+        end.start(recorder.receiver())
+        self.assertEqual((recorder.received, recorder.events), (b"early late", ["ended"]))
 
     def test_halves(self) -> None:
         """Who can close either half hears of both."""
