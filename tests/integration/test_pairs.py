@@ -184,6 +184,7 @@ class PairsTests(BridgeTestCase):
     Pumped, with and without TLS.
 
     @cvar modes: how clients speak, in turn.
+    @cvar leftBehind: bytes that one more round of it all may cost.
     """
 
     modes: tuple[str, ...] = ("ws", "wss", "raw")
@@ -192,6 +193,7 @@ class PairsTests(BridgeTestCase):
     secure = True
     timeout = 240 if LONG else 60
     onlyLong = False
+    leftBehind = LEFT_BEHIND
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         if self.onlyLong and not LONG:
@@ -356,7 +358,7 @@ class PairsTests(BridgeTestCase):
         again = await self.play()
         await deferLater(reactor, 2 * LIVES, lambda: None)
         await self.assertNothingLeft(again, before)
-        self.assertLess(self.total(memory) - grown, LEFT_BEHIND)  # an allocator scatters what was used at first
+        self.assertLess(self.total(memory) - grown, self.leftBehind)  # an allocator scatters what was used at first
         await self.play()
         await deferLater(reactor, 2 * LIVES, lambda: None)
 
@@ -372,6 +374,7 @@ class RecordedTests(PairsTests):
     """On record."""
 
     onlyLong = True
+    leftBehind = 2 * LEFT_BEHIND  # measured: 8 MB in the second round of 200, 1 to 2 in further ones of 70
     arguments = (*PairsTests.arguments, "--record", "record", "--record-keep", "100")
 
 
