@@ -1,5 +1,5 @@
 # make run        a proxy on port 6080 with a page to try it; LISTEN=6081 TARGET=localhost:5900 WEB=dir for your own
-# make test       all tests, with coverage; TESTS="tests.command.test_options …" for some, TRIAL_ARGS=-u for trial itself
+# make test       all tests, with coverage; TESTS="tests.command.test_usage …" for some, TRIAL_ARGS=-u for trial itself
 # make unit       those that need no program but Python
 # make oldest     the same with the oldest libraries that setup.cfg allows, in an environment of its own
 # make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select

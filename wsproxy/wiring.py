@@ -43,7 +43,7 @@ from wsproxy.service.proxy import Proxy, announce
 from wsproxy.static_web.pages import kindOf, makePages
 from wsproxy.tls.client import clientTLS, describeTLSFailure
 from wsproxy.tls.server import ServerTLS
-from wsproxy.tunnel.traffic import TrafficMarks
+from wsproxy.tunnel.trafficmarks import TrafficMarks
 
 __all__ = ["FixedResolver", "WrappedProgram", "assemble", "findProgram", "makeProxy", "wrappedProgram"]
 

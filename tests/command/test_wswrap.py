@@ -7,7 +7,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.command.options import Options
+from wsproxy.command.usage import Options
 from wsproxy.command.wswrap import makeOptions, translate
 
 TWISTD = ["-n", "--pidfile=", "websockify"]

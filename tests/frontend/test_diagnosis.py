@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 from tests.frontend.connection import TLSClient, makeFactory, responses
 from tests.frontend.test_switch import CERTIFICATE
 from tests.frontend.test_upgrade import UPGRADE, VERSION, UpgradeTestCase, request, upgrade
-from wsproxy.access.refusals import RefusalLog
+from wsproxy.access.refusallog import RefusalLog
 from wsproxy.errors import Refusal
 from wsproxy.frontend.diagnosis import diagnosed, hostCause, malformedCause, speechCause
 from wsproxy.frontend.upgrade import FrontDoor

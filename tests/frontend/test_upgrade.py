@@ -20,7 +20,7 @@ from zope.interface.verify import verifyObject
 from tests.frontend.connection import Connection, TLSClient, makeFactory, responses
 from tests.frontend.test_switch import CERTIFICATE
 from tests.tunnel.client import Frame
-from wsproxy.access.refusals import RefusalLog
+from wsproxy.access.refusallog import RefusalLog
 from wsproxy.ends.end import Receiver
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from textwrap import wrap
 
-from wsproxy.command.table import Option, byHeading
+from wsproxy.command.options import Option, byHeading
 
 __all__ = ["OWN", "asDocument", "asHelp"]
 

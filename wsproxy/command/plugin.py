@@ -15,8 +15,8 @@ from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from wsproxy.command.options import Options
 from wsproxy.command.root import makeRoot
+from wsproxy.command.usage import Options
 from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import Exit, complaint
 from wsproxy.daemon.log import Log, makeLog

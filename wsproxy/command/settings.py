@@ -1,4 +1,4 @@
-"""What was given, wherever: by the names of the L{table<wsproxy.command.table>}, and a L{Config} out of it."""
+"""What was given, wherever: by the names of the L{table<wsproxy.command.options>}, and a L{Config} out of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsproxy.command.kinds import SECRET, secretVariable
-from wsproxy.command.table import PROGRAM, TABLE, Option
+from wsproxy.command.options import PROGRAM, TABLE, Option
 from wsproxy.config import GROUPS, Config
 from wsproxy.errors import ConfigError
 

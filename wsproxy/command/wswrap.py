@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from getopt import GetoptError, getopt
 
-from wsproxy.command.options import Options
+from wsproxy.command.usage import Options
 
 __all__ = ["main", "makeOptions", "translate"]
 

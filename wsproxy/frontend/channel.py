@@ -17,7 +17,7 @@ from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from wsproxy.access.refusals import RefusalLog
+from wsproxy.access.refusallog import RefusalLog
 from wsproxy.errors import Refusal
 from wsproxy.frontend.answer import methodNotAllowed, refusalBytes
 from wsproxy.frontend.connection import Connection

@@ -9,7 +9,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
 
-from wsproxy.access.refusals import RefusalLog
+from wsproxy.access.refusallog import RefusalLog
 from wsproxy.errors import Refusal
 from wsproxy.frontend.answer import ALLOWED, SERVER, methodNotAllowed
 from wsproxy.frontend.channel import Carrier, Channel

@@ -34,7 +34,7 @@ from wsproxy.errors import ConfigError, DialError, Refusal
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Session
-from wsproxy.sessions.outcome import giveUp
+from wsproxy.sessions.bounded import giveUp
 
 __all__ = ["Dialling", "TargetEnd"]
 

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyResolver, Identity, Request, Target
-from wsproxy.sessions.outcome import bounded
+from wsproxy.sessions.bounded import bounded
 
 __all__ = ["Admission", "Decisions", "asCallable", "malformation"]
 
@@ -75,7 +75,7 @@ class Decisions:
     def decide(self, request: Request) -> Deferred[Admission]:
         """
         @return: fails with L{Refusal}; with L{TimeoutError<twisted.internet.defer.TimeoutError>} when the time is over;
-            or with whatever somebody raised. To cancel it gives up, with L{GivenUp<wsproxy.sessions.outcome.GivenUp>}.
+            or with whatever somebody raised. To cancel it gives up, with L{GivenUp<wsproxy.sessions.bounded.GivenUp>}.
         """
         deciding = Deferred.fromCoroutine(self._decide(request))
         return deciding if deciding.called else bounded(deciding, self._timeout, self._clock)

@@ -19,13 +19,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsproxy.access.peer import printable
-from wsproxy.access.refusals import RefusalLog
+from wsproxy.access.refusallog import RefusalLog
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Request
+from wsproxy.sessions.bounded import GivenUp
 from wsproxy.sessions.decision import Admission, Decisions, malformation
-from wsproxy.sessions.outcome import GivenUp
 
 __all__ = ["Reception", "Upgrade"]
 

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.peer import printable
-from wsproxy.access.refusals import RefusalLog
+from wsproxy.access.refusallog import RefusalLog
 from wsproxy.config import ClientsConfig, TargetConfig
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter

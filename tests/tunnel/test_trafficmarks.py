@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.fake import FakeEnd
 from tests.tunnel.client import Frame
-from wsproxy.tunnel.traffic import TrafficMarks
+from wsproxy.tunnel.trafficmarks import TrafficMarks
 from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.frames import BINARY
 from wsproxy.wire.wire import BinaryWire

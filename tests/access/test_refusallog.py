@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.access.refusals import LINES, PEER_LINES, REMEMBERED, WINDOW, RefusalLog
+from wsproxy.access.refusallog import LINES, PEER_LINES, REMEMBERED, WINDOW, RefusalLog
 
 PEER = IPv4Address("TCP", "192.0.2.1", 4321)
 

@@ -1,0 +1,140 @@
+"""The command line of C{twistd websockify}: words in, a L{Config} out, or one line that says what is wrong.
+
+twistd answers a wrong option with its whole usage text. An operator wants the one line that names the option
+and its value, so L{Options} reports its own errors and leaves. Which options there are, the
+L{table<wsproxy.command.options>} says.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from getopt import GetoptError, getopt
+from textwrap import fill
+from typing import Any
+
+from twisted.python import usage
+
+from wsproxy import __version__
+from wsproxy.command.help import asHelp
+from wsproxy.command.kinds import DIRECTORY, FILE, PATTERN
+from wsproxy.command.options import PROGRAM, TABLE, Option
+from wsproxy.command.settings import forgetSecrets, makeConfig
+from wsproxy.config import Config
+from wsproxy.daemon.exit import complaint
+from wsproxy.daemon.pidfile import checkPidfile
+from wsproxy.errors import ConfigError
+
+__all__ = ["Options"]
+
+_REPEATABLE = [option for option in TABLE if option.repeatable]
+_SINGLE = [option for option in TABLE if not option.repeatable]
+
+
+def _completer(option: Option) -> usage.Completer:
+    """What a shell offers behind this option."""
+    if option.kind.choices:
+        return usage.CompleteList(option.kind.choices)
+    if option.kind in (FILE, PATTERN):
+        return usage.CompleteFiles()
+    return usage.CompleteDirs() if option.kind is DIRECTORY else usage.Completer()
+
+
+class Options(usage.Options):
+    """
+    What L{wsproxy.command.plugin} was told.
+
+    @ivar config: the outcome, once L{parseOptions} has returned.
+    """
+
+    config: Config
+    synopsis = "[options] --target ENDPOINT | -- PROGRAM ..."
+    longdesc = (
+        "A WebSocket-to-TCP proxy: one port that speaks WebSocket, HTTP and TLS in front of any TCP or "
+        "unix-socket server, or of a program that it starts and whose port it moves out of the way. For a first "
+        "look: twistd -n websockify --target demo: and a browser at http://localhost:6080/. SIGTERM and SIGINT "
+        "end it gracefully, with exit status 0; a second one ends it at once, with 128 plus the signal's number. "
+        "SIGHUP reloads the certificates."
+    )
+    optParameters = [[each.name, each.short, None, each.help] for each in _SINGLE if each.kind.placeholder]
+    optFlags = [[each.name, each.short, each.help] for each in _SINGLE if not each.kind.placeholder]
+    compData = usage.Completions(
+        multiUse=[each.name for each in _REPEATABLE],
+        optActions={each.name: _completer(each) for each in TABLE if each.kind.placeholder},
+    )
+
+    def opt_help(self) -> None:
+        """Display this help and exit."""
+        print(self)
+        raise SystemExit(0)
+
+    opt_h = opt_help
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(f"wsproxy {__version__}")
+        raise SystemExit(0)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The table under its headings, where Twisted has one list by the alphabet."""
+        columns = width or int(os.environ.get("COLUMNS", "80"))
+        return f"{asHelp(columns)}\n{fill(self.longdesc, columns)}\n"
+
+    def parseArgs(self, *words: str) -> None:
+        if words:
+            listen, target = words if len(words) == 2 else ("6080", "localhost:5900")
+            raise ConfigError(f"{words[0]}: unexpected; say it as --listen {listen} --target {target}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        @raise SystemExit: with the line for stderr; the exit status is then 1.
+        """
+        words = list(sys.argv[1:] if options is None else options)
+        if PROGRAM in words:  # getopt would swallow it, and the program would be any other word
+            end = words.index(PROGRAM)
+            self[PROGRAM] = tuple(words[end + 1 :])
+            del words[end:]
+        try:
+            self._forbidTwice(words)
+            super().parseOptions(words)
+        except (ConfigError, usage.UsageError) as error:
+            raise SystemExit(complaint(error)) from None
+
+    def _forbidTwice(self, words: Sequence[str]) -> None:
+        """Of two values one would be forgotten, and which one is anybody's guess."""
+        repeatable = {option.name for option in _REPEATABLE}
+        given: set[str] = set()
+        with suppress(GetoptError):  # which is told of by whoever parses them in earnest
+            for word, _ in getopt(words, self.shortOpt, self.longOpt)[0]:
+                name = self.synonyms[word.lstrip("-")]
+                if name in given and name not in repeatable:
+                    raise ConfigError(f"--{name}: given twice")
+                given.add(name)
+
+    def postOptions(self) -> None:
+        # a flag that was not given is 0, a parameter None
+        given: dict[str, Any] = {name: value for name, value in self.items() if value not in (None, 0)}
+        twistd: Mapping[str, Any] = self.parent or {}
+        if "traffic" in given and not twistd.get("nodaemon", True):
+            raise ConfigError("--traffic: needs twistd -n; a daemon has no terminal")
+        self.config = makeConfig(given)
+        checkPidfile(twistd.get("pidfile"))
+        forgetSecrets(given)
+
+
+def _collecting(option: Option) -> Callable[[Options, str], None]:
+    """What C{usage.Options} calls with each word of a repeatable option."""
+
+    def collect(self: Options, word: str) -> None:
+        self.setdefault(option.name, []).append(word)
+
+    collect.__doc__ = option.help
+    return collect
+
+
+for _option in _REPEATABLE:
+    _collect = _collecting(_option)  # the same of both names, which makes them synonyms
+    for _name in filter(None, (_option.name, _option.short)):
+        setattr(Options, f"opt_{_name.replace('-', '_')}", _collect)
