@@ -21,6 +21,7 @@ from tests.certificates import selfSigned
 from tests.ends.fake import Message
 from tests.peer import WebSocketPeer, connect, openWebSocket
 from tests.tunnel.client import Frame
+from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import (
     Config,
     LifetimeConfig,
@@ -35,7 +36,7 @@ from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IResolver, IStatusStop, Target
 from wsproxy.service.proxy import Proxy
 from wsproxy.wire.frames import BINARY, CLOSE
-from wsproxy.wiring import FixedResolver, makeProxy
+from wsproxy.wiring import makeProxy
 
 
 @implementer(IStatusStop)

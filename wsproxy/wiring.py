@@ -12,8 +12,8 @@ from typing import Any, TextIO
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.web.resource import IResource
-from zope.interface import implementer
 
+from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import (
     Config,
     ListeningConfig,
@@ -31,7 +31,7 @@ from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import Identity, IDialer, IResolver, IStatusStop, Request, TapFactory, Target
+from wsproxy.interfaces import IDialer, IResolver, IStatusStop, TapFactory, Target
 from wsproxy.process.command import Command, rebindLibrary
 from wsproxy.process.dialer import ProgramDialer
 from wsproxy.process.listeners import Listeners
@@ -45,21 +45,10 @@ from wsproxy.tls.client import clientTLS, describeTLSFailure
 from wsproxy.tls.server import ServerTLS
 from wsproxy.tunnel.trafficmarks import TrafficMarks
 
-__all__ = ["FixedResolver", "WrappedProgram", "assemble", "findProgram", "makeProxy", "wrappedProgram"]
+__all__ = ["WrappedProgram", "assemble", "findProgram", "makeProxy", "wrappedProgram"]
 
 _LISTINGS = 4
 """Directories read at a time for C{--web-listing}."""
-
-
-@implementer(IResolver)
-class FixedResolver:
-    """Every request leads to the one target."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def resolve(self, request: Request, identity: Identity | None) -> Target:
-        return self._target
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,12 @@ from tests.components import requireComponent
 from tests.integration.client import frame
 from tests.integration.fronts import HAProxy
 from tests.integration.twistd import startTwistd
+from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Target
 from wsproxy.static_web.pages import OwnPages
 from wsproxy.tls.server import ServerTLS
-from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 

@@ -21,12 +21,12 @@ from zope.interface import implementer
 
 from tests.certificates import LOCAL, Authority, pem
 from tests.integration.test_raw import AUTHORITY, LARGE, Server
+from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import TLSConfig
 from wsproxy.dialling.attempt import connectAddress
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import IDialer, Session, Target
 from wsproxy.tls.server import ServerTLS
-from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 

@@ -19,12 +19,12 @@ from websockets.sync.client import connect
 
 from tests.certificates import LOCAL, Authority, pem
 from tests.process.programs import until
+from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Target
 from wsproxy.static_web.pages import OwnPages
 from wsproxy.tls.server import ServerTLS
-from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 AUTHORITY = Authority()

@@ -31,11 +31,11 @@ from twisted.trial.unittest import TestCase
 import wsproxy
 from tests.certificates import LOCAL, Authority, pem
 from tests.integration.client import frame
+from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Session, Target
 from wsproxy.tls.server import ServerTLS
-from wsproxy.wiring import FixedResolver
 
 reactor: Any = _reactor
 

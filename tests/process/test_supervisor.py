@@ -19,7 +19,7 @@ from wsproxy.process.launch import LIFE_LINE, STATUS
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.report import Report
 from wsproxy.process.run import Run
-from wsproxy.process.supervisor import GRACE, TOLD, Rebinding, Supervisor, WrapMode
+from wsproxy.process.supervisor import OPENS_WITHIN, TOLD, Rebinding, Supervisor, WrapMode
 
 NOBODY = (1 << 22) + 1
 """More than any process id (PID_MAX_LIMIT of the kernel)."""
@@ -302,12 +302,12 @@ class ReportTests(SupervisorTestCase):
     def test_silence(self) -> None:
         """A program that runs without opening its port is mentioned once, with what can be done."""
         self.supervise(WrapMode.RESPAWN)
-        self.reactor.advance(GRACE - 0.1)
+        self.reactor.advance(OPENS_WITHIN - 0.1)
         self.assertEqual(self.lines("{port} or {socket}"), [])
         self.reactor.advance(0.1)
         self.process.exit(1)
         self.reactor.advance(1)
-        self.reactor.advance(GRACE)
+        self.reactor.advance(OPENS_WITHIN)
         (line,) = self.lines("{port} or {socket}")
         self.assertIn("prog has run for 5 s without opening port 80", line)
 
@@ -321,7 +321,7 @@ class ReportTests(SupervisorTestCase):
         """There is nothing to say of a program that has listened."""
         self.supervise(WrapMode.EXIT)
         self.report()
-        self.reactor.advance(GRACE)
+        self.reactor.advance(OPENS_WITHIN)
         self.process.exit(1)
         self.assertEqual(self.lines("{port} or {socket}"), [])
 
@@ -336,14 +336,14 @@ class ReportTests(SupervisorTestCase):
         self.supervise(WrapMode.IGNORE)
         self.process.exit(0)
         self.report()
-        self.reactor.advance(GRACE)
+        self.reactor.advance(OPENS_WITHIN)
         self.assertEqual(self.lines("{port} or {socket}"), [])
 
     def test_failed(self) -> None:
         """One that has failed is not in the background: what was wrong, it has said itself."""
         self.supervise(WrapMode.IGNORE)
         self.process.exit(1)
-        self.reactor.advance(GRACE)
+        self.reactor.advance(OPENS_WITHIN)
         self.assertEqual(self.lines("{port} or {socket}"), [])
         self.assertEqual(len(self.lines("prog has failed without opening port 80")), 1)
 

@@ -2,7 +2,7 @@
 
 ::
 
-    table ─┬─► options   the command line ─┐
+    table ─┬─► usage     the command line ─┐
            ├─► (a file)                    ├─► settings ─► Config, in whose groups the defaults stand
            ├─► help      --help, docs/options.rst
            └─► what shells complete

@@ -40,9 +40,9 @@ from wsproxy.process.reportsocket import ReportSocket
 from wsproxy.process.run import NEEDED, Run
 from wsproxy.process.sockets import listening
 
-__all__ = ["GRACE", "TOLD", "Rebinding", "Supervisor", "WrapMode"]
+__all__ = ["OPENS_WITHIN", "TOLD", "Rebinding", "Supervisor", "WrapMode"]
 
-GRACE = 5.0
+OPENS_WITHIN = 5.0
 """Seconds until a program that has opened no port is mentioned."""
 
 SETTLING = 0.05
@@ -180,7 +180,7 @@ class Supervisor(Service):
         for address in reversed(command.addresses):
             listeners.add(TOLD, address)
         if self._rebinding is not None:
-            self._grace = self._reactor.callLater(GRACE, self._graceIsOver)
+            self._grace = self._reactor.callLater(OPENS_WITHIN, self._graceIsOver)
         status = await run.exited
         if self._reports is not None:
             self._reports.doRead()  # what the program said last came in before its end did
@@ -291,7 +291,7 @@ class Supervisor(Service):
 
     def _graceIsOver(self) -> None:
         self._grace = None
-        self._tellOfAlternatives(f"has run for {GRACE:.0f} s without opening")
+        self._tellOfAlternatives(f"has run for {OPENS_WITHIN:.0f} s without opening")
 
     def _tellOfAlternatives(self, what: str) -> None:
         if not self._told:

@@ -39,7 +39,7 @@ from wsproxy.sessions.decision import Admission, Decisions, asCallable
 from wsproxy.sessions.reception import Reception, Upgrade
 from wsproxy.sessions.session import OpenSession
 from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.wire.wire import Base64Wire, BinaryWire, RawWire, Wire
+from wsproxy.wire.subprotocol import choose, wireOf
 
 __all__ = ["GRACE", "Sessions"]
 
@@ -134,15 +134,10 @@ class Sessions:
 
     def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
         request = admission.request
-        allowed = ("binary", "base64", *self._subprotocols)
-        subprotocol = next((name for name in allowed if name in request.subprotocols), None)
+        subprotocol = choose(request.subprotocols, self._subprotocols)
         if request.subprotocols and subprotocol is None:
             self.refusals.unspoken(request.peer, request.subprotocols)
-        wire: Wire
-        if raw:
-            wire = RawWire()
-        else:
-            wire = Base64Wire() if subprotocol == "base64" else BinaryWire(text=self._text)
+        wire = wireOf(subprotocol, text=self._text, raw=raw)
         peer = printable(request.peer)
         session = OpenSession(self, admission)
         client = upgrade.accept(subprotocol)
