@@ -135,6 +135,41 @@ class VerifyClientTests(FrontTestCase):
         context.load_cert_chain(self.file(self.authority.issue("somebody", client=True).both))
         self.assertStartsWith(await deferToThread(said, UPGRADE, context), b"HTTP/1.1 101 ")
 
+    async def test_told(self) -> None:
+        """A handshake that fails is a line in the log, with what cures it; one that a client leaves is none."""
+        authorities = self.file(pem(self.authority.certificate))
+        running = startTwistd(
+            self,
+            *("--listen", "127.0.0.1:0", "--target", "demo:", "--ssl-version", "tlsv1_3"),
+            *("--cert", self.certificate, "--verify-client", "--cafile", authorities),
+            options=["--pidfile="],
+        )
+        port = int((await running.line(r"Listening on 127.0.0.1:(\d+) \(https\)"))[1])
+
+        def shake(context: ssl.SSLContext | None) -> None:
+            with socket.create_connection(("127.0.0.1", port), 20) as client, contextlib.suppress(OSError):
+                if context is not None:
+                    context.wrap_socket(client, server_hostname="localhost").recv(1)
+
+        def trusting() -> ssl.SSLContext:
+            return ssl.create_default_context(cadata=pem(self.authority.certificate).decode())
+
+        old, stranger = trusting(), trusting()
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        stranger.load_cert_chain(self.file(Authority().issue("somebody", client=True).both))
+        for context, told in (
+            (None, ""),
+            (trusting(), "peer did not return a certificate: it shows no certificate, which --verify-client asks for"),
+            (stranger, "certificate verify failed: its certificate is of no authority in --cafile"),
+            (old, "unsupported protocol: it is too old: --ssl-version"),
+            (ssl.create_default_context(), "alert unknown ca: it does not trust the certificate: is --cert the whole"),
+        ):
+            await deferToThread(shake, context)
+            if told:
+                await running.line(rf"127\.0\.0\.1:\d+ TLS handshake failed: .*{told}")
+        outcome = await running.stop()
+        self.assertEqual(outcome.out.count("TLS handshake failed"), 4)
+
     def assertStartsWith(self, text: bytes, start: bytes) -> None:
         self.assertEqual(text[: len(start)], start)
 

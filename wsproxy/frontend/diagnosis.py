@@ -19,7 +19,7 @@ from twisted.web.http_headers import Headers
 from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 
-__all__ = ["diagnosed", "hostCause", "isUpgrade", "malformedCause", "methodCause", "speechCause"]
+__all__ = ["diagnosed", "handshakeCause", "hostCause", "isUpgrade", "malformedCause", "methodCause", "speechCause"]
 
 _SHOWN = 60
 """Characters of a header's value."""
@@ -145,6 +145,29 @@ def speechCause(data: bytes) -> str:
         cure = "use http:// and ws://, also in a proxy in front, or give it a --cert"
         return f"TLS to a port without a certificate: {cure}"
     return ""
+
+
+_HANDSHAKES = {
+    "peer did not return a certificate": "it shows no certificate, which --verify-client asks for",
+    "certificate verify failed": "its certificate is of no authority in --cafile, or out of its time",
+    "unsupported protocol": "it is too old: --ssl-version",
+    "no shared cipher": "it knows none of --ssl-ciphers",
+    "no application protocol": "it does not speak http/1.1: a proxy in front that insists on HTTP/2?",
+}
+
+_DISTRUST = re.compile("alert (unknown ca|bad certificate|certificate (unknown|expired))$")
+"""What a client says that does not accept ours (RFC 8446 section 6.2)."""
+
+
+def handshakeCause(reason: str) -> str:
+    """
+    Of a TLS handshake that has failed; C{""} where nothing is known.
+
+    @param reason: as OpenSSL has it.
+    """
+    if _DISTRUST.search(reason):
+        return "it does not trust the certificate: is --cert the whole chain, and for the name that it asks for?"
+    return _HANDSHAKES.get(reason, "")
 
 
 def _tokens(headers: Headers, name: bytes) -> list[str]:

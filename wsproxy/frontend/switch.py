@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -38,15 +39,17 @@ from wsproxy.config import ClientsConfig
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
+from wsproxy.escape import escape
 from wsproxy.fault import logFault
 from wsproxy.frontend.answer import refusalBytes
 from wsproxy.frontend.deadline import Deadline
-from wsproxy.frontend.diagnosis import speechCause
+from wsproxy.frontend.diagnosis import handshakeCause, speechCause
 from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.lingering import LINGER, Lingering
 from wsproxy.frontend.raw import RawClient
 from wsproxy.frontend.sniff import Kind, sniff
 from wsproxy.frontend.web import WebSite
+from wsproxy.tls.client import describeTLSFailure
 from wsproxy.tls.server import demandsCertificates
 
 __all__ = ["Switch", "SwitchFactory"]
@@ -68,6 +71,7 @@ class Switch(Protocol):
         self.secure = self._inner = inner
         # has the client shown the certificate that it needs, if it needs one?
         self._known = inner or not factory.verifiesClients
+        self._shaken = not inner  # has TLS come about, where it is ours?
         self.deadline = Deadline(factory.clock, self._expired)
         self._silence: Deadline | None = None
         self._protocol: Any = None
@@ -85,6 +89,7 @@ class Switch(Protocol):
 
     def handshakeCompleted(self) -> None:
         """TLS is up: the next stage begins."""
+        self._shaken = True
         self.factory.note("{peer} TLS handshake completed", self.transport)
         self.deadline.start(self.factory.handshakeTimeout)
         self._awaitFirstByte()
@@ -197,6 +202,8 @@ class Switch(Protocol):
         self.factory.connections.discard(self)
         self.deadline.close()
         self._endSilence()
+        if not self._shaken and isinstance(reason.value, SSL.Error):
+            self.factory.unshaken(describeTLSFailure(reason), self.transport)
         if self._protocol is not None:
             self._protocol.connectionLost(reason)
 
@@ -282,6 +289,15 @@ class SwitchFactory(ServerFactory[Switch]):
     def refused(self, refusal: Refusal, transport: Any) -> None:
         """Log this refusal of a peer."""
         self.site.refusals.refused(transport.getPeer(), refusal.status, refusal.reason, refusal.cause)
+
+    def unshaken(self, reason: str, transport: Any) -> None:
+        """Log that there was no TLS with a peer, and why: always, where there is a cure."""
+        failed = f"TLS handshake failed: {reason}"
+        cause = handshakeCause(reason)
+        if cause:
+            self.site.refusals.note(transport.getPeer(), failed, f"{failed}: {cause}")
+        else:
+            self.note(f"{{peer}} {escape(failed)}", transport)
 
     def unserved(self, data: bytes, transport: Any) -> None:
         """Log that a peer begins with C{data}, which is nothing that is served: always, where there is a cure."""
