@@ -528,6 +528,18 @@ class LeavingTests(TunnelTestCase):
         self.target.lose()
         self.assertEnded("target", 1011, "Target connection lost")
 
+    def test_targetThenClose(self) -> None:
+        """The client has that long once, not once more from when the session is closed meanwhile."""
+        self.holdTarget()
+        self.client.owed = 100
+        self.target.leave()
+        for _ in range(STALL_LIMIT - 1):
+            self.clock.advance(CLOSE_TIMEOUT)
+        self.tunnel.close(Close(4001, "Expired"))
+        self.assertFalse(self.client.aborted)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.client.aborted)
+
     def test_both(self) -> None:
         """When both have left, the client's deadline counts."""
         self.holdTarget()

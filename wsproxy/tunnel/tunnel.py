@@ -320,9 +320,9 @@ class Tunnel(Relay):
         if self._state <= _HALF_OPEN and self._gone == "client":
             return (self.bytesFromClient,)
         unsent = self._client.unsent() if self._client is not None else 0
-        if self._state <= _HALF_OPEN:
-            return (self.bytesFromTarget, unsent)
-        return unsent if self._state is State.CLOSING else 0
+        if self._state <= _HALF_OPEN or (self._state is State.CLOSING and unsent):
+            return (self.bytesFromTarget, unsent)  # in either state the same: to go on to the next is no sign of life
+        return 0
 
     def _endIfDone(self) -> None:
         if self._state is State.CLOSED or self._client is not None or self._target is not None:
