@@ -62,7 +62,7 @@ PROMPT = 10 + HEARTBEAT
 UNANSWERED = 3 * HEARTBEAT + 5
 """Seconds within which a client is given up of whom nothing is heard: README."""
 
-OWED = 36.0
+OWED = 45.0
 """Seconds within which a client is given up that takes nothing of what a target that has left had said: README."""
 
 LIVING = float("inf")

@@ -258,7 +258,7 @@ TABLE = (
         alone=True,
     ),
     Option("drain", "lifetime.drain", SECONDS, "Seconds that open sessions are given after SIGTERM. 0: none."),
-    Option("verbose", "logging.verbose", ON, "Log handshakes too.", short="v"),
+    Option("verbose", "logging.verbose", ON, "Log connections that open no session, too.", short="v"),
     Option(
         "traffic", "logging.traffic", ON,
         "Print a mark for each frame: } client receive, { target receive, > target send, < client send, and . after a "
