@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -19,6 +20,9 @@ from wsproxy.ends.kernel import unread
 from wsproxy.ends.transport import TransportEnd
 
 MEGABYTE = bytes(range(256)) * 4096
+
+KINDS: tuple[type[BaseException], ...] = (ValueError, asyncio.CancelledError, SystemExit, BaseException)
+"""What somebody may raise. Only the first is an L{Exception}."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -162,6 +166,20 @@ class EndContract:
         peer.transport.write(b"to the end")
         await peer.when(lambda: peer.received == b"to the peer")
         await recorder.when(lambda: recorder.received == b"to the end")
+
+    async def test_raises(self: Any) -> None:
+        """What it tells may raise whatever there is: the end is lost then, which is told, and one traceback."""
+        for kind in KINDS:
+
+            def fault(kind: type[BaseException] = kind) -> None:
+                raise kind("secret")
+
+            _, recorder, peer = await self.pair()
+            recorder.onReceived = fault
+            peer.transport.write(b"x")
+            await recorder.when(lambda recorder=recorder: "lost" in recorder.events)
+            await peer.when(lambda peer=peer: peer.lost is not None)
+            self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
 
     async def test_early(self: Any) -> None:
         """What either side sent before the end was started is neither lost nor overtaken."""

@@ -8,11 +8,19 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.testing import MemoryReactor
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.ends.contract import MEGABYTE, Recorder
+from tests.ends.contract import KINDS, MEGABYTE, Recorder
 from wsproxy.ends.epollset import BUFFER, LESS, QUIET, EpollSet
 from wsproxy.ends.socketend import SocketEnd
+
+
+def raising(kind: type[BaseException]) -> Any:
+    def fault(*_: object) -> None:
+        raise kind("secret")
+
+    return fault
 
 
 class Transport:
@@ -66,6 +74,33 @@ class RoundTests(PumpTestCase):
         self.pump.doRead()
         self.assertEqual(sorted(bytes(recorder.received) for _, recorder, _ in pairs), [b"", b"x"])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_raises(self) -> None:
+        """One that raises, whatever that is, is given up, and the others are served in the same round."""
+        for kind in KINDS:
+            pairs = [self.pair() for _ in range(3)]
+            pairs[1][1].onReceived = raising(kind)
+            for _, _, peer in pairs:
+                peer.send(b"x")
+            self.pump.doRead()
+            self.assertEqual([end._transport.aborted for end, _, _ in pairs], [False, True, False])  # type: ignore[attr-defined]
+            self.assertEqual([bytes(recorder.received) for _, recorder, _ in pairs], [b"x"] * 3)
+            self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+
+    def test_raisesAgain(self) -> None:
+        """One that cannot be given up is watched no more, whatever observers of the log make of it."""
+        for kind in KINDS:
+            (end, recorder, peer), (_, other, otherPeer) = self.pair(), self.pair()
+            recorder.onReceived = end._transport.abortConnection = observer = raising(kind)  # type: ignore[method-assign]
+            globalLogPublisher.addObserver(observer)
+            self.addCleanup(globalLogPublisher.removeObserver, observer)
+            peer.send(b"x")
+            otherPeer.send(b"x")
+            self.pump.doRead()
+            globalLogPublisher.removeObserver(observer)
+            self.assertEqual(end.events, 0)
+            self.assertEqual(other.received, b"x")
+            self.flushLoggedErrors(kind)
 
     def test_congestedReadsLess(self) -> None:
         """What one read brings is bounded, and further while the end owes its own peer something."""

@@ -7,6 +7,7 @@ import socket
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ends.contract import KINDS
 from wsproxy.ends.watch import INTERVAL, Watch
 
 
@@ -86,3 +87,21 @@ class WatchTests(SynchronousTestCase):
         self.assertTrue(failing.aborted)
         self.assertEqual(other.told, [True, True])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_failsAgain(self) -> None:
+        """One that cannot even be dropped is asked once, whatever it raises."""
+        for kind in KINDS:
+
+            def fault(*_: object, kind: type[BaseException] = kind) -> None:
+                raise kind
+
+            failing, peer = self.pair()
+            failing.hangUp = failing.abort = fault  # type: ignore[method-assign]
+            peer.close()
+            other, peer = self.pair()
+            peer.close()
+            self.clock.pump([INTERVAL] * 2)
+            self.assertEqual(other.told, [True, True])
+            self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+            self.watch.remove(other)
+            self.assertEqual(self.clock.getDelayedCalls(), [])

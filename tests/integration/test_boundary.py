@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, wrapClientTLS
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
-from tests.ends.contract import MEGABYTE
+from tests.ends.contract import KINDS, MEGABYTE
 from tests.ends.fake import Message
 from tests.integration.bridge import connect as stream
 from tests.integration.client import Client
@@ -126,6 +128,22 @@ class Producer:
     def stopProducing(self) -> None: ...
 
 
+class FaultyTap:
+    """Raises something in one call, where its client asked for it."""
+
+    def __init__(self, kind: type[BaseException], call: str, session: Session) -> None:
+        self._kind = kind
+        if "x-offends" in session.request.headers:
+            setattr(self, call, self._raise)
+
+    def _raise(self, *_: object) -> None:
+        raise self._kind("secret")
+
+    def fromClient(self, *_: object) -> None: ...
+
+    toTarget = fromTarget = toClient = close = fromClient
+
+
 class FaultTests(WholeTestCase):
     """Faults that a socket makes different."""
 
@@ -180,6 +198,54 @@ class FaultTests(WholeTestCase):
         await self.assertTold(b"\x03\xf3Internal error")
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         await factory.closeAll()
+
+    async def test_bystander(self) -> None:
+        """A tap that raises, whatever that is, ends its session with 1011; the others relay on, and so do new ones."""
+        from twisted.internet import reactor
+
+        for kind in KINDS:
+            for call in ("fromClient", "toTarget", "fromTarget", "toClient"):
+                factory = await self.serve(taps=[partial(FaultyTap, kind, call)])
+                bystander = await openWebSocket(self, reactor, self.endpoint())
+                offender = await openWebSocket(self, reactor, self.endpoint(), "X-Offends: yes")
+                offender.send(Frame(BINARY, b"hello\n"))
+                await offender.when(lambda offender=offender: any(told.opcode == CLOSE for told in offender.told()))
+                self.assertEqual(offender.told()[-1], Message(CLOSE, b"\x03\xf3Internal error"))
+                self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+                offender.send(Frame(CLOSE, b"\x03\xf3"))
+                await offender.gone()
+                for client in (bystander, await openWebSocket(self, reactor, self.endpoint())):
+                    known = len(client.told())
+                    client.send(Frame(BINARY, b"hello\n"))
+                    await client.when(lambda client=client, known=known: len(client.told()) > known)
+                    client.transport.abortConnection()
+                await factory.sessions.whenIdle()
+
+    async def test_shownPath(self) -> None:
+        """So does whoever says what the log shows of a path, whatever that raises."""
+        for kind in KINDS:
+
+            def show(request: Request, kind: type[BaseException] = kind) -> str:
+                raise kind("secret")
+
+            await self.serve(shownPath=show)
+            await self.assertTold(b"\x03\xf3Internal error")
+            self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+
+    async def test_silentTarget(self) -> None:
+        """A target whose transport can do nothing, and says nothing, is gone with its client."""
+        from twisted.internet import reactor
+
+        def dial(session: Session, factory: Any) -> Any:
+            protocol = factory.buildProtocol(None)
+            protocol.makeConnection(StringTransport())
+            return protocol
+
+        factory = await self.serve(dialer=dial)
+        client = await openWebSocket(self, reactor, self.endpoint())
+        client.transport.abortConnection()
+        await factory.sessions.whenIdle()
+        self.assertLessEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     async def leaveWhileDeciding(self, reset: bool) -> None:
         """A raw client that leaves while its resolver thinks."""

@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -133,6 +134,11 @@ class FaultTestCase(SessionTestCase):
         self.upgrades.append(upgrade)
         self.sessions.open(upgrade, raw)
         return upgrade
+
+    def word(self, changes: dict[str, Any], raw: bool) -> bytes:
+        """What a client sends, in its own way, for its target to be told hello."""
+        said = Frame(TEXT, b"aGVsbG8=") if changes.get("subprotocols") else Frame(BINARY, b"hello")
+        return b"hello" if raw else said.encode()
 
     def leave(self, upgrade: Upgrade) -> None:
         if upgrade.end is not None:
@@ -638,8 +644,7 @@ class WatcherTests(FaultTestCase):
         self.plugin.answers["dial"] = self.plugin.connect
         upgrade = self.meet(changes, raw)
         if self.plugin.target.protocol is not None:
-            word = Frame(TEXT, b"aGVsbG8=") if changes.get("subprotocols") else Frame(BINARY, b"hello")
-            upgrade.transport.receive(b"hello" if raw else word.encode())
+            upgrade.transport.receive(self.word(changes, raw))
             self.plugin.target.receive(b"hi")
         self.clock.advance(0)
         return upgrade
@@ -828,6 +833,22 @@ class Ender:
         return tap
 
 
+CALLS = (
+    "write",
+    "pauseProducing",
+    "resumeProducing",
+    "loseConnection",
+    "loseWriteConnection",
+    "abortConnection",
+    "unregisterProducer",
+    "getHandle",
+)
+"""What an end asks of its transport."""
+
+TOUCHED = ("resumeProducing", "loseWriteConnection", "unregisterProducer")
+"""What of it a target is asked for when its client leaves."""
+
+
 class Pump:
     """Pumps nothing: raises when it is given the client's end, or the target's."""
 
@@ -901,6 +922,106 @@ class EndTests(FaultTestCase):
                     self.leave(upgrade)
                     self.recover()
 
+    def test_faultyTarget(self) -> None:
+        """
+        A target's transport that raises in whatever call ends its session: a client that is there is told 1011, and of
+        one that has left nothing stays. There is one traceback at the most.
+        """
+        for call in CALLS:
+            for left in (False, True):
+                for mode, (changes, raw) in MODES.items():
+                    with self.subTest(call=call, left=left, mode=mode):
+                        self.plugin.answers["dial"] = self.plugin.connect
+                        upgrade = self.meet(changes, raw)
+                        self.break_(self.plugin.target, call)
+                        if not left:
+                            upgrade.transport.receive(self.word(changes, raw))
+                        upgrade.transport.lose()
+                        failed = len(self.flushLoggedErrors(self.kind))
+                        self.assertEqual(failed, call in TOUCHED or (call == "write" and not left), (call, left, mode))
+                        if failed:
+                            self.assertEqual(len(self.sessions), 0)
+                        self.finish(upgrade)
+
+    def test_faultyTargetTells(self) -> None:
+        """One that raises when it is written to, or read no more or again, is told of with 1011 at once."""
+        for call, event in (
+            ("write", lambda upgrade, word: upgrade.transport.receive(word)),
+            ("pauseProducing", lambda upgrade, word: self.heard(upgrade)),
+            ("resumeProducing", lambda upgrade, word: self.drained(upgrade)),
+        ):
+            for mode, (changes, raw) in MODES.items():
+                with self.subTest(call=call, mode=mode):
+                    self.plugin.answers["dial"] = self.plugin.connect
+                    upgrade = self.meet(changes, raw)
+                    self.break_(self.plugin.target, call)
+                    event(upgrade, self.word(changes, raw))
+                    self.assertLogged(1)
+                    self.assertTrue(self.plugin.target.aborted)
+                    if raw:
+                        self.assertTrue(upgrade.transport.writeDisconnecting)
+                    else:
+                        self.assertEqual(upgrade.told()[-1:], [Message(CLOSE, INTERNAL)])
+                    upgrade.transport.lose()
+                    self.assertEqual(len(self.sessions), 0)
+                    self.finish(upgrade)
+
+    def heard(self, upgrade: Upgrade) -> None:
+        """A client that takes no more is sent something."""
+        upgrade.transport.congest()
+        self.plugin.target.receive(b"hi")
+
+    def drained(self, upgrade: Upgrade) -> None:
+        """And takes it."""
+        self.heard(upgrade)
+        upgrade.transport.drain()
+
+    def break_(self, transport: FakeTransport, call: str) -> None:
+        setattr(transport, call, raises)
+
+    def finish(self, upgrade: Upgrade) -> None:
+        """Whatever is left ends within the closing timeouts, and is no mistake of ours."""
+        self.leave(upgrade)
+        for _ in range(12):
+            self.clock.advance(1)
+        self.flushLoggedErrors(self.kind)
+        self.recover()
+
+    def test_faultyClient(self) -> None:
+        """A client's transport that raises in whatever call ends its session, which is one traceback at the most."""
+        for call in CALLS:
+            for mode, (changes, raw) in MODES.items():
+                with self.subTest(call=call, mode=mode):
+                    self.plugin.answers["dial"] = self.plugin.connect
+                    upgrade = self.meet(changes, raw)
+                    self.break_(upgrade.transport, call)
+                    target = self.plugin.target
+                    self.heard(upgrade)
+                    if target.connected and target.producerState == "paused" and not target.aborted:
+                        upgrade.transport.drain()
+                    if not target.aborted:
+                        target.lose()
+                    self.clock.pump([1.0] * 11)
+                    self.assertLessEqual(len(self.flushLoggedErrors(self.kind)), 1)
+                    if call in ("write", "abortConnection"):
+                        self.assertEqual(len(self.sessions), 0)
+                    self.finish(upgrade)
+
+    def test_silent(self) -> None:
+        """Twisted's own C{StringTransport} can do little of a connection, and never says that it is gone."""
+
+        def dial() -> Any:
+            assert self.plugin.factory is not None
+            protocol: Any = self.plugin.factory.buildProtocol(None)
+            protocol.makeConnection(StringTransport())
+            return protocol
+
+        for upgrade, _ in self.inject(dial=dial):
+            upgrade.transport.lose()
+            self.clock.pump([1.0] * 11)
+            self.flushLoggedErrors(RuntimeError)
+            self.assertEqual(len(self.sessions), 0)
+
     def inLimbo(self) -> Upgrade:
         """A session whose target has not answered."""
         self.plugin.answers["dial"] = Deferred
@@ -922,7 +1043,7 @@ class EndTests(FaultTestCase):
 
 # Each of these again with what is no Exception: of a task that was cancelled, of sys.exit, and of whoever else
 for _kind in (asyncio.CancelledError, SystemExit, Unexceptional):
-    for _case in (DecisionTests, UpgradeTests, DialTests, EndTests):
+    for _case in (DecisionTests, UpgradeTests, DialTests, WatcherTests, EndTests):
         _name = _kind.__name__ + _case.__name__
         globals()[_name] = type(_name, (_case,), {"kind": _kind, "__doc__": _case.__doc__})
 del _case

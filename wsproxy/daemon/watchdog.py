@@ -116,7 +116,7 @@ class Watchdog:
         now = time.monotonic()
         if not self._called and now >= self._end - LAST_CALL:
             self._called = True
-            with suppress(Exception):  # whatever it is, the end comes
+            with suppress(BaseException):  # whatever it is, the end comes
                 self._lastCall()
         if now >= self._end:
             self._end = None

@@ -60,6 +60,7 @@ from wsproxy.endpoints.target import (
 )
 from wsproxy.errors import ConfigError, DialError
 from wsproxy.escape import escape
+from wsproxy.fault import logFault
 from wsproxy.interfaces import IDialer, Session, Target
 
 __all__ = ["DialError", "Dialer"]
@@ -237,7 +238,7 @@ class Dialer:
             return failure
         reason = self._reason(error)
         if reason is None:
-            self._log.failure("dialling {target}", failure, target=escape(str(target)))
+            logFault(self._log, "dialling {target}", failure, target=escape(str(target)))
         raise DialError(reason or "Target unreachable") from error
 
     def _reason(self, error: BaseException | None) -> str | None:

@@ -96,7 +96,7 @@ class _Addresses:
 
     def _cancelled(self, complete: Deferred[list[IAddress]]) -> None:
         if self._resolution is not None:
-            with suppress(Exception):  # Twisted's own cannot be cancelled, and raises
+            with suppress(BaseException):  # Twisted's own cannot be cancelled, and raises
                 self._resolution.cancel()
 
     def addressResolved(self, address: IAddress) -> None:

@@ -150,7 +150,7 @@ class NameResolver:
     def _failed(self, failure: Failure) -> _Answer:
         # a name that cannot be encoded is a UnicodeError, one with a NUL another ValueError
         if not failure.check(OSError, ValueError):
-            self._log.failure("looking up a name", failure)
+            logFault(self._log, "looking up a name", failure)
         return []
 
     def _answered(self, answer: _Answer, question: _Question) -> None:

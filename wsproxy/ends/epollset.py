@@ -17,6 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.fault import logFault
+
 __all__ = ["BUFFER", "ENDED", "IN", "LESS", "OUT", "QUIET", "EpollSet", "Pumped"]
 
 BUFFER = 192 * 1024 - 10
@@ -129,15 +131,15 @@ class EpollSet:
                         end.read()
                     elif event & _LEFT and end.events:
                         end.hangUp(bool(event & _GONE))
-                except Exception:
-                    self._log.failure("pumping")
+                except BaseException:  # raised to the reactor, it would be the end of all that are pumped
+                    logFault(self._log, "pumping")
                     self._giveUp(end)
 
     def _giveUp(self, end: Pumped) -> None:
         try:
             end.abort()
-        except Exception:
-            self._log.failure("giving up a socket")
+        except BaseException:
+            logFault(self._log, "giving up a socket")
             self.watch(end, 0)
 
     def connectionLost(self, reason: Failure) -> None:

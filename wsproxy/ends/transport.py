@@ -119,9 +119,11 @@ class TransportEnd(Protocol):
         self.transport.loseConnection()
 
     def abort(self) -> None:
-        self._stopWriting()
-        abort = getattr(self.transport, "abortConnection", self.transport.loseConnection)
-        abort()
+        try:
+            self._stopWriting()
+        finally:  # an embedder's transport may fail in anything
+            abort = getattr(self.transport, "abortConnection", self.transport.loseConnection)
+            abort()
 
     def _stopWriting(self) -> None:
         # a transport with a producer waits for it to unregister before it closes
@@ -256,8 +258,8 @@ def _socket(transport: object) -> socket.socket | None:
         try:
             found = getattr(transport, name)
             connection = found() if name == "getHandle" else found
-        except AttributeError:
-            continue  # gone with the connection
+        except BaseException:
+            continue  # gone with the connection, or an embedder's, and with faults of its own
         if isinstance(connection, socket.socket):
             return connection
     return None

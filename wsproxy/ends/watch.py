@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from wsproxy.fault import logFault
+
 __all__ = ["INTERVAL", "Adopter", "Watch", "Watched"]
 
 INTERVAL = 1.0
@@ -85,9 +87,15 @@ class Watch:
     def _tell(self, end: Watched, gone: bool) -> None:
         try:
             end.hangUp(gone)
-        except Exception:
-            self._log.failure("giving up a transport")
+        except BaseException:
+            logFault(self._log, "giving up a transport")
+            self._giveUp(end)
+
+    def _giveUp(self, end: Watched) -> None:
+        try:
             end.abort()
+        except BaseException:
+            self.remove(end)  # it would fail in each L{INTERVAL}
 
 
 class Adopter(Protocol):

@@ -6,6 +6,8 @@ is not read is closed when all that it is owed has arrived.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from wsproxy.ends.end import End
@@ -20,12 +22,16 @@ _FLUSHING = 0.1
 
 
 class Dismissal:
-    """That of one target, which is aborted unless it is gone, and L{cancel} called, before."""
+    """That of one target, which is aborted unless it is gone, and L{cancel} called, before.
 
-    __slots__ = ("_clock", "_target", "_timer")
+    @param failed: called with the exception of this moment, where the target raises one.
+    """
 
-    def __init__(self, clock: IReactorTime, target: End) -> None:
+    __slots__ = ("_clock", "_failed", "_target", "_timer")
+
+    def __init__(self, clock: IReactorTime, target: End, failed: Callable[[], None]) -> None:
         self._clock = clock
+        self._failed = failed
         self._target = target
         self._timer: IDelayedCall | None = clock.callLater(_FLUSHING, self._look, self._owes())
 
@@ -37,11 +43,17 @@ class Dismissal:
         @param owed: whether it was owed something a moment ago. A transport may then have bytes that the kernel has
             not.
         """
+        self._timer = None
+        try:
+            self._proceed(owed)
+        except BaseException:
+            self._failed()
+
+    def _proceed(self, owed: bool) -> None:
         owes = self._owes()
         if owed or owes:
             self._timer = self._clock.callLater(_FLUSHING, self._look, owes)
         else:
-            self._timer = None
             self._target.abort()
 
     def cancel(self) -> None:

@@ -6,6 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from wsproxy.fault import logFault
 from wsproxy.tunnel.tunnel import Tunnel
 
 __all__ = ["Heartbeat"]
@@ -52,7 +53,7 @@ class Heartbeat:
         for tunnel in tuple(slot):
             try:
                 tunnel.heartbeat()
-            except Exception:  # which would be the end of all heartbeats
-                self._log.failure("sending a heartbeat")
+            except BaseException:  # which would be the end of all heartbeats
+                logFault(self._log, "sending a heartbeat")
                 self.remove(tunnel)
                 tunnel.abort()

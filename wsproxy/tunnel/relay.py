@@ -98,7 +98,7 @@ class Relay(ABC):
                 self._writeTarget(payload)
             if wire.due:
                 self._clientDue()
-        except Exception:
+        except BaseException:
             self._fail()
 
     def _writeTarget(self, payload: Sequence[Buffer]) -> None:
@@ -131,7 +131,10 @@ class Relay(ABC):
         if self._client is not None and self._clientPaused:
             self._clientPaused = False
             self._pulse.alive = True  # it had no chance to be heard
-            self._client.resume()
+            try:
+                self._client.resume()
+            except BaseException:
+                self._fail()
 
     # from the target
 
@@ -148,5 +151,5 @@ class Relay(ABC):
                 self._tap.toClient(client.congested)
             if client.congested and self._target is not None:
                 self._target.pause()
-        except Exception:
+        except BaseException:
             self._fail()

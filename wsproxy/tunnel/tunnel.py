@@ -9,18 +9,21 @@ in FINISHING closed as soon as what it is owed has arrived.
 An end that is held back may lose its peer all the same. What that sent before is still relayed as the other side takes
 it. If nothing moves, a target is waited for once, and a client that is merely slow several times; then all is aborted.
 
-Whatever fails in between ends the session: it is logged once, and the client is told 1011.
+Whatever fails in between, ends included, ends the session: it is logged once, and the client is told 1011. The target
+is let go at once, whether it can say that it is gone or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.ends.end import Buffer, End, Receiver
 from wsproxy.errors import Close, CloseCode
+from wsproxy.fault import logFault
 from wsproxy.interfaces import Ending, Tap
 from wsproxy.tunnel.dismissal import LAST_WORDS, Dismissal
 from wsproxy.tunnel.patience import Patience
@@ -30,10 +33,24 @@ from wsproxy.wire.wire import Wire
 
 __all__ = ["Tunnel"]
 
+P = ParamSpec("P")
+
 _VANISHED = Close(CloseCode.ABNORMAL, "Client vanished")
 _TARGET_LOST = Close(CloseCode.INTERNAL_ERROR, "Target connection lost")
 
 _HALF_OPEN = State.HALF_OPEN
+
+
+def _guarded(method: Callable[Concatenate[Tunnel, P], None]) -> Callable[Concatenate[Tunnel, P], None]:
+    """The same, for those who must not hear what an end raises: timers, sessions and the other end."""
+
+    def guarded(tunnel: Tunnel, /, *args: P.args, **named: P.kwargs) -> None:
+        try:
+            method(tunnel, *args, **named)
+        except BaseException:
+            tunnel._fail()
+
+    return guarded
 
 
 class Tunnel(Relay):
@@ -43,7 +60,7 @@ class Tunnel(Relay):
     @param onEnd: called once, when both ends are gone and nothing is left to cancel.
     """
 
-    __slots__ = ("_clock", "_dismissal", "_ending", "_gone", "_onEnd", "_patience", "_unheard")
+    __slots__ = ("_clock", "_dismissal", "_ending", "_faulty", "_gone", "_onEnd", "_patience", "_unheard")
 
     _log = Logger()
 
@@ -58,6 +75,7 @@ class Tunnel(Relay):
         self._gone: str | None = None  # who left while the other one kept it from being read
         self._unheard = 0  # what the target has said to nobody
         self._dismissal: Dismissal | None = None
+        self._faulty = False  # whether it was logged that something has raised
 
     # Life
 
@@ -75,6 +93,7 @@ class Tunnel(Relay):
         """Whether the tunnel still waits for, or relays to, a target."""
         return self._state <= _HALF_OPEN
 
+    @_guarded
     def connected(self, target: End) -> None:
         """The target answered: relay. When the tunnel has begun to end meanwhile, the target gets what was sent."""
         if self._state >= State.ABORTING:
@@ -99,6 +118,7 @@ class Tunnel(Relay):
         self._resumeClient()
         self._endIfDone()
 
+    @_guarded
     def close(self, close: Close, by: str = "proxy") -> None:
         """Close the WebSocket, behind what has been written to the client; the client answers or is timed out."""
         if self._state > _HALF_OPEN:
@@ -111,8 +131,7 @@ class Tunnel(Relay):
                 self._client.finish()
             else:
                 self._client.write([self._wire.close(close)])
-        if self._target is not None:
-            self._target.resume()  # to see its end; what it says is dropped
+        self._hearOut()
         self._resumeClient()
         self._patience.start(self._timedOut)
 
@@ -136,23 +155,51 @@ class Tunnel(Relay):
     def _drop(self, end: End) -> None:
         try:
             end.abort()
-        except Exception:
-            self._log.failure("dropping a connection")
+        except BaseException:
+            self._complain("dropping a connection")
+            if end is self._client:  # it is not likely to say that it is gone
+                self._client = None
+            elif end is self._target:
+                self._target = None
+
+    def _complain(self, text: str) -> None:
+        """Log the exception of this moment, the first of a session: what comes after it comes of it."""
+        if not self._faulty:
+            self._faulty = True
+            logFault(self._log, text)
 
     def _fail(self) -> None:
-        """Something has raised that must not: log it once, tell the client, and let everything else go."""
-        self._log.failure("a session failed")
+        self._complain("a session failed")
         self._tap = None
         self._early = None
-        try:
-            self.close(Close(CloseCode.INTERNAL_ERROR, "Internal error"))
-        except Exception:
+        if self.open:
+            self.close(Close(CloseCode.INTERNAL_ERROR, "Internal error"))  # and aborts where it fails
+            self._letTargetGo()
+            self._endIfDone()
+        else:
             self.abort()
-            return
+
+    def _letTargetGo(self) -> None:
+        """Nobody waits for it to say that it is gone."""
+        if self._dismissal is not None:
+            self._dismissal.cancel()
         if self._target is not None:
             self._drop(self._target)
-        self._endIfDone()
+            self._target = None
 
+    def _hearOut(self, finish: bool = False) -> None:
+        """Read the target to see its end; what it says is dropped. @param finish: after it was sent end-of-file."""
+        if self._target is None:
+            return
+        try:
+            if finish:
+                self._target.finish()
+            self._target.resume()
+        except BaseException:
+            self._complain("letting a target go")
+            self._letTargetGo()
+
+    @_guarded
     def heartbeat(self) -> None:
         """An interval has passed: close after two without a sign of life, else ask the client for one."""
         client, pulse = self._client, self._pulse
@@ -187,6 +234,7 @@ class Tunnel(Relay):
             if pong is not None:
                 client.write([pong])
 
+    @_guarded
     def _clientUnheard(self, data: Buffer) -> None:
         if self._wire.error is None:
             return
@@ -194,6 +242,7 @@ class Tunnel(Relay):
         if self._wire.answered and self._client is not None:
             self._client.close()
 
+    @_guarded
     def _clientEnded(self) -> None:
         if self._wire.plain and self._state <= _HALF_OPEN:
             self._directionEnded("client", self._target)
@@ -204,11 +253,15 @@ class Tunnel(Relay):
 
     def _clientDrained(self) -> None:
         self._pulse.alive = True
-        if self._state <= _HALF_OPEN and self._target is not None:
-            self._target.resume()
-        if self._wire.due:  # a pong that had to wait
-            self._clientDue()
+        try:
+            if self._state <= _HALF_OPEN and self._target is not None:
+                self._target.resume()
+            if self._wire.due:  # a pong that had to wait
+                self._clientDue()
+        except BaseException:
+            self._fail()
 
+    @_guarded
     def _clientLeaving(self, half: bool) -> None:
         """The client will send no more, and the target does not take what it sent."""
         if half and self._wire.plain:
@@ -233,14 +286,13 @@ class Tunnel(Relay):
         if self._ending is None:
             self._ending = Ending("client", close)
         self._state = State.FINISHING
-        if self._target is not None:
-            self._target.finish()
-            self._target.resume()  # to see its end; what it says is dropped
+        self._hearOut(finish=True)
         self._resumeClient()
         self._patience.start(self._timedOut)
 
     # The target's side
 
+    @_guarded
     def _targetUnheard(self, size: int) -> None:
         self._unheard += size
         if self._unheard > LAST_WORDS and self._target is not None:
@@ -250,8 +302,9 @@ class Tunnel(Relay):
     def _dismiss(self) -> None:
         """The target is not read any more: close it, once it has all that it is owed."""
         if self._state is State.FINISHING and self._target is not None and self._dismissal is None:
-            self._dismissal = Dismissal(self._clock, self._target)
+            self._dismissal = Dismissal(self._clock, self._target, self._fail)
 
+    @_guarded
     def _targetEnded(self) -> None:
         if self._wire.plain and self._state <= _HALF_OPEN:
             self._directionEnded("target", self._client)
@@ -260,6 +313,7 @@ class Tunnel(Relay):
         if self._state is State.FINISHING and self._target is not None:
             self._target.close()
 
+    @_guarded
     def _targetLeaving(self, half: bool) -> None:
         """The target will send no more, and the client does not take what it sent."""
         if self._state <= _HALF_OPEN:
@@ -300,6 +354,7 @@ class Tunnel(Relay):
 
     # Ends
 
+    @_guarded
     def _timedOut(self) -> None:
         """The time is over, unless something still moves towards the side that is there."""
         if self._state is State.ABORTING:

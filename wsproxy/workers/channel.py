@@ -280,7 +280,7 @@ class Channel:
 
     def _refuse(self, failure: Failure, verb: str, number: int) -> None:
         if not failure.check(ChannelError):
-            self._log.failure("{peer} asked {verb}", failure, peer=self._peer, verb=verb)
+            logFault(self._log, "{peer} asked {verb}", failure, peer=self._peer, verb=verb)
         self._send(Answer(number, error=failure.getErrorMessage()).encode())
 
     def _fail(self, number: int) -> None:
