@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import product
 from typing import Any
 
+from tests.ends.contract import KINDS
 from tests.ends.fake import FakeEnd, Message, messages
 from tests.tunnel.client import Frame
 from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, closing
@@ -563,6 +566,31 @@ class FailingTap:
         raise ZeroDivisionError("a tap's fault")
 
 
+CALLS = ("write", "pause", "resume", "finish", "close", "abort", "unsent", "unanswered")
+"""What an end is told and asked, once it has been started."""
+
+EVENTS = (
+    "relays",
+    "stalls",
+    "beats",
+    "clientCloses",
+    "clientEnds",
+    "clientLeaves",
+    "clientLeavesHeldBack",
+    "targetCloses",
+    "targetLeaves",
+    "targetLeavesHeldBack",
+    "targetTalksOn",
+    "proxyCloses",
+    "proxyAborts",
+)
+"""What happens: methods of L{FailureTests}."""
+
+
+def fault(kind: type[BaseException], *_: object, **__: object) -> None:
+    raise kind("secret")
+
+
 class FailureTests(TunnelTestCase):
     """Whatever a tap raises ends its session, and nothing else."""
 
@@ -597,3 +625,97 @@ class FailureTests(TunnelTestCase):
         self.target.lose()
         self.assertEqual(len(self.endings), 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_everyCall(self) -> None:
+        """
+        Whatever an end raises, whatever that is, and whenever: the tunnel ends once and in time, leaves nothing
+        behind, and logs one traceback at the most. An end that raises nothing is let go.
+        """
+        for kind, call, side, event in product(KINDS, CALLS, ("client", "target"), EVENTS):
+            with self.subTest(kind=kind, call=call, side=side, event=event):
+                self.endings.clear()
+                self.client, self.target = ends = FakeEnd(prompt=True), FakeEnd(prompt=True)
+                tunnel = self.tunnel = self.makeTunnel(self.client)
+                self.connect()
+                setattr(getattr(self, side), call, partial(fault, kind))
+                getattr(self, event)()
+                failed = len(self.flushLoggedErrors(kind))
+                self.assertLessEqual(failed, 1)
+                if failed:
+                    self.assertFalse(tunnel.open)
+                for end in ends:
+                    if not (end.isLost or "abort" in vars(end)) and end.reading:
+                        end.lose()
+                self.clock.pump([CLOSE_TIMEOUT] * 10)
+                tunnel.abort()
+                self.assertEqual(len(self.endings), 1)
+                self.assertLessEqual(failed + len(self.flushLoggedErrors(kind)), 1)
+                self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def relays(self) -> None:
+        self.client.receive(binary(b"x"))
+        if not self.target.isLost:
+            self.target.receive(b"x")
+
+    def stalls(self) -> None:
+        """Each takes nothing, then all of it."""
+        for one, other in ((self.client, self.target), (self.target, self.client)):
+            if not (one.isLost or other.isLost) and other.reading:
+                one.congested = True
+                other.receive(b"x" if other is self.target else binary(b"x"))
+                if not one.isLost:
+                    one.drain()
+
+    def beats(self) -> None:
+        for _ in range(4):
+            self.client.owed += 1
+            self.tunnel.heartbeat()
+
+    def clientCloses(self) -> None:
+        self.client.receive(Frame(CLOSE, closing(1000)).encode())
+
+    def clientLeaves(self) -> None:
+        self.client.lose()
+
+    def clientEnds(self) -> None:
+        self.client.end()
+
+    def clientLeavesHeldBack(self) -> None:
+        self.target.congested = True
+        self.client.receive(binary(b"x"))
+        if not (self.client.reading or self.client.isLost):
+            self.client.leave()
+
+    def targetLeavesHeldBack(self) -> None:
+        """And is known to be gone when the client, which takes nothing, has closed."""
+        self.client.congested = True
+        self.client.owed = 1
+        self.target.receive(b"x")
+        if not (self.target.reading or self.target.isLost):
+            self.target.leave(half=True)
+            if self.tunnel.open:
+                self.tunnel.close(GOING_AWAY)
+            if not self.target.isLost:
+                self.target.reading = False
+                self.target.leave()
+
+    def targetTalksOn(self) -> None:
+        """To a client that has gone."""
+        self.target.owed = 1
+        self.clientCloses()
+        if not self.target.isLost:
+            self.target.receive(bytes(LAST_WORDS + 1))
+            self.clock.advance(0.1)
+            self.target.owed = 0
+
+    def targetCloses(self) -> None:
+        self.target.end()
+
+    def targetLeaves(self) -> None:
+        self.target.lose(RESET)
+
+    def proxyCloses(self) -> None:
+        self.tunnel.close(GOING_AWAY)
+
+    def proxyAborts(self) -> None:
+        self.tunnel.abort()

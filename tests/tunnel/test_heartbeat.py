@@ -7,6 +7,7 @@ from typing import Any, cast
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.ends.contract import KINDS
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.tunnel.tunnel import Tunnel
 
@@ -82,15 +83,18 @@ class HeartbeatTests(SynchronousTestCase):
 
     def test_raises(self) -> None:
         """One that raises is aborted, and called no more; the others are."""
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                self.setUp()
 
-        def beaten() -> None:
-            raise ZeroDivisionError
+                def beaten(kind: type[BaseException] = kind) -> None:
+                    raise kind
 
-        first, second = self.add(beaten), self.add()
-        self.wait(40)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertTrue(cast(FakeTunnel, first).aborted)
-        self.assertEqual((self.beats(first), self.beats(second)), ([16], [16, 32]))
+                first, second = self.add(beaten), self.add()
+                self.wait(40)
+                self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+                self.assertTrue(cast(FakeTunnel, first).aborted)
+                self.assertEqual((self.beats(first), self.beats(second)), ([16], [16, 32]))
 
     def test_timer(self) -> None:
         """There is one timer however many tunnels there are, and none without any."""

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
+from tests.ends.contract import KINDS
 from wsproxy.workers.accepting import GIVE_WAY, OUT_OF_DESCRIPTORS, Share, SharedEndpoint, SharedPort, makeShare
 
 reactor: Any = _reactor
@@ -163,11 +164,16 @@ class PortTests(SynchronousTestCase):
 
     def test_unexpected(self) -> None:
         """Whatever is raised about one client, the next one is accepted."""
-        self.connect(2)
+        self.connect(1 + len(KINDS))
         adopt = self.reactor.adoptStreamConnection
-        self.patch(self.reactor, "adoptStreamConnection", lambda *arguments: 1 / 0)
-        self.port.doRead()
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        for kind in KINDS:
+
+            def fault(*arguments: object, kind: type[BaseException] = kind) -> None:
+                raise kind
+
+            self.patch(self.reactor, "adoptStreamConnection", fault)
+            self.port.doRead()
+            self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
         self.patch(self.reactor, "adoptStreamConnection", adopt)
         self.port.doRead()
         self.assertEqual((len(self.reactor.adopted), self.reactor.readers), (1, {self.port}))
