@@ -707,6 +707,7 @@ class FailureTests(TunnelTestCase):
             self.target.receive(bytes(LAST_WORDS + 1))
             self.clock.advance(0.1)
             self.target.owed = 0
+            self.clock.pump([0.1, 0.1])
 
     def targetCloses(self) -> None:
         self.target.end()
