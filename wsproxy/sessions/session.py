@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -154,18 +155,18 @@ class OpenSession:
         if name is not None:
             how = f"{how}, as {name}"
         target = escape(self.target.text)
-        tellLog(
-            self._log.info,
-            _LINE,
-            line=f"{self.id[:8]} {peer} → {target} ({how})",
-            session=self.id,
-            peer=peer,
-            target=target,
-            scheme=scheme,
-            path=path,
-            subprotocol=subprotocol,
-            identity=name,
-        )
+        with suppress(BaseException):  # observers of the log
+            self._log.info(
+                _LINE,
+                line=f"{self.id[:8]} {peer} → {target} ({how})",
+                session=self.id,
+                peer=peer,
+                target=target,
+                scheme=scheme,
+                path=path,
+                subprotocol=subprotocol,
+                identity=name,
+            )
 
     def _makeTap(self) -> Tap | None:
         return joinTaps(self._registry.taps, self, lambda: self.close(_BROKEN))
@@ -294,19 +295,19 @@ class OpenSession:
         by, code, reason = ending.by, int(ending.close.code), escape(ending.close.reason) or "(no reason)"
         seconds, up, down, cause = ending.seconds, ending.up, ending.down, ending.cause
         what = f"closed by {by}: {code} {reason}; {seconds:.1f} s, {up} bytes up, {down} bytes down"
-        tellLog(
-            self._log.info,
-            _LINE,
-            line=f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
-            session=self.id,
-            by=by,
-            code=code,
-            reason=reason,
-            seconds=seconds,
-            up=up,
-            down=down,
-            cause=cause,
-        )
+        with suppress(BaseException):  # observers of the log
+            self._log.info(
+                _LINE,
+                line=f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
+                session=self.id,
+                by=by,
+                code=code,
+                reason=reason,
+                seconds=seconds,
+                up=up,
+                down=down,
+                cause=cause,
+            )
 
 
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})

@@ -42,7 +42,7 @@ _HALF_OPEN = State.HALF_OPEN
 
 
 def _guarded(method: Callable[Concatenate[Tunnel, P], None]) -> Callable[Concatenate[Tunnel, P], None]:
-    """The same, for those who must not hear what an end raises: timers, sessions and the other end."""
+    """The same, for those who must not hear what an end raises: timers, sessions and the other end. One call more."""
 
     def guarded(tunnel: Tunnel, /, *args: P.args, **named: P.kwargs) -> None:
         try:
@@ -93,23 +93,24 @@ class Tunnel(Relay):
         """Whether the tunnel still waits for, or relays to, a target."""
         return self._state <= _HALF_OPEN
 
-    @_guarded
     def connected(self, target: End) -> None:
         """The target answered: relay. When the tunnel has begun to end meanwhile, the target gets what was sent."""
         if self._state >= State.ABORTING:
-            target.abort()
+            self._drop(target)
             return
         self._target = target
-        self._flushEarly()
-        target.start(
-            Receiver(
-                self._targetReceived, self._targetEnded, self._resumeClient, self._targetLost, self._targetLeaving
-            )
+        receiver = Receiver(
+            self._targetReceived, self._targetEnded, self._resumeClient, self._targetLost, self._targetLeaving
         )
-        if self._state in (State.HALF_OPEN, State.FINISHING):
-            target.finish()
-        elif not target.congested:
-            self._resumeClient()
+        try:
+            self._flushEarly()
+            target.start(receiver)
+            if self._state in (State.HALF_OPEN, State.FINISHING):
+                target.finish()
+            elif not target.congested:
+                self._resumeClient()
+        except BaseException:
+            self._fail()
 
     def failed(self, close: Close) -> None:
         """There will be no target: close the WebSocket with this."""
@@ -131,7 +132,11 @@ class Tunnel(Relay):
                 self._client.finish()
             else:
                 self._client.write([self._wire.close(close)])
-        self._hearOut()
+        try:
+            if self._target is not None:
+                self._target.resume()  # to see its end; what it says is dropped
+        except BaseException:
+            self._letTargetGo()
         self._resumeClient()
         self._patience.start(self._timedOut)
 
@@ -156,20 +161,20 @@ class Tunnel(Relay):
         try:
             end.abort()
         except BaseException:
-            self._complain("dropping a connection")
+            self._complain()
             if end is self._client:  # it is not likely to say that it is gone
                 self._client = None
             elif end is self._target:
                 self._target = None
 
-    def _complain(self, text: str) -> None:
+    def _complain(self) -> None:
         """Log the exception of this moment, the first of a session: what comes after it comes of it."""
         if not self._faulty:
             self._faulty = True
-            logFault(self._log, text)
+            logFault(self._log, "a session failed")
 
     def _fail(self) -> None:
-        self._complain("a session failed")
+        self._complain()
         self._tap = None
         self._early = None
         if self.open:
@@ -180,24 +185,13 @@ class Tunnel(Relay):
             self.abort()
 
     def _letTargetGo(self) -> None:
-        """Nobody waits for it to say that it is gone."""
+        """It has raised, or its session did: nobody waits for it to say that it is gone."""
+        self._complain()
         if self._dismissal is not None:
             self._dismissal.cancel()
         if self._target is not None:
             self._drop(self._target)
             self._target = None
-
-    def _hearOut(self, finish: bool = False) -> None:
-        """Read the target to see its end; what it says is dropped. @param finish: after it was sent end-of-file."""
-        if self._target is None:
-            return
-        try:
-            if finish:
-                self._target.finish()
-            self._target.resume()
-        except BaseException:
-            self._complain("letting a target go")
-            self._letTargetGo()
 
     @_guarded
     def heartbeat(self) -> None:
@@ -242,14 +236,16 @@ class Tunnel(Relay):
         if self._wire.answered and self._client is not None:
             self._client.close()
 
-    @_guarded
     def _clientEnded(self) -> None:
-        if self._wire.plain and self._state <= _HALF_OPEN:
-            self._directionEnded("client", self._target)
-            return
-        self._clientDone(_VANISHED)
-        if self._client is not None:
-            self._client.close()
+        try:
+            if self._wire.plain and self._state <= _HALF_OPEN:
+                self._directionEnded("client", self._target)
+                return
+            self._clientDone(_VANISHED)
+            if self._client is not None:
+                self._client.close()
+        except BaseException:
+            self._fail()
 
     def _clientDrained(self) -> None:
         self._pulse.alive = True
@@ -286,7 +282,12 @@ class Tunnel(Relay):
         if self._ending is None:
             self._ending = Ending("client", close)
         self._state = State.FINISHING
-        self._hearOut(finish=True)
+        try:
+            if self._target is not None:
+                self._target.finish()
+                self._target.resume()  # to see its end; what it says is dropped
+        except BaseException:
+            self._letTargetGo()
         self._resumeClient()
         self._patience.start(self._timedOut)
 
@@ -304,14 +305,16 @@ class Tunnel(Relay):
         if self._state is State.FINISHING and self._target is not None and self._dismissal is None:
             self._dismissal = Dismissal(self._clock, self._target, self._fail)
 
-    @_guarded
     def _targetEnded(self) -> None:
-        if self._wire.plain and self._state <= _HALF_OPEN:
-            self._directionEnded("target", self._client)
-            return
-        self.close(Close(CloseCode.NORMAL, "Target closed"), "target")
-        if self._state is State.FINISHING and self._target is not None:
-            self._target.close()
+        try:
+            if self._wire.plain and self._state <= _HALF_OPEN:
+                self._directionEnded("target", self._client)
+                return
+            self.close(Close(CloseCode.NORMAL, "Target closed"), "target")
+            if self._state is State.FINISHING and self._target is not None:
+                self._target.close()
+        except BaseException:
+            self._fail()
 
     @_guarded
     def _targetLeaving(self, half: bool) -> None:
