@@ -134,7 +134,7 @@ class SyslogTests(TestCase):
             while "Server Shut Down" not in said:
                 said += (await deferToThread(daemon.recv, 4096)).decode() + "\n"
             self.assertEqual((await twistd.end()).status, 0)
-        self.assertRegex(said, r"<14>proxy\[\d+\]: \[wsproxy\.proxy\.Proxy#info\] Listening on ")
+        self.assertRegex(said, r"<14>proxy\[\d+\]: \[wsproxy\.service\.proxy\.Proxy#info\] Listening on ")
 
 
 class PidfileTests(TestCase):
