@@ -424,7 +424,7 @@ class IgnoreTests(WrapTestCase):
             twistd = self.wrap(mode, *python(EARLY_DAEMON, self.port))
             daemon = int((await twistd.line(r"daemon (\d+)"))[1])
             self.addCleanup(os.kill, daemon, signal.SIGKILL)
-            await twistd.line("python has put itself in the background; --wrap-mode ignore")
+            await twistd.line(r"python\S* has put itself in the background; --wrap-mode ignore")
             await twistd.line(f"process {daemon} .* goes on listening on")
             if mode == "exit":
                 self.assertEqual((await twistd.end()).status, 0)
