@@ -120,6 +120,7 @@ class MakeServiceTests(SynchronousTestCase):
         self.patch(atexit, "register", lambda *call: None)
         self.monotonic: list[object] = []
         self.patch(plugin, "useMonotonic", self.monotonic.append)
+        self.patch(plugin, "passOverStart", lambda reactor: None)
         self.made: list[tuple[Any, ...]] = []
         self.options = plugin.Options()
         self.options.parseOptions(["--target", "demo:"])

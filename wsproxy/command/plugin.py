@@ -19,6 +19,7 @@ from wsproxy.command.root import makeRoot
 from wsproxy.command.usage import Options
 from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import Exit, complaint
+from wsproxy.daemon.garbage import passOverStart
 from wsproxy.daemon.log import Log, makeLog
 from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
@@ -40,6 +41,7 @@ def makeService(options: Options) -> IService:
     useMonotonic(reactor)
     twistd: dict[str, Any] = options.parent or {}
     installResolver(reactor)
+    passOverStart(cast(Any, reactor))
     try:
         log = makeLog(twistd, reactor, sys.__stdout__)
         drain = options.config.lifetime.drain

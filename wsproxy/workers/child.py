@@ -35,6 +35,7 @@ from zope.interface import implementer
 from wsproxy.config import fromPlain
 from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import THREADS, within
+from wsproxy.daemon.garbage import passOverStart
 from wsproxy.daemon.log import lostLine, retrying
 from wsproxy.daemon.outlet import Outlet, sinkOf
 from wsproxy.daemon.watchdog import Watchdog
@@ -228,6 +229,7 @@ def main() -> None:
     reactor: Any = _reactor
     useMonotonic(reactor)
     installResolver(reactor)
+    passOverStart(reactor)
     connection = _connection()
     channel = Channel(reactor, connection, "the parent", _lost)
     stdout = Outlet(sinkOf(1), retrying(reactor), lostLine) if log == "stdout" else None
