@@ -8,7 +8,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.command.options import PROGRAM
+from wsproxy.command.option import PROGRAM
 from wsproxy.command.settings import forgetSecrets, makeConfig
 from wsproxy.config import Config, ListeningConfig, ProgramConfig, SessionsConfig, TargetConfig
 from wsproxy.errors import ConfigError

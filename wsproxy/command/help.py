@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from textwrap import wrap
 
-from wsproxy.command.options import Option, byHeading
+from wsproxy.command.option import Option
+from wsproxy.command.options import byHeading
 
 __all__ = ["OWN", "asDocument", "asHelp"]
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsproxy.command.kinds import SECRET, secretVariable
-from wsproxy.command.options import PROGRAM, TABLE, Option
+from wsproxy.command.option import PROGRAM, Option
+from wsproxy.command.options import TABLE
 from wsproxy.config import GROUPS, Config
 from wsproxy.errors import ConfigError
 

@@ -20,7 +20,8 @@ from twisted.python import usage
 from wsproxy import __version__
 from wsproxy.command.help import asHelp
 from wsproxy.command.kinds import DIRECTORY, FILE, PATTERN
-from wsproxy.command.options import PROGRAM, TABLE, Option
+from wsproxy.command.option import PROGRAM, Option
+from wsproxy.command.options import TABLE
 from wsproxy.command.settings import forgetSecrets, makeConfig
 from wsproxy.config import Config
 from wsproxy.daemon.exit import complaint
