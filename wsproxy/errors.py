@@ -74,13 +74,22 @@ class Refusal(Exception):
     @param status: 300 to 599; with another, and with what is no text, the client is told 503.
     @param reason: shown to the client: it names no secret and does not tell a known token from an unknown one.
     @param cause: for the log alone: what was wrong, and what cures it, in one line.
+    @param guess: whether the client has tried credentials or a token, and they are wrong: unknown, expired, malformed;
+        not missing. Guesses are counted.
     """
 
     def __init__(
-        self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = (), *, cause: str = ""
+        self,
+        status: int,
+        reason: str,
+        headers: tuple[tuple[str, str], ...] = (),
+        *,
+        cause: str = "",
+        guess: bool = False,
     ) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.headers = headers
         self.cause = cause
+        self.guess = guess

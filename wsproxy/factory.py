@@ -22,7 +22,16 @@ from wsproxy.errors import Close, CloseCode
 from wsproxy.frontend.switch import SwitchFactory
 from wsproxy.frontend.upgrade import FrontDoor
 from wsproxy.frontend.web import WebSite
-from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyDialer, AnyResolver, Request, TapFactory
+from wsproxy.interfaces import (
+    AnyAuthenticator,
+    AnyAuthoriser,
+    AnyDialer,
+    AnyGate,
+    AnyResolver,
+    AnyTurnstile,
+    Request,
+    TapFactory,
+)
 from wsproxy.sessions.sessions import Sessions
 from wsproxy.tls.server import asksForCertificates
 
@@ -41,6 +50,8 @@ class WebSockifyFactory(SwitchFactory):
     @param dialer: how a target is reached; by default by its target string.
     @param authenticator: who a client is; by default anybody.
     @param authoriser: who may go where; by default anybody anywhere.
+    @param gates: who may ask at all: before any question, and of pages, too.
+    @param turnstiles: what is counted or spent as a client comes in, the last step before its session.
     @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
         their scheme and port, but on a loopback host of the same port.
     @param strictScheme: refuse pages of C{http:} over TLS, unless they are in C{origins}; by default where something
@@ -71,6 +82,8 @@ class WebSockifyFactory(SwitchFactory):
         dialer: AnyDialer | None = None,
         authenticator: AnyAuthenticator | None = None,
         authoriser: AnyAuthoriser | None = None,
+        gates: Sequence[AnyGate] = (),
+        turnstiles: Sequence[AnyTurnstile] = (),
         origins: tuple[str, ...] = _SESSIONS.origins,
         strictScheme: bool | None = None,
         subprotocols: tuple[str, ...] = _SESSIONS.subprotocols,
@@ -97,6 +110,8 @@ class WebSockifyFactory(SwitchFactory):
             dialer=dialer if dialer is not None else Dialer(reactor, connectTimeout=connectTimeout),
             authenticator=authenticator,
             authoriser=authoriser,
+            gates=gates,
+            turnstiles=turnstiles,
             origins=OriginPolicy(origins, strictScheme=strictScheme),
             subprotocols=subprotocols,
             text=text,

@@ -21,25 +21,30 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import Interface
 
-from wsproxy.errors import Close
+from wsproxy.errors import Close, Refusal
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate  # 30 ms, which only TLS is worth
 
 __all__ = [
+    "Admitted",
     "AnyAuthenticator",
     "AnyAuthoriser",
     "AnyDialer",
+    "AnyGate",
     "AnyObserver",
     "AnyResolver",
+    "AnyTurnstile",
     "Buffer",
     "Ending",
     "IAuthenticator",
     "IAuthoriser",
     "IDialer",
+    "IGate",
     "IObserver",
     "IResolver",
     "IStatusStop",
+    "ITurnstile",
     "Identity",
     "Request",
     "Session",
@@ -162,6 +167,21 @@ class Session(Protocol):
         """
 
 
+class Admitted(Protocol):
+    """A client that every question about was answered well, and that has no session yet."""
+
+    @property
+    def request(self) -> Request: ...
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who the client is; L{None} for anybody."""
+
+    @property
+    def target(self) -> Target:
+        """Where it is to be led."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a session ended.
@@ -210,6 +230,32 @@ class IAuthoriser(Interface):
         """
         @return: L{None}; returning is consent, but for what looks like a no.
         @raise wsproxy.errors.Refusal: 403.
+        """
+
+
+class IGate(Interface):
+    """May this client ask at all? Before any question is, and of requests for pages, too."""
+
+    def enter(request: Request) -> None:
+        """
+        Answer at once: it is called for every request.
+
+        @raise wsproxy.errors.Refusal: 403 or 429.
+        """
+
+    def refused(request: Request, refusal: Refusal) -> None:
+        """It was let in here, but not by those who were asked after; C{refusal.guess} tells why."""
+
+
+class ITurnstile(Interface):
+    """What is counted or spent as a client comes in: the last step before its session."""
+
+    def admit(admitted: Admitted) -> Any:
+        """
+        Where C{admitted.request.explaining}, tell without counting or spending anything.
+
+        @return: L{None}, or what is to be called, once, when the session has ended, or has not come about after all.
+        @raise wsproxy.errors.Refusal: 403, 429 or 503.
         """
 
 
@@ -277,6 +323,16 @@ class _Authorises(Protocol):
     def authorise(self, request: Request, identity: Identity | None, target: Target) -> Any: ...
 
 
+class _Gates(Protocol):
+    def enter(self, request: Request) -> None: ...
+
+    def refused(self, request: Request, refusal: Refusal) -> None: ...
+
+
+class _Admits(Protocol):
+    def admit(self, admitted: Admitted) -> Any: ...
+
+
 class _Dials(Protocol):
     def dial(self, session: Session, factory: IProtocolFactory) -> Any: ...
 
@@ -294,6 +350,8 @@ AnyResolver: TypeAlias = "IResolver | _Resolves | Callable[[Request, Identity | 
 AnyAuthoriser: TypeAlias = "IAuthoriser | _Authorises | Callable[[Request, Identity | None, Target], Any]"
 AnyDialer: TypeAlias = "IDialer | _Dials | Callable[[Session, IProtocolFactory], Any]"
 AnyObserver: TypeAlias = "IObserver | _Observes"
+AnyGate: TypeAlias = "IGate | _Gates"
+AnyTurnstile: TypeAlias = "ITurnstile | _Admits | Callable[[Admitted], Any]"
 
 
 class IStatusStop(Interface):

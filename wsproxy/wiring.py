@@ -28,6 +28,7 @@ from wsproxy.daemon.outlet import Outlet, Stream, sinkOf
 from wsproxy.daemon.threads import Threads
 from wsproxy.dialling.dial import Dialer
 from wsproxy.endpoints.listen import Listen, parseListen
+from wsproxy.entrance import makeEntrance
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
@@ -109,7 +110,6 @@ def assemble(
     resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
     factory = WebSockifyFactory(
         reactor,
-        resolver=resolver,
         dialer=way,
         connectTimeout=config.target.connectTimeout,
         pages=_pages(config.web, config.target, reactor),
@@ -117,6 +117,7 @@ def assemble(
         tlsOnly=config.tls is not None and config.tls.only,
         taps=_taps(config, recordings, reactor),
         verbose=config.logging.verbose,
+        **makeEntrance(config, reactor, resolver).asKeywords(),
         **asKeywords(config.clients),
         **asKeywords(config.sessions),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -30,12 +31,15 @@ def giveUp(waiting: Deferred[Any]) -> None:
         logFault(_log, "cancelling")
 
 
-def bounded(waiting: Deferred[T], seconds: float, clock: IReactorTime) -> Deferred[T]:
+def bounded(
+    waiting: Deferred[T], seconds: float, clock: IReactorTime, late: Callable[[T], None] | None = None
+) -> Deferred[T]:
     """
     What C{waiting} comes to, or L{TimeoutError} after so many seconds. C{addTimeout} cancels, and then waits for who
     was cancelled: a coroutine that catches that and goes on would be waited for forever.
 
-    @return: to cancel it gives up at once, with L{GivenUp}. Whatever C{waiting} comes to later is dropped.
+    @param late: takes what C{waiting} comes to when nobody waits for it any longer; by default it is dropped.
+    @return: to cancel it gives up at once, with L{GivenUp}.
     """
     outcome: Deferred[T] = Deferred(lambda _: end(GivenUp()))
 
@@ -49,6 +53,8 @@ def bounded(waiting: Deferred[T], seconds: float, clock: IReactorTime) -> Deferr
         if not outcome.called:
             timer.cancel()
             outcome.callback(result)  # which takes a failure for one
+        elif late is not None and not isinstance(result, Failure):
+            late(result)
 
     timer = clock.callLater(seconds, lambda: end(TimeoutError()))
     waiting.addBoth(settle)

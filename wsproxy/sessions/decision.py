@@ -1,5 +1,9 @@
 """The questions about a client: may this page connect, who is it, where does it lead, may it go there?
 
+::
+
+    gates ─► origin ─► authenticate ─► resolve ─► authorise ─► turnstiles ─► 101
+
 Those who answer are plugins and embedders' objects: interfaces of L{wsproxy.interfaces}, or plain callables. They may
 answer at once, later or never, raise, or answer nonsense. Here that becomes one of two things, within one deadline: an
 L{Admission}, of which a session is made, or a failure. No session is known here.
@@ -7,28 +11,46 @@ L{Admission}, of which a session is made, or a failure. No session is known here
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import Refusal
-from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyResolver, Identity, Request, Target
+from wsproxy.fault import logFault
+from wsproxy.interfaces import (
+    AnyAuthenticator,
+    AnyAuthoriser,
+    AnyGate,
+    AnyResolver,
+    AnyTurnstile,
+    Identity,
+    Request,
+    Target,
+)
 from wsproxy.sessions.bounded import bounded
 
-__all__ = ["Admission", "Decisions", "asCallable", "malformation"]
+__all__ = ["Admission", "Decisions", "asCallable", "depart", "malformation"]
+
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What was decided about a client that is let in: who it is, and where it is led."""
+    """
+    What was decided about a client that is let in: who it is, and where it is led.
+
+    @ivar departures: what the turnstiles want to have called when it leaves.
+    """
 
     request: Request
     identity: Identity | None
     target: Target
+    departures: list[Callable[[], Any]] = field(default_factory=list)
 
 
 def asCallable(plugin: Any, name: str) -> Callable[..., Any]:
@@ -47,6 +69,8 @@ class Decisions:
     """Asks the questions, one after the other.
 
     @param clock: for the deadline.
+    @param gates: are asked first, one after the other, and told who was refused after them.
+    @param turnstiles: are passed last, one after the other.
     @param timeout: seconds for all questions together.
     """
 
@@ -58,6 +82,8 @@ class Decisions:
         authenticator: AnyAuthenticator | None,
         resolver: AnyResolver,
         authoriser: AnyAuthoriser | None,
+        gates: Sequence[AnyGate] = (),
+        turnstiles: Sequence[AnyTurnstile] = (),
         timeout: float,
     ) -> None:
         self._clock = clock
@@ -65,6 +91,8 @@ class Decisions:
         self._authenticate = None if authenticator is None else asCallable(authenticator, "authenticate")
         self._resolve = asCallable(resolver, "resolve")
         self._authorise = None if authoriser is None else asCallable(authoriser, "authorise")
+        self._gates = gates
+        self._turnstiles = [asCallable(turnstile, "admit") for turnstile in turnstiles]
         self._timeout = timeout
         self._closed: str | None = None
 
@@ -77,10 +105,21 @@ class Decisions:
         @return: fails with L{Refusal}; with L{TimeoutError<twisted.internet.defer.TimeoutError>} when the time is over;
             or with whatever somebody raised. To cancel it gives up, with L{GivenUp<wsproxy.sessions.bounded.GivenUp>}.
         """
-        deciding = Deferred.fromCoroutine(self._decide(request))
-        return deciding if deciding.called else bounded(deciding, self._timeout, self._clock)
+        questions = self._pass(request) if self._gates else self._ask(request)
+        deciding = Deferred.fromCoroutine(questions)
+        return deciding if deciding.called else bounded(deciding, self._timeout, self._clock, _leave)
 
-    async def _decide(self, request: Request) -> Admission:
+    async def _pass(self, request: Request) -> Admission:
+        for gate in self._gates:
+            gate.enter(request)
+        try:
+            return await self._ask(request)
+        except Refusal as refusal:
+            for gate in self._gates:
+                gate.refused(request, refusal)
+            raise
+
+    async def _ask(self, request: Request) -> Admission:
         headers = request.headers
         page = headers.get("origin"), headers.get("host"), request.secure
         if not self._origins.allows(*page):
@@ -105,7 +144,34 @@ class Decisions:
             _checkConsent(consent)
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
-        return Admission(request, identity, target)
+        admission = Admission(request, identity, target)
+        if self._turnstiles:
+            await self._admit(admission)
+        return admission
+
+    async def _admit(self, admission: Admission) -> None:
+        try:
+            for turnstile in self._turnstiles:
+                departure = turnstile(admission)
+                if hasattr(departure, "__await__"):
+                    departure = await departure
+                if departure is not None:
+                    admission.departures.append(_checkDeparture(departure))
+            if self._closed is not None:
+                raise Refusal(503, self._closed)
+        except BaseException:
+            depart(admission.departures)
+            raise
+
+
+def depart(departures: list[Callable[[], Any]]) -> None:
+    """Call what the turnstiles wanted to have called when this client leaves, last things first. Raises nothing."""
+    while departures:
+        maybeDeferred(departures.pop()).addErrback(lambda failure: logFault(_log, "a client leaves", failure))
+
+
+def _leave(admission: Admission) -> None:
+    depart(admission.departures)
 
 
 def malformation(refusal: Refusal) -> str:
@@ -149,6 +215,13 @@ def _checkConsent(answer: object) -> None:
     """@raise TypeError: it looks like a no, which is said by raising L{Refusal}."""
     if answer is not None and not answer:
         raise TypeError(f"an authoriser answered {_kind(answer)}; it refuses by raising Refusal, and returns None")
+
+
+def _checkDeparture(answer: object) -> Callable[[], Any]:
+    """@raise TypeError: a turnstile cannot mean that."""
+    if not callable(answer):
+        raise TypeError(f"a turnstile answered {_kind(answer)}, neither None nor callable")
+    return answer
 
 
 def _kind(answer: object) -> str:

@@ -25,7 +25,7 @@ from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Request
 from wsproxy.sessions.bounded import GivenUp
-from wsproxy.sessions.decision import Admission, Decisions, malformation
+from wsproxy.sessions.decision import Admission, Decisions, depart, malformation
 
 __all__ = ["Reception", "Upgrade"]
 
@@ -95,7 +95,7 @@ class Reception:
         @return: fires with the refusal, or L{None} where the client would be let in.
         """
         decision = self._decisions.decide(replace(request, explaining=True))
-        return decision.addCallbacks(lambda _: None, self._refusal, errbackArgs=(request,))
+        return decision.addCallbacks(_forget, self._refusal, errbackArgs=(request,))
 
     def refuseNew(self, reason: str) -> None:
         """Answer 503 to every request from now on. @param reason: what the client reads."""
@@ -122,6 +122,8 @@ class Reception:
         except BaseException:
             logFault(self._log, "answering a client")
             self._apologise(upgrade, refused)
+            if isinstance(result, Admission):
+                depart(result.departures)
 
     def _apologise(self, upgrade: Upgrade, refused: bool) -> None:
         with suppress(BaseException):  # there was one already
@@ -151,6 +153,10 @@ class Reception:
         text = "deciding about {peer}: {problem}" if problem else "deciding about {peer}"
         logFault(self._log, text, failure, peer=printable(request.peer), problem=problem)
         return _UNAVAILABLE
+
+
+def _forget(admission: Admission) -> None:
+    depart(admission.departures)
 
 
 class _Undecided:

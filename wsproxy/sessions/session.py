@@ -29,7 +29,7 @@ from wsproxy.escape import escape
 from wsproxy.fault import logFault, tellLog
 from wsproxy.interfaces import Ending, Request, Tap, TapFactory
 from wsproxy.sessions.approach import UNREACHABLE, Dialling, TargetEnd
-from wsproxy.sessions.decision import Admission
+from wsproxy.sessions.decision import Admission, depart
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.tunnel.tap import closeTap, joinTaps
 from wsproxy.tunnel.tunnel import Tunnel
@@ -85,6 +85,7 @@ class OpenSession:
         "_cause",
         "_closing",
         "_deadline",
+        "_departures",
         "_dialling",
         "_registry",
         "_since",
@@ -116,6 +117,7 @@ class OpenSession:
         self._dialling: Dialling | None = None
         self._deadline: IDelayedCall | None = None
         self._cause = ""
+        self._departures = admission.departures or None
 
     # Its beginning
 
@@ -283,6 +285,8 @@ class OpenSession:
             self._tap = None  # it may lead back to this session
         whole = self._whole(ending)
         self._report(whole)
+        if self._departures is not None:
+            depart(self._departures)
         self._registry.ended(self, whole)
 
     def _whole(self, ending: Ending) -> Ending:

@@ -29,8 +29,10 @@ from wsproxy.interfaces import (
     AnyAuthenticator,
     AnyAuthoriser,
     AnyDialer,
+    AnyGate,
     AnyObserver,
     AnyResolver,
+    AnyTurnstile,
     Ending,
     Request,
     TapFactory,
@@ -78,6 +80,8 @@ class Sessions:
         dialer: AnyDialer,
         authenticator: AnyAuthenticator | None = None,
         authoriser: AnyAuthoriser | None = None,
+        gates: Sequence[AnyGate] = (),
+        turnstiles: Sequence[AnyTurnstile] = (),
         origins: OriginPolicy,
         subprotocols: tuple[str, ...] = (),
         text: bool = False,
@@ -104,6 +108,8 @@ class Sessions:
             authenticator=authenticator,
             resolver=resolver,
             authoriser=authoriser,
+            gates=gates,
+            turnstiles=turnstiles,
             timeout=decisionTimeout,
         )
         self._reception = Reception(decisions, self.refusals, self._begin)

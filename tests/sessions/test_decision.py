@@ -1,0 +1,128 @@
+"""The order of the questions, and what is called when a client leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from wsproxy.access.origin import OriginPolicy
+from wsproxy.errors import Refusal
+from wsproxy.interfaces import Admitted, Identity, Request
+from wsproxy.sessions.decision import Decisions, depart
+
+CLIENT = IPv4Address("TCP", "192.0.2.1", 40000)
+REQUEST = Request("/", {}, CLIENT, IPv4Address("TCP", "192.0.2.2", 6080), False)
+
+
+class _Gate:
+    """One that tells what it was told."""
+
+    def __init__(self, told: list[Any], refusal: Refusal | None = None) -> None:
+        self._told = told
+        self._refusal = refusal
+
+    def enter(self, request: Request) -> None:
+        self._told.append("gate")
+        if self._refusal is not None:
+            raise self._refusal
+
+    def refused(self, request: Request, refusal: Refusal) -> None:
+        self._told.append(refusal)
+
+
+class DecisionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.told: list[Any] = []
+
+    def decisions(self, turnstiles: list[Callable[[Admitted], Any]] | None = None, **others: Any) -> Decisions:
+        def resolve(request: Request, identity: Identity | None) -> str:
+            self.told.append("resolve")
+            return "target:1"
+
+        questions: dict[str, Any] = {
+            "origins": OriginPolicy(),
+            "authenticator": lambda request: self.told.append("authenticate"),
+            "resolver": resolve,
+            "authoriser": lambda *subject: self.told.append("authorise"),
+            "gates": [_Gate(self.told)],
+        }
+        return Decisions(self.clock, **questions | others, turnstiles=turnstiles or [], timeout=5.0)
+
+    def test_order(self) -> None:
+        """The gates are asked first and the turnstiles last."""
+        decisions = self.decisions([lambda admitted: self.told.append("turnstile")])
+        admission = self.successResultOf(decisions.decide(REQUEST))
+        self.assertEqual(self.told, ["gate", "authenticate", "resolve", "authorise", "turnstile"])
+        self.assertEqual(admission.departures, [])
+
+    def test_gate(self) -> None:
+        """Whom a gate refuses nobody else is asked about, and no gate is told."""
+        refusal = Refusal(429, "Too many")
+        decisions = self.decisions(gates=[_Gate(self.told, refusal), _Gate(self.told)])
+        self.assertIs(self.failureResultOf(decisions.decide(REQUEST)).value, refusal)
+        self.assertEqual(self.told, ["gate"])
+
+    def test_refused(self) -> None:
+        """Gates hear of everybody who was refused after them."""
+        refusal = Refusal(403, "No", guess=True)
+
+        def no(request: Request, identity: Identity | None) -> str:
+            raise refusal
+
+        self.failureResultOf(self.decisions(resolver=no).decide(REQUEST), Refusal)
+        self.assertIs(self.told[-1], refusal)
+
+    def test_departures(self) -> None:
+        """What the turnstiles want is called once, last things first, whatever it raises."""
+
+        def fails() -> None:
+            self.told.append("first")
+            raise RuntimeError
+
+        decisions = self.decisions([lambda _: fails, lambda _: lambda: self.told.append("second")], gates=())
+        admission = self.successResultOf(decisions.decide(REQUEST))
+        del self.told[:]
+        depart(admission.departures)
+        depart(admission.departures)
+        self.assertEqual(self.told, ["second", "first"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_fullBehind(self) -> None:
+        """A client that a later turnstile refuses leaves the earlier ones."""
+
+        def full(admitted: Admitted) -> None:
+            raise Refusal(503, "Full")
+
+        decisions = self.decisions([lambda _: lambda: self.told.append("left"), full])
+        self.failureResultOf(decisions.decide(REQUEST), Refusal)
+        self.assertIn("left", self.told)
+
+    def test_nonsense(self) -> None:
+        """A turnstile that answers neither nothing nor something to call has failed, and is told so."""
+        decisions = self.decisions([lambda _: lambda: self.told.append("left"), lambda _: 5])
+        self.failureResultOf(decisions.decide(REQUEST), TypeError)
+        self.assertIn("left", self.told)
+
+    def test_late(self) -> None:
+        """A client that gave up while a turnstile thought about it has left, once that is done."""
+        first: Deferred[None] = Deferred()
+        second: Deferred[None] = Deferred()
+
+        async def stubborn(admitted: Admitted) -> Callable[[], None]:
+            with suppress(CancelledError):
+                await first
+            await second
+            return lambda: self.told.append("left")
+
+        decision = self.decisions([stubborn]).decide(REQUEST)
+        decision.cancel()
+        self.failureResultOf(decision)
+        second.callback(None)
+        self.assertIn("left", self.told)
