@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -116,7 +116,7 @@ class DecisionTests(SynchronousTestCase):
         second: Deferred[None] = Deferred()
 
         async def stubborn(admitted: Admitted) -> Callable[[], None]:
-            with suppress(CancelledError):
+            with contextlib.suppress(CancelledError):
                 await first
             await second
             return lambda: self.told.append("left")
