@@ -135,10 +135,16 @@ class WebSockifyFactory(SwitchFactory):
             rawAfter=rawAfter,
         )
 
-    def refuseNew(self) -> None:
-        """Let only the sessions go on: other connections end, and new upgrades are answered 503."""
-        self.sessions.refuseNew("Server going down")
+    def refuseNew(self, reason: str = "Server going down") -> Callable[[], None]:
+        """
+        Let only the sessions go on: other connections end, and new upgrades are answered 503.
+
+        @param reason: what those read.
+        @return: undoes it.
+        """
+        reopen = self.sessions.refuseNew(reason)
         self.abortIdle()
+        return reopen
 
     def closeAll(self, within: float = 6.0) -> Deferred[None]:
         """

@@ -757,6 +757,59 @@ class NounTests(SessionTestCase):
         self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x0f\xa1Expired")])
 
 
+class SetTests(SessionTestCase):
+    """The sessions that are open, to whoever asks."""
+
+    def test_iterate(self) -> None:
+        """They come in their order, and may be closed by the way."""
+        for _ in range(3):
+            self.open()
+        times = [session.started for session in self.sessions]
+        self.assertEqual((len(times), times), (3, sorted(times)))
+        for session in self.sessions:
+            session.close(Close(4000, "Enough"))
+        for upgrade in self.upgrades:
+            self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x0f\xa0Enough")])
+
+    def test_get(self) -> None:
+        """One is found by its whole id while it is open."""
+        upgrade = self.connect()
+        [session] = self.sessions
+        self.assertIs(self.sessions.get(session.id), session)
+        self.assertIsNone(self.sessions.get(session.id[:8]))
+        upgrade.transport.lose()
+        self.plugin.target.lose()
+        self.assertIsNone(self.sessions.get(session.id))
+
+    def test_close(self) -> None:
+        """One is closed by its id, with what its client reads."""
+        upgrade = self.connect()
+        [session] = self.sessions
+        self.assertTrue(self.sessions.close(session.id, 4001, "Expired"))
+        self.assertEqual(upgrade.told(), [Message(CLOSE, b"\x0f\xa1Expired")])
+        self.assertFalse(self.sessions.close("0" * 32, 4001, "Expired"))
+
+    def test_forget(self) -> None:
+        """An observer hears no more once that is undone, which may be done twice."""
+        observer = Observer()
+        forget = self.sessions.observe(observer)
+        self.open()
+        forget()
+        forget()
+        self.open()
+        self.assertEqual(observer.seen, ["opened"])
+
+    def test_reopen(self) -> None:
+        """Whoever has closed the door opens it again; it stays closed while somebody else wants that."""
+        first, second = self.sessions.refuseNew("Full"), self.sessions.refuseNew("Going down")
+        self.assertRefused(self.open(), 503, "Going down")
+        second()
+        second()
+        self.assertRefused(self.open(), 503, "Full")
+        first()
+        self.assertIsNone(self.connect().refusal)
+
+
 class LogTests(SessionTestCase):
     """One line when a session opens, one when it closes."""
 

@@ -53,6 +53,13 @@ class Admission:
     departures: list[Callable[[], Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Closing:
+    """Somebody wants nobody to be let in."""
+
+    reason: str
+
+
 def asCallable(plugin: Any, name: str) -> Callable[..., Any]:
     """
     @param plugin: an object with this method, or what is called in its place.
@@ -94,11 +101,26 @@ class Decisions:
         self._gates = gates
         self._turnstiles = [asCallable(turnstile, "admit") for turnstile in turnstiles]
         self._timeout = timeout
-        self._closed: str | None = None
+        self._closed: str | None = None  # the newest of
+        self._closings: list[_Closing] = []
 
-    def refuse(self, reason: str) -> None:
-        """Answer 503 to every request from now on. @param reason: what the client reads."""
+    def refuse(self, reason: str) -> Callable[[], None]:
+        """
+        Answer 503 to every request from now on.
+
+        @param reason: what the client reads.
+        @return: undoes it; what others have asked for stays.
+        """
+        closing = _Closing(reason)
+        self._closings.append(closing)
         self._closed = reason
+
+        def reopen() -> None:
+            if closing in self._closings:
+                self._closings.remove(closing)
+                self._closed = self._closings[-1].reason if self._closings else None
+
+        return reopen
 
     def decide(self, request: Request) -> Deferred[Admission]:
         """

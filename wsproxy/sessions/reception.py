@@ -97,9 +97,14 @@ class Reception:
         decision = self._decisions.decide(replace(request, explaining=True))
         return decision.addCallbacks(_forget, self._refusal, errbackArgs=(request,))
 
-    def refuseNew(self, reason: str) -> None:
-        """Answer 503 to every request from now on. @param reason: what the client reads."""
-        self._decisions.refuse(reason)
+    def refuseNew(self, reason: str) -> Callable[[], None]:
+        """
+        Answer 503 to every request from now on.
+
+        @param reason: what the client reads.
+        @return: undoes it.
+        """
+        return self._decisions.refuse(reason)
 
     def refuseWaiting(self, refusal: Refusal) -> None:
         """Answer so those who wait to be decided about."""

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
@@ -35,6 +35,7 @@ from wsproxy.interfaces import (
     AnyTurnstile,
     Ending,
     Request,
+    Session,
     TapFactory,
 )
 from wsproxy.sessions.decision import Admission, Decisions, asCallable
@@ -115,16 +116,47 @@ class Sessions:
         self._reception = Reception(decisions, self.refusals, self._begin)
         self._subprotocols = subprotocols
         self._text = text
-        self._active: set[OpenSession] = set()
+        self._active: dict[str, OpenSession] = {}
         self._observers: list[AnyObserver] = []
         self._idle: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._active)
 
-    def observe(self, observer: AnyObserver) -> None:
-        """Tell C{observer} of sessions from now on."""
+    def __iter__(self) -> Iterator[Session]:
+        """Those that are open now, in the order in which they came; it may be closed what one comes by."""
+        return iter(tuple(self._active.values()))
+
+    def get(self, id: str) -> Session | None:
+        """@return: the open session of this id, all 32 digits of it; L{None} where there is none, or no longer."""
+        return self._active.get(id)
+
+    def close(self, id: str, code: int, reason: str = "") -> bool:
+        """
+        Close a session.
+
+        @param code: a close code that an endpoint may send: RFC 6455 section 7.4.
+        @param reason: what the client reads: at most 123 bytes of UTF-8.
+        @return: whether there is one of this id.
+        """
+        session = self._active.get(id)
+        if session is not None:
+            session.close(Close(code, reason))
+        return session is not None
+
+    def observe(self, observer: AnyObserver) -> Callable[[], None]:
+        """
+        Tell C{observer} of sessions from now on.
+
+        @return: undoes it.
+        """
         self._observers.append(observer)
+
+        def forget() -> None:
+            if observer in self._observers:
+                self._observers.remove(observer)
+
+        return forget
 
     def open(self, upgrade: Upgrade, raw: bool = False) -> None:
         """
@@ -153,7 +185,7 @@ class Sessions:
 
     def opened(self, session: OpenSession) -> bool:
         """Keep this session, and tell of it. @return: whether everybody took it well."""
-        self._active.add(session)
+        self._active[session.id] = session
         return not self._observers or self._tell(session, lambda observer: observer.opened(session))
 
     def _tell(self, session: OpenSession, event: Callable[[AnyObserver], Any]) -> bool:
@@ -174,7 +206,7 @@ class Sessions:
 
     def ended(self, session: OpenSession, ending: Ending) -> None:
         """Forget this session: both its ends are gone, or left alone."""
-        self._active.discard(session)
+        self._active.pop(session.id, None)
         if self._observers:
             self._tell(session, lambda observer: observer.closed(session, ending))
         if not self._active:
@@ -182,9 +214,14 @@ class Sessions:
             for deferred in waiting:
                 deferred.callback(None)
 
-    def refuseNew(self, reason: str) -> None:
-        """Answer 503 to every request from now on. @param reason: what the client reads."""
-        self._reception.refuseNew(reason)
+    def refuseNew(self, reason: str) -> Callable[[], None]:
+        """
+        Answer 503 to every request from now on.
+
+        @param reason: what the client reads.
+        @return: undoes it; what others have asked for stays.
+        """
+        return self._reception.refuseNew(reason)
 
     def whenIdle(self) -> Deferred[None]:
         """Fires when no session is open, at once if that is so now."""
@@ -202,7 +239,7 @@ class Sessions:
         @return: fires when all are gone, after C{within} and L{ABORT_TIMEOUT} seconds at the latest.
         """
         self._reception.refuseWaiting(Refusal(503, close.reason))
-        for session in tuple(self._active):
+        for session in tuple(self._active.values()):
             session.close(close)
         if self._active:
             timer = self.clock.callLater(within, self._abortAll)
@@ -210,5 +247,5 @@ class Sessions:
         return self.whenIdle()
 
     def _abortAll(self) -> None:
-        for session in tuple(self._active):
+        for session in tuple(self._active.values()):
             session.abort()
