@@ -22,6 +22,7 @@ LEVELS = [
     {"sessions", "recording", "process"},
     {"frontend", "static_web", "replay"},
     {"factory", "testing"},
+    {"resource"},
     {"service", "entrance"},
     {"wiring"},
     {"workers"},

@@ -82,7 +82,7 @@ class ProxyTestCase(TestCase):
         return proxy
 
     def address(self, proxy: Proxy, number: int = 0) -> str:
-        host: Any = proxy._ports[number].getHost()
+        host: Any = [*proxy._ports][number].getHost()
         return f"tcp:127.0.0.1:{host.port}" if hasattr(host, "port") else f"unix:{host.name.decode()}"
 
     async def open(self, proxy: Proxy, number: int = 0) -> WebSocketPeer:

@@ -102,6 +102,7 @@ class WebSockifyFactory(SwitchFactory):
         shownPath: Callable[[Request], str] | None = None,
         verbose: bool = LoggingConfig().verbose,
     ) -> None:
+        self._reopen: Callable[[], None] | None = None
         if strictScheme is None:
             strictScheme = authenticator is not None or asksForCertificates(tls)
         self.sessions = Sessions(
@@ -146,13 +147,23 @@ class WebSockifyFactory(SwitchFactory):
         self.abortIdle()
         return reopen
 
+    def startFactory(self) -> None:
+        """It is listened with, for the first time or again."""
+        super().startFactory()
+        if self._reopen is not None:
+            self._reopen()
+            self._reopen = None
+
     def closeAll(self, within: float = 6.0) -> Deferred[None]:
         """
-        End every connection: sessions with close code 1001, the rest at once. New upgrades are answered 503.
+        End every connection: sessions with close code 1001, the rest at once. New upgrades are answered 503, until it
+        is listened with again.
 
         @param within: seconds until sessions are aborted that are still closing.
         @return: fires when the last session is gone, a second after that at the latest.
         """
-        self.refuseNew()
+        if self._reopen is None:
+            self._reopen = self.refuseNew()
+        self.abortIdle()
         self.sessions.refusals.flush()
         return self.sessions.closeAll(Close(CloseCode.GOING_AWAY, "Server going down"), within)

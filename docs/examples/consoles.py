@@ -5,13 +5,10 @@ Run it with ``twistd -ny docs/examples/consoles.py`` and open ``ws://localhost:6
 
 from typing import Any
 
-from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Application
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from zope.interface import implementer
 
-from wsproxy import WebSockifyFactory
+from wsproxy import WebSockifyFactory, WebSockifyService
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import IAuthenticator, Identity, IResolver, Request, Target
 
@@ -42,20 +39,10 @@ class ConsoleByPath:
         return Target(target)
 
 
-class Consoles(StreamServerEndpointService):
-    """Ends in good order: first it takes no more clients, then it closes those that are here, with code 1001."""
-
-    factory: WebSockifyFactory
-
-    def stopService(self) -> Deferred[Any]:
-        stopped: Deferred[Any] = maybeDeferred(super().stopService)
-        return stopped.addBoth(lambda _: self.factory.closeAll())
-
-
-def makeService(reactor: Any, listen: str = "tcp:6080", consoles: dict[str, str] = CONSOLES) -> Consoles:
+def makeService(reactor: Any, listen: str = "6080", consoles: dict[str, str] = CONSOLES) -> WebSockifyService:
+    """It ends in good order: it takes no more clients, then it closes those that are here, with code 1001."""
     factory = WebSockifyFactory(reactor, resolver=ConsoleByPath(consoles), authenticator=Passwords())
-    # what Twisted has not typed yet, mypy --strict has to be told
-    return Consoles(serverFromString(reactor, listen), factory)  # type: ignore[no-untyped-call]
+    return WebSockifyService(reactor, factory, [listen])
 
 
 if __name__ == "builtins":  # twistd -y runs a file under this name

@@ -10,7 +10,6 @@ import sys
 from textwrap import dedent
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
@@ -51,11 +50,11 @@ class EmbeddingTests(TestCase):
         self.addCleanup(console.stopListening)
         target = f"127.0.0.1:{console.getHost().port}"
         service = runpy.run_path(str(EXAMPLE))["makeService"](
-            reactor, "tcp:0:interface=127.0.0.1", {"red": target}
+            reactor, "127.0.0.1:0", {"red": target}
         )
         service.startService()
         self.addCleanup(service.stopService)
-        port = await _listening(service)
+        [port] = await service.whenListening()
         self.url = f"ws://127.0.0.1:{port.getHost().port}"
 
     def open(self, path: str, **headers: str) -> Any:
@@ -169,7 +168,7 @@ class DocumentTests(TestCase):
 
     async def test_stopped(self) -> None:
         """Run by C{twistd}, it closes its sessions with 1001 when it is told to end, and ends."""
-        text = EXAMPLE.read_text().replace("tcp:6080", "tcp:0:interface=127.0.0.1").replace("localhost:5901", "demo:")
+        text = EXAMPLE.read_text().replace('"6080"', '"127.0.0.1:0"').replace("localhost:5901", "demo:")
         twistd = start(self, [sys.executable, "-c", WAIT, TWISTD, "-n", "--pidfile=", "-y", "consoles.py"], TEXT=text)
         port = int((await twistd.line(r"starting on (\d+)"))[1])
         opened = await deferToThread(connect, f"ws://127.0.0.1:{port}/console/red", additional_headers=AUTHORIZED)
@@ -190,15 +189,3 @@ class DocumentTests(TestCase):
 WAIT = "import os, sys; open('consoles.py', 'w').write(os.environ['TEXT']); os.execv(sys.argv[1], sys.argv[1:])"
 """Writes the example into the working directory, and becomes the program in the arguments."""
 
-
-def _listening(service: Any) -> Deferred[Any]:
-    """@return: fires with the port of a service that has been started."""
-    listening: Deferred[Any] = service._waitingForPort
-    port: Deferred[Any] = Deferred()
-
-    def listens(bound: Any) -> Any:
-        port.callback(bound)
-        return bound
-
-    listening.addCallback(listens)
-    return port

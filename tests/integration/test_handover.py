@@ -21,9 +21,9 @@ from twisted.web.static import Data
 from tests.certificates import selfSigned
 from tests.integration.client import CLOSE, frame
 from tests.integration.test_raw import LARGE, Server
+from wsproxy import WebSockifyResource
 from wsproxy.errors import Refusal
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.frontend.site import UpgradeResource
 from wsproxy.interfaces import Identity, Request, Target
 
 reactor: Any = _reactor
@@ -335,7 +335,7 @@ class SiteTests(HandoverTests):
 
     def listen(self, root: Resource) -> Any:
         self.factory = WebSockifyFactory(reactor, resolver=self.resolve)
-        root.putChild(b"ws", UpgradeResource(reactor, self.factory.sessions))
+        root.putChild(b"ws", WebSockifyResource(self.factory))
         site = Site(root, reactor=reactor)
         if self.tls is None:
             return reactor.listenTCP(0, site, interface="127.0.0.1")

@@ -7,7 +7,7 @@ the channel produces nothing any more (C{unregisterProducer}), and who has its b
     socket ◄─► transport ─► HTTPChannel ─► render                    a request
     socket ◄─► transport ─► PendingUpgrade, TransportEnd             what became of it
 
-This is the ground for a resource that embedders get from C{wsproxy}; until there is one, it is not public.
+L{WebSockifyResource<wsproxy.resource.WebSockifyResource>} is what embedders are given of it.
 """
 
 from __future__ import annotations

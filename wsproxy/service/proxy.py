@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,10 +23,11 @@ from wsproxy.interfaces import IStatusStop
 from wsproxy.process.supervisor import Supervisor
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.lifetime import Lifetime
+from wsproxy.service.ports import Ports
 from wsproxy.static_web.entry import entryPath
 from wsproxy.tls.server import ServerTLS
 
-__all__ = ["CLOSING", "LAST_WORDS", "Proxy", "abandonPrograms", "announce", "announceRoom", "stopped"]
+__all__ = ["CLOSING", "LAST_WORDS", "Proxy", "abandonPrograms", "announce", "announceRoom"]
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors left aside for files, logs and name servers when the capacity is told."""
@@ -73,33 +73,23 @@ class Proxy(MultiService):
         self._stopper = stopper
         self._recordings = recordings
         self._announceOne = announce
-        self._ports: list[IListeningPort] = []
-        self._stopping: list[Deferred[None]] = []
+        self._ports = Ports(factory)
         self._endBy: float | None = None
         self._fronts: set[str] | None = set()
-        self._lifetime = Lifetime(
-            reactor, lifetime, factory.sessions, self._stopListening, partial(stopper.stop, 0)
-        )
+        self._lifetime = Lifetime(reactor, lifetime, factory.sessions, self._stopListening, partial(stopper.stop, 0))
 
     def privilegedStartService(self) -> None:
         """Bind, while the process may still bind anything."""
         super().privilegedStartService()
-        bound = gatherResults([self._listen(listen) for listen in self._listens], consumeErrors=True)
+        bound = gatherResults([self._ports.listen(listen) for listen in self._listens], consumeErrors=True)
         bound.addCallbacks(self._bound, self._unbound)
-
-    def _listen(self, listen: Listen) -> Deferred[list[IListeningPort]]:
-        def listening(ports: list[IListeningPort]) -> list[IListeningPort]:
-            self._ports += ports
-            return ports
-
-        return listen.bind(self._factory).addCallback(listening)
 
     def front(self, text: str) -> None:
         """Listen at this C{--listen} value as well, which a wrapped program has asked for; once, and as long as any."""
         if self._fronts is None or text in self._fronts:
             return
         self._fronts.add(text)
-        listening = self._listen(parseListen(self._reactor, text))
+        listening = self._ports.listen(parseListen(self._reactor, text))
         listening.addCallback(self._announce)
         listening.addErrback(self._unfronted, text)
 
@@ -112,7 +102,7 @@ class Proxy(MultiService):
         """Whether we listen on this port because a wrapped program has asked for it."""
         return any(text.rpartition(":")[2] == str(port) for text in self._fronts or ())
 
-    def _announce(self, ports: Sequence[IListeningPort]) -> None:
+    def _announce(self, ports: Iterable[IListeningPort]) -> None:
         if self._announceOne is not None:
             for port in ports:
                 self._announceOne(self._log, port)
@@ -130,9 +120,8 @@ class Proxy(MultiService):
 
     def _stopListening(self) -> Deferred[Any]:
         """@return: fires when no listener is left, including those that were stopped before."""
-        ports, self._ports, self._fronts = self._ports, [], None
-        self._stopping += [Deferred.fromCoroutine(stopped(port)) for port in ports]
-        return DeferredList(self._stopping)
+        self._fronts = None
+        return self._ports.stop()
 
     def drain(self) -> Deferred[None]:
         """
@@ -216,11 +205,3 @@ def announceRoom(log: Logger, processes: int = 1) -> None:
         limit=limit,
         each="" if processes == 1 else f" for each of {processes} workers",
     )
-
-
-async def stopped(port: IListeningPort) -> None:
-    """Stop listening there."""
-    with suppress(OSError):  # a socket file may have been deleted by somebody else
-        stopping = port.stopListening()
-        if stopping is not None:
-            await stopping

@@ -42,7 +42,8 @@ from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import Listeners
-from wsproxy.service.proxy import LAST_WORDS, abandonPrograms, announce, announceRoom, stopped
+from wsproxy.service.ports import stopped
+from wsproxy.service.proxy import LAST_WORDS, abandonPrograms, announce, announceRoom
 from wsproxy.workers.accepting import Share, makeShare
 from wsproxy.workers.worker import Worker
 
