@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -30,12 +31,20 @@ class Threads:
     @param reactor: where results are delivered.
     @param limit: how many calls there may be at a time; others wait in their order.
     @param name: of the threads.
+    @param inside: made for each thread, which does all of its work in it.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, limit: int, name: str) -> None:
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        limit: int,
+        name: str,
+        inside: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         self._reactor = reactor
         self._limit = limit
         self._name = name
+        self._inside = inside
         self._lock = Lock()
         self._waiting: deque[_Job] = deque()
         self._running = 0
@@ -56,7 +65,7 @@ class Threads:
 
     def _start(self) -> None:
         try:
-            Thread(target=self._work, name=self._name, daemon=True).start()
+            Thread(target=self._enter, name=self._name, daemon=True).start()
         except RuntimeError:  # the system has no more; those that run will come to it
             with self._lock:
                 self._running -= 1
@@ -70,8 +79,12 @@ class Threads:
         with self._lock:
             self._waiting = deque(job for job in self._waiting if job[1] is not result)
 
-    def _work(self) -> None:
+    def _enter(self) -> None:
         """In a thread."""
+        with self._inside():
+            self._work()
+
+    def _work(self) -> None:
         while True:
             with self._lock:
                 if not self._waiting:
