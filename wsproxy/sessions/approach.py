@@ -255,6 +255,11 @@ class _Completed:
         """The half of what is beneath would be the end of all of this."""
         getattr(self._transport, "loseWriteConnection", self._transport.loseConnection)()
 
+    def resumeProducing(self) -> None:
+        """One that is closing has nothing left to read, and Twisted's in memory mind being asked to."""
+        if not getattr(self._transport, "disconnecting", False):
+            self.__getattr__("resumeProducing")()
+
     def abortConnection(self) -> None:
         abort = self.__getattr__("abortConnection")
         (self._transport.loseConnection if abort is ignore else abort)()

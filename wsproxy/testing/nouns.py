@@ -1,10 +1,4 @@
-"""For the tests of plugins and embedders: what they are given, made without a client and without a network.
-
-::
-
-    resolver.resolve(makeRequest("/console/red?token=x", cookie="theme=dark"), None)
-    dialer.dial(makeSession("console:5901"), factory)
-"""
+"""What plugins and embedders are given, made without a client and without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +14,7 @@ from wsproxy.errors import Close
 from wsproxy.frontend.query import parseQuery
 from wsproxy.interfaces import Identity, Request, Session, Target
 
-__all__ = ["makeRequest", "makeSession"]
+__all__ = ["HOST", "PEER", "makeRequest", "makeSession"]
 
 PEER, HOST = IPv4Address("TCP", "192.0.2.1", 4321), IPv4Address("TCP", "192.0.2.2", 6080)
 """Addresses of RFC 5737, for documentation: nobody has them."""
