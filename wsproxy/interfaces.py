@@ -121,6 +121,8 @@ class Target:
     @ivar expires: until when this answer is good, in seconds since the epoch; L{None} for ever. Nothing ends a session
         by it yet.
     @ivar claims: what the resolver knows beside it, of a token say.
+    @ivar sockets: whether whoever named it may name unix sockets, as files of the operator's may. Others' words, of an
+        HTTP service say, are dialled as sockets only where a pattern of C{--allow-target} is about them.
     @ivar proxyHeader: C{"v1"} or C{"v2"}: this target wants a header of the PROXY protocol. None is sent yet.
     """
 
@@ -128,6 +130,7 @@ class Target:
     expires: float | None = None
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     proxyHeader: str | None = None
+    sockets: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -934,7 +934,7 @@ class LogTests(SessionTestCase):
         self.plugin.answers["resolve"] = Deferred()
         self.open()
         self.clock.advance(10)
-        cause = "those who decide did not answer within --handshake-timeout"
+        cause = "no decision in time: --handshake-timeout, or handshakeTimeout"
         self.assertEqual(self.lines(), [f"192.0.2.1:4321 refused: 503 Service unavailable: {cause}"])
 
     def test_escaped(self) -> None:

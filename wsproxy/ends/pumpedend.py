@@ -15,6 +15,8 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from twisted.internet.tcp import Connection
+
 from wsproxy.ends.end import Buffer
 from wsproxy.ends.epollset import EpollSet
 from wsproxy.ends.kernel import unanswered, unsent
@@ -45,6 +47,7 @@ class PumpedEnd(ABC):
         "_received",
         "_sending",
         "_socket",
+        "_transport",
         "_waiting",
         "congested",
         "descriptor",
@@ -58,11 +61,12 @@ class PumpedEnd(ABC):
     _lost: Callable[[Exception | None], None]
     _leaving: Callable[[bool], None]
 
-    def __init__(self, pump: EpollSet, end: TransportEnd, connection: socket.socket) -> None:
+    def __init__(self, pump: EpollSet, end: TransportEnd, transport: Connection) -> None:
         self._pump = pump
         self._waiting: TransportEnd | None = end  # for its transport to have sent what it had
-        self._socket = connection
-        self.descriptor = connection.fileno()
+        self._transport = transport
+        self._socket: socket.socket = transport.getHandle()
+        self.descriptor = self._socket.fileno()
         self.events = 0
         self.congested = False
         self._sending = Sending.HELD
@@ -80,6 +84,16 @@ class PumpedEnd(ABC):
         self._queue = []
         self._pump.watch(self, 0)
 
+    def _unwritable(self) -> None:
+        """
+        The peer takes no more, but what it sent before that can still be read, and then how it ended. Nobody is told
+        that there was room: the other side would be read for a peer that is not there.
+        """
+        self._queue = []
+        self._sending = Sending.FINISHED
+        self.congested = True
+        self._watch()
+
     # what the pump says: see L{Pumped<wsproxy.ends.epollset.Pumped>}
 
     @abstractmethod
@@ -91,9 +105,6 @@ class PumpedEnd(ABC):
     @abstractmethod
     def hangUp(self, gone: bool) -> None: ...
 
-    @abstractmethod
-    def abort(self) -> None: ...
-
     # what the tunnel says, and means the same whatever is on the socket
 
     def pause(self) -> None:
@@ -103,6 +114,10 @@ class PumpedEnd(ABC):
     def resume(self) -> None:
         self._paused = False
         self._watch()
+
+    def abort(self) -> None:
+        self._letGo()
+        self._transport.abortConnection()
 
     def unsent(self) -> int:
         return unsent(self.descriptor)

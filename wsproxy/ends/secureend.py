@@ -45,12 +45,11 @@ _HELD, _DIRECT, _FINISHING = Sending.HELD, Sending.DIRECT, Sending.FINISHING
 class SecureEnd(PumpedEnd):
     """An L{End<wsproxy.ends.end.End>} over TLS on a socket."""
 
-    __slots__ = ("_connection", "_cork", "_error", "_memory", "_raw", "_view", "_wants")
+    __slots__ = ("_connection", "_cork", "_error", "_memory", "_view", "_wants")
 
     def __init__(self, pump: EpollSet, end: TransportEnd, transport: SecureTransport) -> None:
-        handle: socket.socket = transport.transport.getHandle()
-        super().__init__(pump, end, handle)
-        self._raw = transport.transport
+        super().__init__(pump, end, transport.transport)
+        handle = self._socket
         self._view = pump.view
         self._connection: Any = None  # an SSL.Connection, whose annotations are narrower than what it takes
         self._cork = handle.setsockopt if handle.family in (socket.AF_INET, socket.AF_INET6) else ignore
@@ -222,7 +221,7 @@ class SecureEnd(PumpedEnd):
         elif error is not None:
             self._error = error
             self._letGo()
-            self._raw.loseConnection()
+            self._transport.loseConnection()
         elif self._wants == IN:
             self.flush()
 
@@ -255,29 +254,17 @@ class SecureEnd(PumpedEnd):
             self._sending = Sending.FINISHED
             if self._peer is Peer.ENDED:
                 self._letGo()
-                self._raw.loseConnection()
-
-    def abort(self) -> None:
-        self._letGo()
-        self._raw.abortConnection()
+                self._transport.loseConnection()
 
     def _unwritable(self) -> None:
-        """
-        The peer takes no more, but what it sent before that can still be read, and then how it ended. Nobody is told
-        that there was room: the other side would be read for a peer that is not there.
-        """
-        self._queue = []
-        self._sending = Sending.FINISHED
-        self.congested = True
         if self._memory is not None:
             self._memory = None
             rejoin(self._connection, self._socket)
+        self._wants = OUT
+        super()._unwritable()
         if self._peer is Peer.ENDED:
             self._letGo()
-            self._raw.loseConnection()
-        else:
-            self._wants = OUT
-            self._watch()
+            self._transport.loseConnection()
 
     def _gone(self, error: Exception | None) -> None:
         self._letGo()

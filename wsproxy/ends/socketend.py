@@ -11,14 +11,12 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from twisted.internet.tcp import Connection
-
 from wsproxy.ends.end import Buffer, Receiver
-from wsproxy.ends.epollset import BUFFER, ENDED, IN, LESS, OUT, QUIET, EpollSet
+from wsproxy.ends.epollset import BUFFER, ENDED, IN, LESS, OUT, QUIET
 from wsproxy.ends.kernel import unread
 from wsproxy.ends.pumpedend import PumpedEnd
 from wsproxy.ends.states import Peer, Sending
-from wsproxy.ends.transport import TransportEnd, closeEmpty
+from wsproxy.ends.transport import closeEmpty
 
 __all__ = ["SocketEnd"]
 
@@ -32,11 +30,7 @@ _HELD, _DIRECT = Sending.HELD, Sending.DIRECT
 class SocketEnd(PumpedEnd):
     """An L{End<wsproxy.ends.end.End>} over a plain socket."""
 
-    __slots__ = ("_transport",)
-
-    def __init__(self, pump: EpollSet, end: TransportEnd, transport: Connection) -> None:
-        super().__init__(pump, end, transport.getHandle())
-        self._transport = transport
+    __slots__ = ()
 
     def start(self, receiver: Receiver) -> None:
         end = self._waiting
@@ -174,22 +168,11 @@ class SocketEnd(PumpedEnd):
             else:
                 self._close()
 
-    def abort(self) -> None:
-        self._letGo()
-        self._transport.abortConnection()
-
     def _unwritable(self) -> None:
-        """
-        The peer takes no more, but what it sent before that can still be read, and then how it ended. Nobody is told
-        that there was room: the other side would be read for a peer that is not there.
-        """
-        self._queue = []
         if self._sending is Sending.CLOSING:
             self._close()
         else:
-            self._sending = Sending.FINISHED
-            self.congested = True
-            self._watch()
+            super()._unwritable()
 
     def _shutdown(self) -> None:
         self._sending = Sending.FINISHED

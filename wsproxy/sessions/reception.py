@@ -30,7 +30,7 @@ from wsproxy.sessions.decision import Admission, Decisions, depart, malformation
 __all__ = ["Reception", "Upgrade"]
 
 _UNAVAILABLE = Refusal(503, "Service unavailable")
-_LATE = Refusal(503, "Service unavailable", cause="those who decide did not answer within --handshake-timeout")
+_LATE = Refusal(503, "Service unavailable", cause="no decision in time: --handshake-timeout, or handshakeTimeout")
 
 
 class Upgrade(Protocol):
