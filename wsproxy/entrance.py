@@ -26,6 +26,7 @@ class Entrance:
     authoriser: AnyAuthoriser | None = None
     gates: tuple[AnyGate, ...] = ()
     turnstiles: tuple[AnyTurnstile, ...] = ()
+    webAuth: bool = False
     shownPath: Callable[[Request], str] | None = None
 
     def asKeywords(self) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class WebSockifyFactory(SwitchFactory):
     @param authoriser: who may go where; by default anybody anywhere.
     @param gates: who may ask at all: before any question, and of pages, too.
     @param turnstiles: what is counted or spent as a client comes in, the last step before its session.
+    @param webAuth: the authenticator is asked about requests for pages, too.
     @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
         their scheme and port, but on a loopback host of the same port.
     @param strictScheme: refuse pages of C{http:} over TLS, unless they are in C{origins}; by default where something
@@ -84,6 +85,7 @@ class WebSockifyFactory(SwitchFactory):
         authoriser: AnyAuthoriser | None = None,
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
+        webAuth: bool = False,
         origins: tuple[str, ...] = _SESSIONS.origins,
         strictScheme: bool | None = None,
         subprotocols: tuple[str, ...] = _SESSIONS.subprotocols,
@@ -113,6 +115,7 @@ class WebSockifyFactory(SwitchFactory):
             authoriser=authoriser,
             gates=gates,
             turnstiles=turnstiles,
+            webAuth=webAuth,
             origins=OriginPolicy(origins, strictScheme=strictScheme),
             subprotocols=subprotocols,
             text=text,

@@ -59,10 +59,11 @@ Buffer: TypeAlias = bytes | memoryview
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Request:
-    """An upgrade request as plugins see it.
+    """An upgrade request as plugins see it; where those who decide are asked about pages too, one for a page.
 
     @ivar path: the request path as sent, percent-encoded, without the query.
     @ivar queryAll: query parameters, decoded: all values of each name, in their order.
+    @ivar rawQuery: the query as sent, without the question mark.
     @ivar headers: header values by lower-case name; repeated headers are joined with C{", "}, cookies with C{"; "}.
     @ivar peer: the client's address; one of IPv4 on a socket for both families is an IPv4 address all the same.
     @ivar host: the address it connected to, likewise.
@@ -71,6 +72,8 @@ class Request:
     @ivar certificate: what the client has shown of itself in TLS, where that asked for it; verified as that was set up.
     @ivar explaining: it is only asked what would become of it. Answer as ever, but spend nothing (a token that is good
         for one time), and count nothing against the client.
+    @ivar page: it is for a page or a file, and no session comes of it. A refusal may be a redirect.
+    @ivar method: C{"GET"} of an upgrade; of a page C{"HEAD"} as well, or what a resource of an embedder takes.
     """
 
     path: str
@@ -82,6 +85,9 @@ class Request:
     subprotocols: tuple[str, ...] = ()
     certificate: Certificate | None = None
     explaining: bool = False
+    rawQuery: str = ""
+    page: bool = False
+    method: str = "GET"
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -105,10 +111,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the client is, as an authenticator established it. C{name} appears in the log."""
+    """
+    Who the client is, as an authenticator established it. C{name} appears in the log.
+
+    @ivar claims: what else is known of it.
+    @ivar responseHeaders: what the answer that lets it in has beside its own headers, each as often as it is there:
+        C{("Set-Cookie", …)} on a 101, or on a page. None that HTTP or the handshake needs for itself, no control
+        characters; in UTF-8.
+    """
 
     name: str
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    responseHeaders: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

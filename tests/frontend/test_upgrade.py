@@ -48,6 +48,7 @@ class FakeSessions:
     """Answers as the test says: at once, or later."""
 
     def __init__(self) -> None:
+        self.coverPages = False
         self.answer: Any = None
         self.upgrades: list[Upgrade] = []
         self.received = b""

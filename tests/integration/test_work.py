@@ -35,6 +35,7 @@ from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Session, Target
+from wsproxy.static_web.pages import OwnPages
 from wsproxy.tls.server import ServerTLS
 
 reactor: Any = _reactor
@@ -219,6 +220,21 @@ class WorkTests(TestCase):
                         pass
 
         self.assertEqual(await self.garbage(ask), set())
+
+    async def test_noGarbageOfVisits(self) -> None:
+        """Nor is one for a page that somebody was asked about, at once or later."""
+        await self.listen(authenticator=lambda request: deferLater(reactor, 0), webAuth=True, pages=OwnPages())
+
+        def visit() -> None:
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+                    client.sendall(b"GET /wsproxy.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    answer = b""
+                    while part := client.recv(1000):
+                        answer += part
+                    assert answer.startswith(b"HTTP/1.1 200 "), answer
+
+        self.assertEqual(await self.garbage(visit), set())
 
     async def test_pingPong(self) -> None:
         """A small message and its answer cost two reads, two writes, and what it takes to hear of them."""

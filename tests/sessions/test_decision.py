@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.errors import Refusal
+from wsproxy.errors import ConfigError, Refusal
 from wsproxy.interfaces import Admitted, Identity, Request
 from wsproxy.sessions.decision import Decisions, depart
 
@@ -126,3 +126,40 @@ class DecisionTests(SynchronousTestCase):
         self.failureResultOf(decision)
         second.callback(None)
         self.assertIn("left", self.told)
+
+    def test_page(self) -> None:
+        """About a page gates are asked, and nobody else, unless its visitors are to be known."""
+        visit = self.decisions().visit(REQUEST)
+        self.assertEqual((self.successResultOf(visit), self.told), (None, ["gate"]))
+        del self.told[:]
+        me = Identity("me")
+        decisions = self.decisions(authenticator=lambda request: me, webAuth=True)
+        self.assertIs(self.successResultOf(decisions.visit(REQUEST)), me)
+        self.assertEqual(self.told, ["gate"])
+
+    def test_coverPages(self) -> None:
+        """Pages cost nothing where neither gates nor an authenticator cover them."""
+        for gates, webAuth in (([], False), ([], True), ([_Gate(self.told)], False)):
+            decisions = self.decisions(gates=gates, webAuth=webAuth)
+            self.assertEqual(decisions.coverPages, bool(gates) or webAuth)
+
+    def test_nobodyToAsk(self) -> None:
+        """Visitors cannot be known without an authenticator."""
+        self.assertRaises(ConfigError, self.decisions, authenticator=None, webAuth=True)
+
+    def test_responseHeaders(self) -> None:
+        """Headers that an answer cannot have, or that would end it early, are an authenticator's mistake."""
+
+        def decide(*headers: Any) -> Deferred[Any]:
+            answer = Identity("me", responseHeaders=headers)
+            return self.decisions(authenticator=lambda request: answer).decide(REQUEST)
+
+        good = (("Set-Cookie", "a=b; Path=/"), ("X-Name", "zoë"), ("X-Empty", ""))
+        self.assertEqual(self.successResultOf(decide(*good)).identity.responseHeaders, good)
+        for value in ("a\r\nb: c", "a\nb", "a\rb", "a\0", "a\x7f", "\udc80"):
+            self.failureResultOf(decide(("Set-Cookie", value)), TypeError)
+        names = ("", "a b", "a:", "a\r\n", "\u00e9")
+        for name in (*names, "content-length", "Transfer-Encoding", "Connection", "upgrade"):
+            self.failureResultOf(decide((name, "x")), TypeError)
+        for nonsense in ("Set-Cookie", ("Set-Cookie",), ("Set-Cookie", b"x"), ("sec-websocket-accept", "x"), None):
+            self.failureResultOf(decide(nonsense), TypeError)

@@ -736,8 +736,8 @@ class WatcherTests(FaultTestCase):
                 self.upgrades.append(upgrade)
                 accept = upgrade.accept
 
-                def acceptEarly(subprotocol: Any, accept: Any = accept, raw: bool = raw) -> TransportEnd:
-                    end: TransportEnd = accept(subprotocol)
+                def acceptEarly(*answer: Any, accept: Any = accept, raw: bool = raw) -> TransportEnd:
+                    end: TransportEnd = accept(*answer)
                     end.dataReceived(b"early" if raw else Frame(BINARY, b"early").encode())
                     return end
 
@@ -886,8 +886,8 @@ class EndTests(FaultTestCase):
             upgrade = Upgrade(makeRequest(**changes))
             accept = upgrade.accept
 
-            def acceptTheLost(subprotocol: Any, upgrade: Upgrade = upgrade, accept: Any = accept) -> TransportEnd:
-                end: TransportEnd = accept(subprotocol)
+            def acceptTheLost(*answer: Any, upgrade: Upgrade = upgrade, accept: Any = accept) -> TransportEnd:
+                end: TransportEnd = accept(*answer)
                 end.connectionLost(Failure(ConnectionDone()))
                 return end
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
@@ -61,8 +61,9 @@ class Upgrade:
         self.transport = FakeTransport()
         self.aborted = False
 
-    def accept(self, subprotocol: str | None) -> TransportEnd:
+    def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
         assert self.end is None and self.refusal is None, "answered twice"
+        self.headers = headers
         self.subprotocol = subprotocol
         self.end = TransportEnd()
         self.transport.connect(self.end)

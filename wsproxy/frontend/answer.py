@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http.client import responses
 
 from wsproxy.errors import Refusal
 
-__all__ = ["ALLOWED", "SERVER", "methodNotAllowed", "refusalBytes"]
+__all__ = ["ALLOWED", "SERVER", "headerBytes", "methodNotAllowed", "refusalBytes", "withHeaders"]
 
 SERVER = "wsproxy"
 """The C{Server} header: who answers, not which version of it."""
@@ -35,6 +36,20 @@ def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
 
 _ONE_LINE = dict.fromkeys([*range(0x20), 0x7F], " ")
 """Nothing that a plugin repeats of its client's words ends a header."""
+
+
+def headerBytes(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header on one line, whatever it was made of."""
+    return _line(name), _line(value)
+
+
+def _line(text: str) -> bytes:
+    return text.translate(_ONE_LINE).encode(errors="replace")
+
+
+def withHeaders(response: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+    """@return: a response without a body, and these headers behind its own."""
+    return response[:-2] + b"".join(b"%b: %b\r\n" % headerBytes(*header) for header in headers) + b"\r\n"
 
 
 def methodNotAllowed(cause: str = "") -> Refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
@@ -26,7 +26,8 @@ class RawClient:
         self.request = Request(path="", headers={}, peer=peer, host=host, secure=secure, certificate=shown)
         self._end = end
 
-    def accept(self, subprotocol: str | None) -> TransportEnd:
+    def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
+        """Headers it would not understand."""
         return self._end
 
     def refuse(self, refusal: Refusal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,11 +19,12 @@ from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
-from wsproxy.frontend.answer import SERVER, refusalBytes
+from wsproxy.frontend.answer import SERVER, refusalBytes, withHeaders
 from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation, explanation
 from wsproxy.frontend.query import parseQuery
+from wsproxy.frontend.visit import isForAnybody, visit
 from wsproxy.frontend.web import WebRequest
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Request
@@ -48,8 +49,9 @@ class PendingUpgrade(Protocol):
         self._early = bytearray()
         self._lost: Callable[[], None] | None = None
 
-    def accept(self, subprotocol: str | None) -> TransportEnd:
-        self.transport.write(self._handshake.accept(subprotocol))
+    def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
+        answer = self._handshake.accept(subprotocol)
+        self.transport.write(withHeaders(answer, headers) if headers else answer)
         end = TransportEnd()
         self._connection.become(end, bytes(self._early))
         return end
@@ -111,6 +113,10 @@ class FrontDoor:
             connection, _ = self._leave(request)
             connection.linger(refusalBytes(_webSocketOnly, body=request.method != b"HEAD"))
             return NOT_DONE_YET
+        if self._sessions.coverPages and not isForAnybody(request.path):
+            asked = _describe(request, request.isSecure(), page=True)
+            visit(request, self._sessions.visit(asked), self._pages)
+            return NOT_DONE_YET
         return getChildForRequest(self._pages, request).render(request)
 
     def _explain(self, request: ServerRequest) -> None:
@@ -163,7 +169,9 @@ _webSocketOnly = Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),))
 _broken = Refusal(500, "Internal error")
 
 
-def _describe(request: ServerRequest, secure: bool, offered: tuple[str, ...] = ()) -> Request:
+def _describe(
+    request: ServerRequest, secure: bool, offered: tuple[str, ...] = (), *, page: bool = False
+) -> Request:
     query = request.uri.partition(b"?")[2].decode("latin-1")
     return Request(
         path=request.path.decode("latin-1"),
@@ -177,6 +185,9 @@ def _describe(request: ServerRequest, secure: bool, offered: tuple[str, ...] = (
         secure=secure,
         subprotocols=offered,
         certificate=shownCertificate(getattr(request.channel, "transport", None)) if secure else None,
+        rawQuery=query,
+        page=page,
+        method=request.method.decode("latin-1"),
     )
 
 

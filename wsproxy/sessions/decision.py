@@ -3,6 +3,7 @@
 ::
 
     gates ─► origin ─► authenticate ─► resolve ─► authorise ─► turnstiles ─► 101
+    gates ─► authenticate, with --web-auth ─► a page
 
 Those who answer are plugins and embedders' objects: interfaces of L{wsproxy.interfaces}, or plain callables. They may
 answer at once, later or never, raise, or answer nonsense. Here that becomes one of two things, within one deadline: an
@@ -11,16 +12,17 @@ L{Admission}, of which a session is made, or a failure. No session is known here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.errors import Refusal
+from wsproxy.errors import ConfigError, Refusal
 from wsproxy.fault import logFault
 from wsproxy.interfaces import (
     AnyAuthenticator,
@@ -37,6 +39,8 @@ from wsproxy.sessions.bounded import bounded
 __all__ = ["Admission", "Decisions", "asCallable", "depart", "malformation"]
 
 _log = Logger()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,10 @@ class Decisions:
     @param clock: for the deadline.
     @param gates: are asked first, one after the other, and told who was refused after them.
     @param turnstiles: are passed last, one after the other.
+    @param webAuth: the authenticator is asked about pages, too.
     @param timeout: seconds for all questions together.
+    @raise ConfigError: it is to be asked, and there is none.
+    @ivar coverPages: whether there is anybody to be asked about pages.
     """
 
     def __init__(
@@ -91,8 +98,11 @@ class Decisions:
         authoriser: AnyAuthoriser | None,
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
+        webAuth: bool = False,
         timeout: float,
     ) -> None:
+        if webAuth and authenticator is None:
+            raise ConfigError("--web-auth: who is to be asked? --auth-plugin, --auth, --auth-url or --link-key")
         self._clock = clock
         self._origins = origins
         self._authenticate = None if authenticator is None else asCallable(authenticator, "authenticate")
@@ -100,7 +110,9 @@ class Decisions:
         self._authorise = None if authoriser is None else asCallable(authoriser, "authorise")
         self._gates = gates
         self._turnstiles = [asCallable(turnstile, "admit") for turnstile in turnstiles]
+        self._webAuth = webAuth
         self._timeout = timeout
+        self.coverPages = webAuth or bool(gates)
         self._closed: str | None = None  # the newest of
         self._closings: list[_Closing] = []
 
@@ -127,15 +139,27 @@ class Decisions:
         @return: fails with L{Refusal}; with L{TimeoutError<twisted.internet.defer.TimeoutError>} when the time is over;
             or with whatever somebody raised. To cancel it gives up, with L{GivenUp<wsproxy.sessions.bounded.GivenUp>}.
         """
-        questions = self._pass(request) if self._gates else self._ask(request)
+        questions = self._pass(request, self._ask) if self._gates else self._ask(request)
         deciding = Deferred.fromCoroutine(questions)
         return deciding if deciding.called else bounded(deciding, self._timeout, self._clock, _leave)
 
-    async def _pass(self, request: Request) -> Admission:
+    def visit(self, request: Request) -> Deferred[Identity | None]:
+        """
+        Ask those whom pages concern.
+
+        @return: fires with who the client is, as far as anybody was asked; fails and is cancelled as L{decide} is.
+        """
+        visiting = Deferred.fromCoroutine(self._pass(request, self._admitToPages))
+        return visiting if visiting.called else bounded(visiting, self._timeout, self._clock)
+
+    async def _admitToPages(self, request: Request) -> Identity | None:
+        return await self._identify(request) if self._webAuth else None
+
+    async def _pass(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
         for gate in self._gates:
             gate.enter(request)
         try:
-            return await self._ask(request)
+            return await ask(request)
         except Refusal as refusal:
             for gate in self._gates:
                 gate.refused(request, refusal)
@@ -148,12 +172,7 @@ class Decisions:
             raise Refusal(403, "Origin not allowed", cause=self._origins.cause(*page))
         if self._closed is not None:
             raise Refusal(503, self._closed)
-        identity = None
-        if self._authenticate is not None:
-            identity = self._authenticate(request)
-            if hasattr(identity, "__await__"):
-                identity = await identity
-            _checkIdentity(identity)
+        identity = None if self._authenticate is None else await self._identify(request)
         target = self._resolve(request, identity)
         if hasattr(target, "__await__"):
             target = await target
@@ -170,6 +189,13 @@ class Decisions:
         if self._turnstiles:
             await self._admit(admission)
         return admission
+
+    async def _identify(self, request: Request) -> Identity | None:
+        assert self._authenticate is not None
+        identity = self._authenticate(request)
+        if hasattr(identity, "__await__"):
+            identity = await identity
+        return _asIdentity(identity)
 
     async def _admit(self, admission: Admission) -> None:
         try:
@@ -218,10 +244,36 @@ def _isHeader(pair: object) -> bool:
 # What an answer is made of may be a secret: a complaint about it names its type.
 
 
-def _checkIdentity(answer: object) -> None:
+def _asIdentity(answer: object) -> Identity | None:
     """@raise TypeError: an authenticator cannot mean that."""
-    if answer is not None and not (isinstance(answer, Identity) and isinstance(answer.name, str)):
+    if answer is None:
+        return None
+    if not (isinstance(answer, Identity) and isinstance(answer.name, str)):
         raise TypeError(f"an authenticator answered {_kind(answer)}, not an Identity or None")
+    headers = answer.responseHeaders
+    if headers and not (isinstance(headers, (tuple, list)) and all(map(_isSendable, headers))):
+        raise TypeError("an authenticator answered an Identity with responseHeaders that no response can have")
+    return answer
+
+
+def _isSendable(pair: object) -> bool:
+    """Whether this header may be added to a response that has those it needs."""
+    return (
+        _isHeader(pair)
+        and _NAME.fullmatch(pair[0]) is not None  # type: ignore[index]  # it is a pair
+        and _VALUE.fullmatch(pair[1]) is not None  # type: ignore[index]
+    )
+
+
+_NAME = re.compile(
+    r"(?!(?:Connection|Content-Length|Keep-Alive|Sec-WebSocket-.*|Trailer|Transfer-Encoding|Upgrade)$)"
+    r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+",
+    re.IGNORECASE,
+)
+"""A token (RFC 9110 section 5.6.2), but for what frames a response, and what the handshake is about."""
+
+_VALUE = re.compile("[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
+"""No control character, and nothing that is not UTF-8."""
 
 
 def _asTarget(answer: object) -> Target:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -23,7 +23,7 @@ from wsproxy.access.refusallog import RefusalLog
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
-from wsproxy.interfaces import Request
+from wsproxy.interfaces import Identity, Request
 from wsproxy.sessions.bounded import GivenUp
 from wsproxy.sessions.decision import Admission, Decisions, depart, malformation
 
@@ -39,8 +39,13 @@ class Upgrade(Protocol):
     @property
     def request(self) -> Request: ...
 
-    def accept(self, subprotocol: str | None) -> TransportEnd:
-        """Answer 101. @return: the client, to be relayed."""
+    def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
+        """
+        Answer 101.
+
+        @param headers: what an authenticator adds to it: L{Identity.responseHeaders}.
+        @return: the client, to be relayed.
+        """
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer with an HTTP status and close the connection."""
@@ -97,6 +102,25 @@ class Reception:
         decision = self._decisions.decide(replace(request, explaining=True))
         return decision.addCallbacks(_forget, self._refusal, errbackArgs=(request,))
 
+    def visit(self, request: Request) -> Deferred[Identity | Refusal | None]:
+        """
+        Ask those whom pages concern, where L{Decisions.coverPages}.
+
+        @return: fires with the refusal, of which the log has a line unless it is a redirect; else with who the client
+            is, as far as anybody was asked. To cancel it gives up, with L{GivenUp}.
+        """
+        return self._decisions.visit(request).addErrback(self._turnAway, request)
+
+    def _turnAway(self, failure: Failure, request: Request) -> Refusal:
+        refusal = self._refusal(failure, request)
+        if refusal.status >= 400:
+            self._note(refusal, request)
+        return refusal
+
+    def _note(self, refusal: Refusal, request: Request) -> None:
+        with suppress(BaseException):  # an observer of the log
+            self._refusals.refused(request.peer, refusal.status, refusal.reason, refusal.cause)
+
     def refuseNew(self, reason: str) -> Callable[[], None]:
         """
         Answer 503 to every request from now on.
@@ -140,8 +164,7 @@ class Reception:
 
     def _refuse(self, upgrade: Upgrade, failure: Failure) -> None:
         refusal = self._refusal(failure, upgrade.request)
-        with suppress(BaseException):  # an observer of the log
-            self._refusals.refused(upgrade.request.peer, refusal.status, refusal.reason, refusal.cause)
+        self._note(refusal, upgrade.request)
         upgrade.refuse(refusal)
 
     def _refusal(self, failure: Failure, request: Request) -> Refusal:

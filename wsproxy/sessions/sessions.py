@@ -34,6 +34,7 @@ from wsproxy.interfaces import (
     AnyResolver,
     AnyTurnstile,
     Ending,
+    Identity,
     Request,
     Session,
     TapFactory,
@@ -57,6 +58,7 @@ class Sessions:
 
     @param clock: for deadlines and durations.
     @param dialer: how targets are reached.
+    @param webAuth: the authenticator is asked about requests for pages, too.
     @param origins: which pages may connect.
     @param subprotocols: names accepted beside C{binary} and C{base64}.
     @param text: accept text messages, as their UTF-8 bytes.
@@ -69,6 +71,7 @@ class Sessions:
         path itself.
     @param now: the time of day, in seconds since the epoch.
     @ivar refusals: where it is told who was turned away.
+    @ivar coverPages: whether somebody is to be asked about requests for pages, with L{visit}.
     """
 
     _log = Logger()
@@ -83,6 +86,7 @@ class Sessions:
         authoriser: AnyAuthoriser | None = None,
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
+        webAuth: bool = False,
         origins: OriginPolicy,
         subprotocols: tuple[str, ...] = (),
         text: bool = False,
@@ -111,8 +115,10 @@ class Sessions:
             authoriser=authoriser,
             gates=gates,
             turnstiles=turnstiles,
+            webAuth=webAuth,
             timeout=decisionTimeout,
         )
+        self.coverPages = decisions.coverPages
         self._reception = Reception(decisions, self.refusals, self._begin)
         self._subprotocols = subprotocols
         self._text = text
@@ -170,6 +176,10 @@ class Sessions:
         """See L{Reception.explain}."""
         return self._reception.explain(request)
 
+    def visit(self, request: Request) -> Deferred[Identity | Refusal | None]:
+        """See L{Reception.visit}."""
+        return self._reception.visit(request)
+
     def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
         request = admission.request
         subprotocol = choose(request.subprotocols, self._subprotocols)
@@ -178,7 +188,8 @@ class Sessions:
         wire = wireOf(subprotocol, text=self._text, raw=raw)
         peer = printable(request.peer)
         session = OpenSession(self, admission)
-        client = upgrade.accept(subprotocol)
+        identity = admission.identity
+        client = upgrade.accept(subprotocol, () if identity is None else identity.responseHeaders)
         if not isinstance(client, TransportEnd):
             raise TypeError(f"a client was accepted as {type(client).__name__}")
         session.begin(client, wire, peer, subprotocol)
