@@ -30,6 +30,7 @@ from tests.dialling.test_eyeballs import EndpointReactor, Resolver
 from wsproxy.dialling import dial
 from wsproxy.dialling.attempt import Outgoing
 from wsproxy.dialling.dial import Dialer, DialError
+from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IDialer, Target
 from wsproxy.testing import makeSession
@@ -474,6 +475,12 @@ class TLSTests(DialTestCase):
         self.assertEqual(client.transport.getPeerCertificate().get_subject().CN, "localhost")
         self.assertTrue(client.transport.getTcpNoDelay())
         await self.assertConversation(client)
+
+    async def test_leavable(self) -> None:
+        """The pump can have its socket, as it can that of a client over TLS."""
+        client = await self.dial(f"tls:localhost:{self.listenTLS(self.certificates)}", **self.settings())
+        self.assertIsInstance(client.transport, SecureTransport)
+        self.assertTrue(client.transport.leavable)
 
     async def test_settingsAreKept(self) -> None:
         """What a host's connections have in common is made once."""

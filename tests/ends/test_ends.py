@@ -6,17 +6,14 @@ import gc
 import weakref
 from typing import Any
 
-from twisted.internet.endpoints import (
-    UNIXServerEndpoint,
-    clientFromString,
-    connectProtocol,
-    wrapClientTLS,
-)
+from twisted.internet.endpoints import UNIXServerEndpoint, clientFromString
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from tests.certificates import LOCAL, Authority
 from tests.ends.contract import MEGABYTE, EndContract, HalfContract, Peer
@@ -42,24 +39,38 @@ class OverUNIX:
         return f"unix:{path}"
 
 
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
+class _Side:
+    """Either side of TLS."""
+
+    def __init__(self, server: Any, client: Any) -> None:
+        self.serverConnectionForTLS = server.serverConnectionForTLS
+        self.clientConnectionForTLS = client.clientConnectionForTLS
+
+
 class OverTLS:
     """The connection is one of TLS, whose handshake is done."""
 
     halfCloses = False
+    asks = False
+    """Whether the end is the client of TLS, as that of a C{tls:} target is; whoever has connected is the other."""
 
     async def listen(self: Any, reactor: Any, factory: Factory[Any]) -> str:
-        path = FilePath(self.mktemp())
-        path.setContent(Authority().issue(*LOCAL).both)
-        secured = TLSMemoryBIOFactory(
-            ServerTLS(TLSConfig(path.path)), False, _HandshakeFactory(factory), reactor
-        )
+        secured = TLSMemoryBIOFactory(self.side(), self.asks, _HandshakeFactory(factory), reactor)
         secured.protocol = SecureTransport
         return await super().listen(reactor, secured)  # type: ignore[misc]  # a mixin
 
     async def connect(self: Any, reactor: Any, address: str, peer: Peer) -> None:
-        trusting = clientTLS("localhost", authorities=None, insecure=True)
-        await connectProtocol(wrapClientTLS(trusting, clientFromString(reactor, address), reactor), peer)
+        factory = _HandshakeFactory(Factory.forProtocol(lambda: peer))
+        secured = TLSMemoryBIOFactory(self.side(), not self.asks, factory, reactor)
+        transport = await clientFromString(reactor, address).connect(secured)
+        await transport.wrappedProtocol.completed
 
+    def side(self: Any) -> Any:
+        """@return: what both sides have TLS of: of a server, and of a client that trusts it."""
+        path = FilePath(self.mktemp())
+        path.setContent(Authority().issue(*LOCAL).both)
+        return _Side(ServerTLS(TLSConfig(path.path)), clientTLS("localhost", authorities=None, insecure=True))
 
     def endSocket(self, peer: Peer) -> None:
         peer.transport.transport.loseConnection()
@@ -141,6 +152,12 @@ class PumpOverTLSTests(PumpedTLS, EndContract, TestCase):
             await recorder.when(lambda recorder=recorder: "lost" in recorder.events)
             await deferLater(reactor, 0)  # type: ignore[arg-type]
             self.assertIsNone(connection())
+
+
+class PumpAsTLSClientTests(PumpedTLS, EndContract, TestCase):
+    """A pumped TCP socket that speaks TLS as a client does, to a target."""
+
+    asks = True
 
 
 class PumpOverTLSOverUNIXTests(PumpedTLS, OverUNIX, EndContract, TestCase):

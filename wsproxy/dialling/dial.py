@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from OpenSSL.SSL import Error as TLSError
 from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString, wrapClientTLS
+from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString
 from twisted.internet.error import (
     ConnectError,
     ConnectionClosed,
@@ -41,6 +41,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -58,6 +59,7 @@ from wsproxy.endpoints.target import (
     parseTarget,
     targetError,
 )
+from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.errors import ConfigError, DialError
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
@@ -195,8 +197,11 @@ class Dialer:
         return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
 
     async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory) -> IProtocol:
-        secured = wrapClientTLS(self._tls(host), self._endpoint(host, port), self._reactor)
-        handshake = await secured.connect(_HandshakeFactory(factory))
+        secured = TLSMemoryBIOFactory(self._tls(host), True, _HandshakeFactory(factory), self._reactor)
+        secured.protocol = SecureTransport  # which the pump can take the socket from
+        transport = await self._endpoint(host, port).connect(secured)
+        assert isinstance(transport, SecureTransport)
+        handshake = transport.wrappedProtocol
         assert isinstance(handshake, _Handshake)
         return await handshake.completed
 
