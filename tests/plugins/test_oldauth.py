@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Any
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.authentication.requests import basic, requestWith
 from tests.certificates import Authority
 from tests.plugins.test_load import WILD, restoreImports
 from tests.plugins.test_pool import Reactor
@@ -19,17 +18,6 @@ from wsproxy.interfaces import IAuthenticator, IResolver, Request, Target
 from wsproxy.plugins.headers import asMessage
 from wsproxy.plugins.load import load
 from wsproxy.plugins.oldauth import OldAuth, asRefusal
-
-HERE = IPv4Address("TCP", "127.0.0.1", 6080)
-
-
-def requestWith(**fields: Any) -> Request:
-    headers = {name.lower(): value for name, value in fields.pop("headers", {}).items()}
-    return Request(path="/", headers=headers, peer=HERE, host=HERE, secure=False, **fields)
-
-
-def basic(user: str, password: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 class HeadersTests(SynchronousTestCase):

@@ -50,7 +50,7 @@ class OldAuth:
 
     def authenticate(self, request: Request) -> Deferred[Any] | None:
         """Pages lead nowhere, so that there is nothing to wait for; of others, L{resolve} asks."""
-        return self._authenticate(request, None, None) if getattr(request, "page", False) else None
+        return self._authenticate(request, None, None) if request.page else None
 
     def resolve(self, request: Request, identity: Identity | None) -> Deferred[Target | str]:
         return ensureDeferred(self._resolveAndAsk(request, identity))
