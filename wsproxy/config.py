@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 __all__ = [
     "GROUPS",
+    "AuthenticationConfig",
     "ClientsConfig",
     "Config",
     "LifetimeConfig",
@@ -86,10 +87,31 @@ class SessionsConfig:
     """Who gets a session, and how it is kept; L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>}'s."""
 
     origins: tuple[str, ...] = ()
+    originRequired: bool = False
     subprotocols: tuple[str, ...] = ()
     text: bool = False
     heartbeat: float = 25.0
     pump: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationConfig:
+    """
+    Who clients are, and who says so: of C{plugin} and C{checker} one, or neither.
+
+    @ivar plugin: one of ours by its name, or C{package.module.Class}.
+    @ivar source: what it is made of; may be a secret.
+    @ivar checker: the string of a credential checker of Twisted's; may hold one.
+    @ivar web: pages and files are only for those who are let in.
+    """
+
+    plugin: str | None = None
+    source: str | None = None
+    checker: str | None = None
+    web: bool = False
+
+    def __repr__(self) -> str:
+        return f"<AuthenticationConfig {self.plugin}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +183,7 @@ class Config:
     program: ProgramConfig | None = None
     clients: ClientsConfig = ClientsConfig()
     sessions: SessionsConfig = SessionsConfig()
+    authentication: AuthenticationConfig = AuthenticationConfig()
     tls: TLSConfig | None = None
     web: WebConfig = WebConfig()
     recording: RecordingConfig | None = None

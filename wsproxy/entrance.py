@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from wsproxy.config import Config
+from wsproxy.config import AuthenticationConfig, Config
 from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyGate, AnyResolver, AnyTurnstile, Request
 
 __all__ = ["Entrance", "makeEntrance"]
@@ -38,4 +38,12 @@ def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver) -> Entranc
     @param resolver: where sessions lead where no token says so.
     @raise ConfigError: it cannot be as it is configured.
     """
-    return Entrance(resolver)
+    authenticator: AnyAuthenticator | None = None
+    if config.authentication != _NOBODY:
+        from wsproxy.authentication.plugin import makeAuthenticator  # late: 20 ms of twisted.cred, for some
+
+        authenticator, resolver = makeAuthenticator(config.authentication, reactor, resolver, tokens=False)
+    return Entrance(resolver, authenticator, webAuth=config.authentication.web)
+
+
+_NOBODY = AuthenticationConfig()

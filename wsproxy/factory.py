@@ -55,6 +55,7 @@ class WebSockifyFactory(SwitchFactory):
     @param webAuth: the authenticator is asked about requests for pages, too.
     @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
         their scheme and port, but on a loopback host of the same port.
+    @param originRequired: refuse clients without an C{Origin}, which are no browsers.
     @param strictScheme: refuse pages of C{http:} over TLS, unless they are in C{origins}; by default where something
         that browsers send by themselves may let them in: an authenticator is asked, or client certificates are.
     @param subprotocols: names accepted beside C{binary} and C{base64}.
@@ -87,6 +88,7 @@ class WebSockifyFactory(SwitchFactory):
         turnstiles: Sequence[AnyTurnstile] = (),
         webAuth: bool = False,
         origins: tuple[str, ...] = _SESSIONS.origins,
+        originRequired: bool = _SESSIONS.originRequired,
         strictScheme: bool | None = None,
         subprotocols: tuple[str, ...] = _SESSIONS.subprotocols,
         text: bool = _SESSIONS.text,
@@ -116,7 +118,7 @@ class WebSockifyFactory(SwitchFactory):
             gates=gates,
             turnstiles=turnstiles,
             webAuth=webAuth,
-            origins=OriginPolicy(origins, strictScheme=strictScheme),
+            origins=OriginPolicy(origins, strictScheme=strictScheme, required=originRequired),
             subprotocols=subprotocols,
             text=text,
             decisionTimeout=handshakeTimeout,

@@ -325,3 +325,15 @@ class CauseTests(SynchronousTestCase):
         cause = policy.cause("http://" + "a" * 5000, "b" * 5000, False)
         self.assertIn("Set Host there, or allow it with --origin http://aaa", cause)
         self.assertLess(len(cause), 500)
+
+
+class RequiredTests(SynchronousTestCase):
+    """ExpectOrigin's."""
+
+    def test_required(self) -> None:
+        """Where an Origin is required, whoever sends none is refused, even where any will do."""
+        for allowed in (("https://a.example",), ("*",)):
+            policy = OriginPolicy(allowed, required=True)
+            self.assertFalse(policy.allows(None, "h", False))
+            self.assertIn("no Origin", policy.cause(None, "h", False))
+            self.assertTrue(policy.allows("https://a.example", "h", False))

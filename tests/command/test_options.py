@@ -16,7 +16,8 @@ from wsproxy.command.usage import Options
 from wsproxy.config import GROUPS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "options.rst"
-NO_OPTION = {("program", "words")}
+NO_OPTION = {("program", "words"), ("sessions", "originRequired")}
+"""Said by what follows C{--}, and by C{--auth-plugin ExpectOrigin}."""
 
 
 class TableTests(SynchronousTestCase):

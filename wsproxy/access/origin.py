@@ -72,13 +72,15 @@ class OriginPolicy:
         host that the client connected to, C{null} or C{file://} for pages without a host, C{SCHEME://HOST[:PORT]}, or
         C{SCHEME://*.DOMAIN[:PORT]} for every host below a domain. They replace the default, not add to it.
     @param strictScheme: refuse pages of C{http:} over TLS, unless they are listed.
+    @param required: refuse those who send no origin.
     @raise ConfigError: a value is none of these.
     """
 
-    def __init__(self, allowed: tuple[str, ...] = (), *, strictScheme: bool = False) -> None:
+    def __init__(self, allowed: tuple[str, ...] = (), *, strictScheme: bool = False, required: bool = False) -> None:
         self._sameHost = not allowed or _SELF in allowed
         self._listed = bool(allowed)
         self._strictScheme = strictScheme
+        self._required = required
         self._any = _ANY in allowed
         self._named = {text for text in allowed if text in _NAMED}
         self._exact: set[_Origin] = set()
@@ -99,11 +101,14 @@ class OriginPolicy:
         """
         Whether an upgrade may go ahead.
 
-        @param origin: its C{Origin} header; without one it does not come from a web page, and may.
+        @param origin: its C{Origin} header; without one it does not come from a web page, and may, unless one is
+            required.
         @param host: its C{Host} header, the authority that the browser connected to.
         @param secure: whether the browser came over TLS, to us or to a proxy in front that we believe.
         """
-        if origin is None or self._any or origin in self._named:
+        if origin is None:
+            return not self._required
+        if self._any or origin in self._named:
             return True
         page = _page(origin)
         if page is None:
@@ -114,8 +119,10 @@ class OriginPolicy:
 
     def cause(self, origin: str | None, host: str | None, secure: bool) -> str:
         """Why L{allows} says no, and what cures it, for the log."""
-        shown = _shown(origin or "")
-        page = _page(origin or "")
+        if origin is None:
+            return "no Origin, as programs send that are no browsers; ExpectOrigin wants one"
+        shown = _shown(origin)
+        page = _page(origin)
         if page is None and origin not in _NAMED:
             return f"Origin {shown} is no origin: sent twice, or changed by a proxy in front?"
         allow = f"allow it with --origin {shown}"

@@ -19,9 +19,11 @@ from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import ConfigError
 
 __all__ = [
+    "CHECKER",
     "COUNT",
     "DEADLINE",
     "DIRECTORY",
+    "DISCREET",
     "ENDPOINT",
     "FILE",
     "NAME",
@@ -37,6 +39,7 @@ __all__ = [
     "WORKERS",
     "Kind",
     "choice",
+    "isLiteral",
     "secretVariable",
 ]
 
@@ -57,11 +60,13 @@ class Kind:
     @ivar placeholder: what stands for it in the help; empty where nothing is said but the option's name, a flag.
     @ivar parse: makes a value of the option's name and the word; raises L{ConfigError}, which names both.
     @ivar choices: the words there are, where those are few.
+    @ivar secret: what is said, and what becomes of it, is for nobody else to read.
     """
 
     placeholder: str
     parse: Callable[[str, str], Any]
     choices: tuple[str, ...] = ()
+    secret: bool = False
 
 
 def choice(*words: str) -> Kind:
@@ -76,7 +81,7 @@ def choice(*words: str) -> Kind:
 
 
 def secretVariable(word: str) -> str | None:
-    """@return: the environment variable that a L{SECRET}'s word names."""
+    """@return: the environment variable that the word of a secret names."""
     return word.removeprefix("env:") if word.startswith("env:") else None
 
 
@@ -182,16 +187,35 @@ def _pattern(name: str, path: str) -> str:
 
 
 def _secret(name: str, word: str) -> str:
+    """The same, with a warning of what everybody can see."""
+    if isLiteral(word):
+        _log.warn("--{name}: all users of this machine can read it; use @FILE or env:NAME", name=name)
+    return _discreet(name, word)
+
+
+def isLiteral(word: str) -> bool:
+    """Whether the word of a secret is the secret, and not where it is."""
+    return not word.startswith("@") and secretVariable(word) is None
+
+
+def _discreet(name: str, word: str) -> str:
     """What C{@FILE} holds (less the newline at its end) or C{env:NAME} names; else the word itself."""
     if word.startswith("@"):
         return _read(name, word[1:]).rstrip("\r\n")
     variable = secretVariable(word)
     if variable is None:
-        _log.warn("--{name}: all users of this machine can read it; use @FILE or env:NAME", name=name)
         return word
     if variable not in os.environ:
         raise ConfigError(f"--{name} {word}: not in the environment")
     return os.environ[variable]
+
+
+def _checker(name: str, word: str) -> str:
+    """A string for C{twisted.cred.strcred}: a file has its absolute path; of a literal password is warned."""
+    kind, _, argument = word.partition(":")
+    if kind == "file" and argument:
+        return f"file:{os.path.abspath(argument)}"
+    return _secret(name, word) if kind == "memory" else _discreet(name, word)
 
 
 def _read(name: str, path: str) -> str:
@@ -219,4 +243,8 @@ FILE = Kind("FILE", _file)
 DIRECTORY = Kind("DIR", _directory)
 NAME = Kind("NAME", _name)
 PATTERN = Kind("FILE", _pattern)
-SECRET = Kind("SECRET", _secret)
+SECRET = Kind("SECRET", _secret, secret=True)
+"""A literal one is warned of: it is seen in C{ps}."""
+DISCREET = Kind("ARG", _discreet, secret=True)
+"""What may be a secret, and may not: C{@FILE} and C{env:NAME} say where it is."""
+CHECKER = Kind("CHECKER", _checker, secret=True)

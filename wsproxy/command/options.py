@@ -14,6 +14,7 @@ that is left to write.
 from __future__ import annotations
 
 from wsproxy.command.option import Option
+from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 
 __all__ = ["HEADINGS", "TABLE", "byHeading"]
@@ -24,6 +25,7 @@ HEADINGS = {
     "program": "Program",
     "clients": "Clients",
     "sessions": "Sessions",
+    "authentication": "Who may come in",
     "tls": "TLS",
     "web": "Files and pages",
     "recording": "Recording",
@@ -32,7 +34,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE,)
+_LINES = (*BRIDGE, *AUTHENTICATION)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

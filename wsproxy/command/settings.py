@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from wsproxy.command.kinds import SECRET, secretVariable
+from wsproxy.command.kinds import secretVariable
 from wsproxy.command.option import PROGRAM, Option
 from wsproxy.command.options import TABLE
+from wsproxy.command.table.authentication import AUTHENTICATORS, settleAuthentication
 from wsproxy.config import GROUPS, Config
 from wsproxy.errors import ConfigError
 
@@ -38,7 +39,7 @@ def makeConfig(given: Mapping[str, Any]) -> Config:
 def forgetSecrets(given: Mapping[str, Any]) -> None:
     """Take secrets out of the environment: whatever is started here inherits the rest."""
     for name, word in given.items():
-        if name in _OPTIONS and _OPTIONS[name].kind is SECRET:
+        if name in _OPTIONS and _OPTIONS[name].kind.secret:
             variable = secretVariable(word)
             if variable is not None:
                 os.environ.pop(variable, None)
@@ -66,6 +67,11 @@ def _checkClashes(given: Mapping[str, Any]) -> None:
     for name, other in (("every-port", "listen"), ("target-cafile", "target-insecure")):
         if name in given and other in given:
             _refuse(given, name, f"clashes with --{other}")
+    first, *others = [name for name in AUTHENTICATORS if name in given] or [""]
+    if others:
+        _refuse(given, others[0], f"clashes with --{first}; one of them says who may come in")
+    if first and "raw" in given:
+        _refuse(given, "raw", f"clashes with --{first}; such clients have nothing to show")
     workers = given.get("workers", "1")
     if _OPTIONS["workers"].parse(workers) > 1:
         for option in _of(given):
@@ -76,7 +82,7 @@ def _checkClashes(given: Mapping[str, Any]) -> None:
 def _refuse(given: Mapping[str, Any], name: str, why: str) -> None:
     """Complain about this option, and what it was told unless that is a secret."""
     option = _OPTIONS[name]
-    silent = not option.kind.placeholder or option.kind is SECRET
+    silent = not option.kind.placeholder or option.kind.secret
     word = "" if silent else f" {given[name]}" if given[name] else " ''"
     raise ConfigError(f"--{name}{word}: {why}")
 
@@ -90,6 +96,7 @@ def _config(given: Mapping[str, Any]) -> Config:
     for option in _of(given):
         group, field = option.path
         groups[group][field] = option.parse(given[option.name])
+    settleAuthentication(given, groups)
     if "verify-client" in given:  # who must show a certificate must speak TLS
         groups["tls"]["only"] = True
     return Config(**{group: GROUPS[group](**fields) for group, fields in groups.items()})
