@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 __all__ = [
     "GROUPS",
+    "AuthenticationConfig",
     "ClientsConfig",
     "Config",
     "LifetimeConfig",
@@ -93,6 +94,23 @@ class SessionsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthenticationConfig:
+    """
+    Who says who a client is.
+
+    @ivar url: that of a verifier, which is shown each request.
+    @ivar copy: names of headers of its answer; the first is who the client is.
+    @ivar recheck: how often it is asked again about an open session; 0: never.
+    @ivar webAuth: pages and files are asked about, too.
+    """
+
+    url: str | None = None
+    copy: tuple[str, ...] = ()
+    recheck: float = 0.0
+    webAuth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TLSConfig:
     """
     Files and limits of the TLS side.
@@ -161,6 +179,7 @@ class Config:
     program: ProgramConfig | None = None
     clients: ClientsConfig = ClientsConfig()
     sessions: SessionsConfig = SessionsConfig()
+    authentication: AuthenticationConfig = AuthenticationConfig()
     tls: TLSConfig | None = None
     web: WebConfig = WebConfig()
     recording: RecordingConfig | None = None

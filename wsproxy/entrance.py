@@ -11,8 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from wsproxy.authentication.recheck import makeForwardAuth
 from wsproxy.config import Config
-from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyGate, AnyResolver, AnyTurnstile, Request
+from wsproxy.interfaces import (
+    AnyAuthenticator,
+    AnyAuthoriser,
+    AnyGate,
+    AnyObserver,
+    AnyResolver,
+    AnyTurnstile,
+    Request,
+)
 
 __all__ = ["Entrance", "makeEntrance"]
 
@@ -27,6 +36,7 @@ class Entrance:
     gates: tuple[AnyGate, ...] = ()
     turnstiles: tuple[AnyTurnstile, ...] = ()
     webAuth: bool = False
+    observers: tuple[AnyObserver, ...] = ()
     shownPath: Callable[[Request], str] | None = None
 
     def asKeywords(self) -> dict[str, Any]:
@@ -38,4 +48,11 @@ def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver) -> Entranc
     @param resolver: where sessions lead where no token says so.
     @raise ConfigError: it cannot be as it is configured.
     """
-    return Entrance(resolver)
+    who = config.authentication
+    forward, rechecks = (None, None) if who.url is None else makeForwardAuth(who, reactor)
+    return Entrance(
+        resolver,
+        authenticator=forward,
+        webAuth=who.webAuth,
+        observers=() if rechecks is None else (rechecks,),
+    )

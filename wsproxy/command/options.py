@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from wsproxy.command.option import Option
 from wsproxy.command.table.bridge import BRIDGE
+from wsproxy.command.table.forward import FORWARD
 
 __all__ = ["HEADINGS", "TABLE", "byHeading"]
 
@@ -24,6 +25,7 @@ HEADINGS = {
     "program": "Program",
     "clients": "Clients",
     "sessions": "Sessions",
+    "authentication": "Authentication",
     "tls": "TLS",
     "web": "Files and pages",
     "recording": "Recording",
@@ -32,7 +34,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE,)
+_LINES = (*BRIDGE, *FORWARD)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

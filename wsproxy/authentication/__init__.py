@@ -1,0 +1,1 @@
+"""Who a client is: those who say so."""
