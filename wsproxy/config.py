@@ -97,17 +97,23 @@ class SessionsConfig:
 @dataclass(frozen=True, slots=True)
 class AuthenticationConfig:
     """
-    Who clients are, and who says so: of C{plugin} and C{checker} one, or neither.
+    Who clients are, and who says so: of C{plugin}, C{checker} and C{url} one, or none.
 
     @ivar plugin: one of ours by its name, or C{package.module.Class}.
     @ivar source: what it is made of; may be a secret.
     @ivar checker: the string of a credential checker of Twisted's; may hold one.
+    @ivar url: that of a verifier, which is shown each request.
+    @ivar copy: names of headers of its answer; the first is who the client is.
+    @ivar recheck: how often it is asked again about an open session; 0: never.
     @ivar web: pages and files are only for those who are let in.
     """
 
     plugin: str | None = None
     source: str | None = None
     checker: str | None = None
+    url: str | None = None
+    copy: tuple[str, ...] = ()
+    recheck: float = 0.0
     web: bool = False
 
     def __repr__(self) -> str:

@@ -12,7 +12,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from wsproxy.config import AuthenticationConfig, Config
-from wsproxy.interfaces import AnyAuthenticator, AnyAuthoriser, AnyGate, AnyResolver, AnyTurnstile, Request
+from wsproxy.interfaces import (
+    AnyAuthenticator,
+    AnyAuthoriser,
+    AnyGate,
+    AnyObserver,
+    AnyResolver,
+    AnyTurnstile,
+    Request,
+)
 
 __all__ = ["Entrance", "makeEntrance"]
 
@@ -27,6 +35,7 @@ class Entrance:
     gates: tuple[AnyGate, ...] = ()
     turnstiles: tuple[AnyTurnstile, ...] = ()
     webAuth: bool = False
+    observers: tuple[AnyObserver, ...] = ()
     shownPath: Callable[[Request], str] | None = None
 
     def asKeywords(self) -> dict[str, Any]:
@@ -38,12 +47,19 @@ def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver) -> Entranc
     @param resolver: where sessions lead where no token says so.
     @raise ConfigError: it cannot be as it is configured.
     """
+    who = config.authentication
     authenticator: AnyAuthenticator | None = None
-    if config.authentication != _NOBODY:
+    observers: tuple[AnyObserver, ...] = ()
+    if who.url is not None:
+        from wsproxy.authentication.recheck import makeForwardAuth  # late: an HTTP client, for some
+
+        authenticator, rechecks = makeForwardAuth(who, reactor)
+        observers = () if rechecks is None else (rechecks,)
+    elif who != _NOBODY:
         from wsproxy.authentication.plugin import makeAuthenticator  # late: 20 ms of twisted.cred, for some
 
-        authenticator, resolver = makeAuthenticator(config.authentication, reactor, resolver, tokens=False)
-    return Entrance(resolver, authenticator, webAuth=config.authentication.web)
+        authenticator, resolver = makeAuthenticator(who, reactor, resolver, tokens=False)
+    return Entrance(resolver, authenticator, webAuth=who.web, observers=observers)
 
 
 _NOBODY = AuthenticationConfig()

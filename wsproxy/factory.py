@@ -27,6 +27,7 @@ from wsproxy.interfaces import (
     AnyAuthoriser,
     AnyDialer,
     AnyGate,
+    AnyObserver,
     AnyResolver,
     AnyTurnstile,
     Request,
@@ -53,6 +54,7 @@ class WebSockifyFactory(SwitchFactory):
     @param gates: who may ask at all: before any question, and of pages, too.
     @param turnstiles: what is counted or spent as a client comes in, the last step before its session.
     @param webAuth: the authenticator is asked about requests for pages, too.
+    @param observers: are told of each session.
     @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
         their scheme and port, but on a loopback host of the same port.
     @param originRequired: refuse clients without an C{Origin}, which are no browsers.
@@ -87,6 +89,7 @@ class WebSockifyFactory(SwitchFactory):
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
         webAuth: bool = False,
+        observers: Sequence[AnyObserver] = (),
         origins: tuple[str, ...] = _SESSIONS.origins,
         originRequired: bool = _SESSIONS.originRequired,
         strictScheme: bool | None = None,
@@ -128,6 +131,8 @@ class WebSockifyFactory(SwitchFactory):
             pump=Pump(reactor) if pump and Pump.available(reactor) else Watch(reactor),
             shownPath=shownPath,
         )
+        for observer in observers:
+            self.sessions.observe(observer)
         door = FrontDoor(reactor, self.sessions, pages)
         super().__init__(
             reactor,

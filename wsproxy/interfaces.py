@@ -112,8 +112,9 @@ class Request:
 @dataclass(frozen=True)
 class Identity:
     """
-    Who the client is, as an authenticator established it. C{name} appears in the log.
+    Who the client is, as an authenticator established it.
 
+    @ivar name: appears in the log. An empty one is nobody in particular, and all that counts are C{responseHeaders}.
     @ivar claims: what else is known of it.
     @ivar responseHeaders: what the answer that lets it in has beside its own headers, each as often as it is there:
         C{("Set-Cookie", …)} on a 101, or on a page. None that HTTP or the handshake needs for itself, no control

@@ -155,7 +155,7 @@ class DecisionTests(SynchronousTestCase):
             return self.decisions(authenticator=lambda request: answer).decide(REQUEST)
 
         good = (("Set-Cookie", "a=b; Path=/"), ("X-Name", "zoë"), ("X-Empty", ""))
-        self.assertEqual(self.successResultOf(decide(*good)).identity.responseHeaders, good)
+        self.assertEqual(self.successResultOf(decide(*good)).responseHeaders, good)
         for value in ("a\r\nb: c", "a\nb", "a\rb", "a\0", "a\x7f", "\udc80"):
             self.failureResultOf(decide(("Set-Cookie", value)), TypeError)
         names = ("", "a b", "a:", "a\r\n", "\u00e9")
@@ -163,3 +163,14 @@ class DecisionTests(SynchronousTestCase):
             self.failureResultOf(decide((name, "x")), TypeError)
         for nonsense in ("Set-Cookie", ("Set-Cookie",), ("Set-Cookie", b"x"), ("sec-websocket-accept", "x"), None):
             self.failureResultOf(decide(nonsense), TypeError)
+
+    def test_nobody(self) -> None:
+        """An identity without a name is nobody to those who are asked after, and its headers are sent all the same."""
+        cookies = (("Set-Cookie", "a=b"),)
+        asked: list[Identity | None] = []
+        decisions = self.decisions(
+            authenticator=lambda request: Identity("", responseHeaders=cookies),
+            authoriser=lambda request, identity, target: asked.append(identity),
+        )
+        admission = self.successResultOf(decisions.decide(REQUEST))
+        self.assertEqual((asked, admission.identity, admission.responseHeaders), ([None], None, cookies))

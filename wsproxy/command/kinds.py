@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.logger import Logger
@@ -26,6 +27,7 @@ __all__ = [
     "DISCREET",
     "ENDPOINT",
     "FILE",
+    "HEADERS",
     "NAME",
     "OFF",
     "ON",
@@ -35,6 +37,7 @@ __all__ = [
     "SECRET",
     "SIZE",
     "SUBPROTOCOL",
+    "URL",
     "WORD",
     "WORKERS",
     "Kind",
@@ -111,6 +114,29 @@ def _subprotocol(name: str, word: str) -> str:
 def _origin(name: str, word: str) -> str:
     OriginPolicy((word,))
     return word
+
+
+def _url(name: str, word: str) -> str:
+    """C{http://} or C{https://}, as it may stand in a log."""
+    try:
+        url = urlsplit(word)
+        proper = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and not url.fragment
+    except ValueError:  # a port that is none, half an address
+        proper = False
+    if "@" in word.partition("?")[0]:
+        raise ConfigError(f"--{name}: no user and no password can be in it, where logs would have them")
+    if not proper or not word.isascii() or not word.isprintable() or " " in word:
+        raise ConfigError(f"--{name} {word}: expected http://HOST[:PORT]/PATH, or https:")
+    return word
+
+
+def _names(name: str, word: str) -> tuple[str, ...]:
+    """Names of headers."""
+    names = tuple(each.strip() for each in word.split(","))
+    for each in names:
+        if not _TOKEN.fullmatch(each):
+            raise ConfigError(f"--{name} {word}: expected names of headers with commas between, as in Remote-User")
+    return names
 
 
 def _seconds(name: str, word: str) -> float:
@@ -238,6 +264,8 @@ SECONDS = Kind("SEC", _seconds)
 DEADLINE = Kind("SEC", _deadline)
 SIZE = Kind("SIZE", _size)
 COUNT = Kind("N", _count)
+URL = Kind("URL", _url)
+HEADERS = Kind("HEADERS", _names)
 WORKERS = Kind("N", _workers)
 FILE = Kind("FILE", _file)
 DIRECTORY = Kind("DIR", _directory)

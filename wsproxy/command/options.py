@@ -16,6 +16,7 @@ from __future__ import annotations
 from wsproxy.command.option import Option
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
+from wsproxy.command.table.forward import FORWARD
 
 __all__ = ["HEADINGS", "TABLE", "byHeading"]
 
@@ -34,7 +35,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *AUTHENTICATION)
+_LINES = (*BRIDGE, *AUTHENTICATION, *FORWARD)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

@@ -49,12 +49,14 @@ class Admission:
     What was decided about a client that is let in: who it is, and where it is led.
 
     @ivar departures: what the turnstiles want to have called when it leaves.
+    @ivar responseHeaders: those of its L{Identity}, for the 101.
     """
 
     request: Request
     identity: Identity | None
     target: Target
     departures: list[Callable[[], Any]] = field(default_factory=list)
+    responseHeaders: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +175,9 @@ class Decisions:
         if self._closed is not None:
             raise Refusal(503, self._closed)
         identity = None if self._authenticate is None else await self._identify(request)
+        responseHeaders = () if identity is None else identity.responseHeaders
+        if identity is not None and not identity.name:
+            identity = None
         target = self._resolve(request, identity)
         if hasattr(target, "__await__"):
             target = await target
@@ -185,7 +190,7 @@ class Decisions:
             _checkConsent(consent)
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
-        admission = Admission(request, identity, target)
+        admission = Admission(request, identity, target, responseHeaders=responseHeaders)
         if self._turnstiles:
             await self._admit(admission)
         return admission

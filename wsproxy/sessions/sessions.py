@@ -188,8 +188,7 @@ class Sessions:
         wire = wireOf(subprotocol, text=self._text, raw=raw)
         peer = printable(request.peer)
         session = OpenSession(self, admission)
-        identity = admission.identity
-        client = upgrade.accept(subprotocol, () if identity is None else identity.responseHeaders)
+        client = upgrade.accept(subprotocol, admission.responseHeaders)
         if not isinstance(client, TransportEnd):
             raise TypeError(f"a client was accepted as {type(client).__name__}")
         session.begin(client, wire, peer, subprotocol)
