@@ -26,7 +26,7 @@ from wsproxy.jose.keys import TokenKey
 
 __all__ = ["LONGEST", "Verifier"]
 
-LONGEST = 16384
+LONGEST = 8192
 """Characters of a token."""
 
 _ENCODINGS = ("A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512", "A128GCM", "A192GCM", "A256GCM")
