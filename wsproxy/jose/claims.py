@@ -54,7 +54,8 @@ def isFor(claims: Claims, audience: str) -> bool:
 
 def targetOf(claims: Claims) -> str:
     """
-    @return: where it leads: C{target}, or C{host} and C{port} as websockify has them.
+    @return: where it leads: C{target}, or C{host} and C{port} as websockify has them, to which the host
+        C{unix_socket} has a path for its port.
     @raise TokenError: it leads nowhere.
     """
     target = claims.get("target")
@@ -63,8 +64,10 @@ def targetOf(claims: Claims) -> str:
     host, port = claims.get("host"), claims.get("port")
     if target is not None or not isinstance(host, str) or not host:
         raise TokenError("neither target nor host and port")
+    if host == "unix_socket" and isinstance(port, str) and port.startswith("/"):
+        return f"{host}:{port}"
     if isinstance(port, bool) or not isinstance(port, (int, str)) or not _isPort(str(port)):
-        raise TokenError("port is none")
+        raise TokenError("port is no port")
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
