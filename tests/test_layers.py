@@ -17,7 +17,7 @@ LEVELS = [
     {"interfaces"},
     {"daemon", "access", "endpoints", "tls", "wire", "ends"},
     {"tunnel", "dialling"},
-    {"plugins", "cluster"},
+    {"plugins", "cluster", "jose"},
     {"tokens", "authentication", "links", "limits"},
     {"sessions", "recording", "process"},
     {"frontend", "static_web", "replay"},
