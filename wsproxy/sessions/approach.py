@@ -34,6 +34,7 @@ from wsproxy.errors import ConfigError, DialError, Refusal
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Session
+from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.bounded import giveUp
 
 __all__ = ["Dialling", "TargetEnd"]
@@ -105,10 +106,14 @@ class Dialling(Factory[TargetEnd]):
 
         @param timeout: seconds.
         """
-        self._dialled = maybeDeferred(dial, session, self)
+        self._dialled = maybeDeferred(self._ask, dial, session)
         self._dialled.addCallbacks(self._answered, self._fail)
         if self._state is not _State.OVER:
             self._timer = clock.callLater(timeout, self._timedOut)
+
+    def _ask(self, dial: Callable[..., Any], session: Session) -> Any:
+        answer = dial(session, self)
+        return awaited(answer) if hasattr(answer, "__await__") else answer
 
     def cancel(self) -> None:
         """Nobody waits any more: neither callback is called, and what is connected later is dropped."""

@@ -34,6 +34,7 @@ from wsproxy.interfaces import (
     Request,
     Target,
 )
+from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.bounded import bounded
 
 __all__ = ["Admission", "Decisions", "asCallable", "depart", "malformation"]
@@ -180,13 +181,13 @@ class Decisions:
             identity = None
         target = self._resolve(request, identity)
         if hasattr(target, "__await__"):
-            target = await target
+            target = await awaited(target)
         if type(target) is not Target or type(target.text) is not str:
             target = _asTarget(target)
         if self._authorise is not None:
             consent = self._authorise(request, identity, target)
             if hasattr(consent, "__await__"):
-                consent = await consent
+                consent = await awaited(consent)
             _checkConsent(consent)
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
@@ -199,7 +200,7 @@ class Decisions:
         assert self._authenticate is not None
         identity = self._authenticate(request)
         if hasattr(identity, "__await__"):
-            identity = await identity
+            identity = await awaited(identity)
         return _asIdentity(identity)
 
     async def _admit(self, admission: Admission) -> None:
@@ -207,7 +208,7 @@ class Decisions:
             for turnstile in self._turnstiles:
                 departure = turnstile(admission)
                 if hasattr(departure, "__await__"):
-                    departure = await departure
+                    departure = await awaited(departure)
                 if departure is not None:
                     admission.departures.append(_checkDeparture(departure))
             if self._closed is not None:

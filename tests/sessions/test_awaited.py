@@ -1,0 +1,107 @@
+"""Answers of plugins that use asyncio, Twisted, or both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from wsproxy.sessions.awaited import awaited
+
+
+class AwaitedTests(SynchronousTestCase):
+    """As under the asyncio reactor, which runs everything within a loop."""
+
+    def setUp(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.addCleanup(self.loop.close)
+
+    def within(self, answer: Any) -> Deferred[Any]:
+        """What comes of an answer that a coroutine of Twisted's awaits in a running loop. C{answer} makes it there."""
+        outcome: list[Deferred[Any]] = []
+
+        async def ask() -> Any:
+            return await awaited(answer())
+
+        def start() -> None:
+            outcome.append(Deferred.fromCoroutine(ask()))
+            outcome[0].addBoth(lambda result: (self.loop.stop(), result)[1])
+
+        self.loop.call_soon(start)
+        self.loop.call_later(10, self.loop.stop)
+        self.loop.run_forever()
+        return outcome[0]
+
+    def test_future(self) -> None:
+        """A future of asyncio's is awaited for its result, or what it raises."""
+
+        def soon(result: Any) -> Any:
+            future = self.loop.create_future()
+            settle = future.set_exception if isinstance(result, Exception) else future.set_result
+            self.loop.call_soon(settle, result)
+            return future
+
+        self.assertEqual(self.successResultOf(self.within(lambda: soon(3))), 3)
+        self.failureResultOf(self.within(lambda: soon(KeyError("x"))), KeyError)
+
+    def test_both(self) -> None:
+        """A coroutine may wait for futures and Deferreds, in any order, within asyncio's own deadlines."""
+        late: Deferred[int] = Deferred()
+        self.loop.call_later(0.01, late.callback, 2)
+
+        async def answer() -> Any:
+            seen = [await succeed(1)]
+            await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                seen.append(await late)
+            with self.assertRaises(KeyError):
+                await fail(KeyError("x"))
+            with self.assertRaises(ValueError):
+                await later(ValueError())
+            with self.assertRaises(TimeoutError):
+                await asyncio.wait_for(self.loop.create_future(), 0.001)
+            seen.append(await asyncio.gather(asyncio.sleep(0, 3), asyncio.sleep(0.001, 4)))
+            return seen
+
+        def later(error: Exception) -> Deferred[Any]:
+            failing: Deferred[Any] = Deferred()
+            self.loop.call_soon(failing.errback, error)
+            return failing
+
+        self.assertEqual(self.successResultOf(self.within(answer)), [1, 2, [3, 4]])
+
+    def test_cancelled(self) -> None:
+        """To give up cancels what is waited for, in either world."""
+        cancelled: list[object] = []
+        waited: Deferred[Any] = Deferred(cancelled.append)
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        async def wait(what: Any) -> Any:
+            await what
+
+        for what in (waited, future):
+            asked: list[Deferred[Any]] = []
+
+            def start(what: Any = what, asked: list[Deferred[Any]] = asked) -> None:
+                coroutine: Coroutine[Any, Any, Any] = wait(what)
+                asked.append(awaited(coroutine))  # type: ignore[arg-type]
+                asked[0].addErrback(lambda failure: failure.trap(CancelledError, asyncio.CancelledError))
+                self.loop.call_later(0.01, asked[0].cancel)
+                self.loop.call_later(0.02, self.loop.stop)
+
+            self.loop.call_soon(start)
+            self.loop.run_forever()
+        self.assertEqual((cancelled, future.cancelled()), ([waited], True))
+
+    def test_otherReactors(self) -> None:
+        """Where no loop runs, nothing is done to an answer."""
+
+        async def answer() -> int:
+            return await succeed(3)
+
+        coroutine = answer()
+        self.assertIs(awaited(coroutine), coroutine)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(coroutine)), 3)
