@@ -21,6 +21,7 @@ __all__ = [
     "ListeningConfig",
     "LoggingConfig",
     "ProgramConfig",
+    "ProxiesConfig",
     "RecordingConfig",
     "SessionsConfig",
     "TLSConfig",
@@ -80,6 +81,21 @@ class ClientsConfig:
     raw: bool = False
     rawAfter: float = 1.0
     flashPolicy: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProxiesConfig:
+    """
+    Who clients are, behind proxies in front and for targets, and which may come in.
+
+    @ivar allow: the addresses of those who may; empty: anybody.
+    @ivar trusted: proxies in front that are believed.
+    @ivar send: C{"v1"} or C{"v2"}: what targets are told of their clients; L{None}: nothing.
+    """
+
+    allow: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    send: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +204,7 @@ class Config:
     target: TargetConfig = TargetConfig()
     program: ProgramConfig | None = None
     clients: ClientsConfig = ClientsConfig()
+    proxies: ProxiesConfig = ProxiesConfig()
     sessions: SessionsConfig = SessionsConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
     tls: TLSConfig | None = None

@@ -13,8 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.web.resource import IResource
 
+from wsproxy.access.clients import AllowedClients
+from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.config import ClientsConfig, LoggingConfig, SessionsConfig, TargetConfig
+from wsproxy.config import ClientsConfig, LoggingConfig, ProxiesConfig, SessionsConfig, TargetConfig
 from wsproxy.dialling.dial import Dialer
 from wsproxy.ends.pump import Pump
 from wsproxy.ends.watch import Watch
@@ -38,7 +40,7 @@ from wsproxy.tls.server import asksForCertificates
 
 __all__ = ["WebSockifyFactory"]
 
-_CLIENTS, _SESSIONS = ClientsConfig(), SessionsConfig()  # whose defaults are ours
+_CLIENTS, _SESSIONS, _PROXIES = ClientsConfig(), SessionsConfig(), ProxiesConfig()  # whose defaults are ours
 
 
 class WebSockifyFactory(SwitchFactory):
@@ -55,6 +57,11 @@ class WebSockifyFactory(SwitchFactory):
     @param turnstiles: what is counted or spent as a client comes in, the last step before its session.
     @param webAuth: the authenticator is asked about requests for pages, too.
     @param observers: are told of each session.
+    @param allow: addresses and networks of those who may come in at all, as C{--allow} takes them; none: anybody.
+    @param trustedProxies: which proxies in front are believed what they say of their clients, as C{--trusted-proxy}
+        takes them: C{Request.client} is the real one then.
+    @param sendProxy: C{"v1"} or C{"v2"}: each target is told of its client in a header of the PROXY protocol, unless
+        C{Target.proxyHeader} says otherwise. A C{dialer} of one's own sees to that itself.
     @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
         their scheme and port, but on a loopback host of the same port.
     @param originRequired: refuse clients without an C{Origin}, which are no browsers.
@@ -90,6 +97,9 @@ class WebSockifyFactory(SwitchFactory):
         turnstiles: Sequence[AnyTurnstile] = (),
         webAuth: bool = False,
         observers: Sequence[AnyObserver] = (),
+        allow: tuple[str, ...] = _PROXIES.allow,
+        trustedProxies: tuple[str, ...] = _PROXIES.trusted,
+        sendProxy: str | None = _PROXIES.send,
         origins: tuple[str, ...] = _SESSIONS.origins,
         originRequired: bool = _SESSIONS.originRequired,
         strictScheme: bool | None = None,
@@ -112,10 +122,14 @@ class WebSockifyFactory(SwitchFactory):
         self._reopen: Callable[[], None] | None = None
         if strictScheme is None:
             strictScheme = authenticator is not None or asksForCertificates(tls)
+        if dialer is None:
+            dialer = Dialer(reactor, connectTimeout=connectTimeout, sendProxy=sendProxy)
+        proxies = TrustedProxies(trustedProxies) if trustedProxies else None
+        gates = (AllowedClients(allow), *gates) if allow else gates
         self.sessions = Sessions(
             reactor,
             resolver=resolver,
-            dialer=dialer if dialer is not None else Dialer(reactor, connectTimeout=connectTimeout),
+            dialer=dialer,
             authenticator=authenticator,
             authoriser=authoriser,
             gates=gates,
@@ -133,7 +147,7 @@ class WebSockifyFactory(SwitchFactory):
         )
         for observer in observers:
             self.sessions.observe(observer)
-        door = FrontDoor(reactor, self.sessions, pages)
+        door = FrontDoor(reactor, self.sessions, pages, proxies=proxies)
         super().__init__(
             reactor,
             WebSite(door, reactor, handshakeTimeout, door.upgrade, self.sessions.refusals),
@@ -144,6 +158,8 @@ class WebSockifyFactory(SwitchFactory):
             verbose=verbose,
             raw=partial(self.sessions.open, raw=True) if raw else None,
             rawAfter=rawAfter,
+            proxies=proxies,
+            enter=self.sessions.enter if gates else None,
         )
 
     def refuseNew(self, reason: str = "Server going down") -> Callable[[], None]:

@@ -37,6 +37,7 @@ __all__ = [
     "AnyTurnstile",
     "Buffer",
     "Ending",
+    "Forwarded",
     "IAuthenticator",
     "IAuthoriser",
     "IDialer",
@@ -57,6 +58,22 @@ Buffer: TypeAlias = bytes | memoryview
 """A piece of payload. A C{memoryview} is valid only during the call that it is given to."""
 
 
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What proxies in front say of a client, as far as they are trusted.
+
+    @ivar client: its address; its port is 0 where they do not tell.
+    @ivar server: the address that it connected to, where a header of the PROXY protocol tells.
+    @ivar host: the authority that it connected to, as a URL has it; L{None}: that of C{Host}.
+    @ivar secure: whether it came to them over TLS; L{None} where they do not tell.
+    """
+
+    client: IAddress
+    server: IAddress | None = None
+    host: str | None = None
+    secure: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Request:
     """An upgrade request as plugins see it; where those who decide are asked about pages too, one for a page.
@@ -65,8 +82,9 @@ class Request:
     @ivar queryAll: query parameters, decoded: all values of each name, in their order.
     @ivar rawQuery: the query as sent, without the question mark.
     @ivar headers: header values by lower-case name; repeated headers are joined with C{", "}, cookies with C{"; "}.
-    @ivar peer: the client's address; one of IPv4 on a socket for both families is an IPv4 address all the same.
-    @ivar host: the address it connected to, likewise.
+    @ivar peer: the address that the connection comes from, the client's or that of a proxy in front; one of IPv4 on a
+        socket for both families is an IPv4 address all the same. Who judges or counts wants L{client}.
+    @ivar host: the address it leads to, likewise.
     @ivar secure: whether it came over TLS, to us or to the endpoint that listens.
     @ivar subprotocols: what it offered, in its order.
     @ivar certificate: what the client has shown of itself in TLS, where that asked for it; verified as that was set up.
@@ -74,6 +92,7 @@ class Request:
         for one time), and count nothing against the client.
     @ivar page: it is for a page or a file, and no session comes of it. A refusal may be a redirect.
     @ivar method: C{"GET"} of an upgrade; of a page C{"HEAD"} as well, or what a resource of an embedder takes.
+    @ivar forwarded: what proxies in front say of the client, where any are trusted.
     """
 
     path: str
@@ -88,6 +107,7 @@ class Request:
     rawQuery: str = ""
     page: bool = False
     method: str = "GET"
+    forwarded: Forwarded | None = None
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -105,8 +125,26 @@ class Request:
 
     @property
     def client(self) -> IAddress:
-        """Who is to be counted and judged by an address: the C{peer}, as long as no proxy in front is believed."""
-        return self.peer
+        """Who is to be counted and judged by an address: the C{peer}, or whom a trusted proxy names there."""
+        return self.peer if self.forwarded is None else self.forwarded.client
+
+    @property
+    def publicHost(self) -> str | None:
+        """
+        The authority that a browser connected to: C{Host}, or what a trusted proxy says. To be compared with what
+        browsers say, an Origin; other clients may have written it themselves, either way.
+        """
+        said = None if self.forwarded is None else self.forwarded.host
+        return self.headers.get("host") if said is None else said
+
+    @property
+    def publicSecure(self) -> bool:
+        """
+        Whether a browser came over TLS, to us or to a proxy in front, as far as that is trusted: for what browsers make
+        of it, such as cookies. It is no proof that others did: that is C{secure}.
+        """
+        said = None if self.forwarded is None else self.forwarded.secure
+        return self.secure if said is None else said
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def assemble(
     """
     tls = ServerTLS(config.tls) if config.tls is not None else None
     recordings = _recordings(config.recording, reactor)
-    dialer = _dialer(config.target, reactor)
+    dialer = _dialer(config.target, config.proxies.send, reactor)
     resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
     factory = WebSockifyFactory(
         reactor,
@@ -117,6 +117,8 @@ def assemble(
         tlsOnly=config.tls is not None and config.tls.only,
         taps=_taps(config, recordings, reactor),
         verbose=config.logging.verbose,
+        allow=config.proxies.allow,
+        trustedProxies=config.proxies.trusted,
         **makeEntrance(config, reactor, resolver).asKeywords(),
         **asKeywords(config.clients),
         **asKeywords(config.sessions),
@@ -131,7 +133,7 @@ def assemble(
     return Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
 
 
-def _dialer(target: TargetConfig, reactor: Any) -> Dialer:
+def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any) -> Dialer:
     """@raise ConfigError: the authorities to trust cannot be read."""
     tls = partial(clientTLS, authorities=target.authorities, insecure=target.insecure)
     if target.authorities is not None:
@@ -142,6 +144,7 @@ def _dialer(target: TargetConfig, reactor: Any) -> Dialer:
         tls=tls,
         describeTLS=describeTLSFailure,
         forceTLS=target.tls,
+        sendProxy=sendProxy,
     )
 
 
@@ -165,6 +168,7 @@ def _ways(
             announced=wrapped.announced,
             again=wrapped.again,
             connect=dialer.connect,
+            header=dialer.header,
             timeout=target.connectTimeout,
         )
         return program, program

@@ -3,7 +3,7 @@
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.access.peer import printable, unmapped
+from wsproxy.access.peer import printable, unmapped, whom
 
 
 class UnmappedTests(SynchronousTestCase):
@@ -45,6 +45,18 @@ class PrintableTests(SynchronousTestCase):
             (HostAddress("somewhere"), "somewhere"),
         ):
             self.assertEqual(printable(address), expected)
+
+    def test_portless(self) -> None:
+        """A port that is not known is not shown."""
+        self.assertEqual(printable(IPv4Address("TCP", "192.0.2.1", 0)), "192.0.2.1")
+        self.assertEqual(printable(IPv6Address("TCP", "2001:db8::1", 0)), "2001:db8::1")
+        self.assertEqual(printable(IPv6Address("TCP", "::ffff:192.0.2.1", 0)), "192.0.2.1")
+
+    def test_whom(self) -> None:
+        """A client that came by a proxy in front is shown with that."""
+        client, peer = IPv4Address("TCP", "192.0.2.1", 0), UNIXAddress(b"")
+        self.assertEqual(whom(client, peer), "192.0.2.1 via unix")
+        self.assertEqual(whom(peer, peer), "unix")
 
     def test_oneLine(self) -> None:
         """Control characters and half characters in a client's socket name do not break the log."""

@@ -61,7 +61,7 @@ class TableTests(SynchronousTestCase):
         self.assertIsInstance(actions["cert"], usage.CompleteFiles)
         self.assertIsInstance(actions["web"], usage.CompleteDirs)
         self.assertIn("(exit ignore respawn)", actions["wrap-mode"]._shellCode("wrap-mode", usage._ZSH))
-        self.assertEqual(set(Options.compData.multiUse), {"listen", "origin", "subprotocol"})
+        self.assertEqual(set(Options.compData.multiUse), {"listen", "origin", "subprotocol", "allow", "trusted-proxy"})
 
 
 class HelpTests(SynchronousTestCase):

@@ -60,7 +60,7 @@ def _plain(address: _Address) -> _Address:
 class Networks:
     """
     @param texts: addresses, networks in CIDR notation, and C{unix}.
-    @param option: whose they are, for the complaint: C{--allow}, say.
+    @param option: whose they are, for the complaint: C{--allow}, say, or C{--trusted-proxy proxy:}.
     @raise ConfigError: one of them is nothing of this.
     """
 
@@ -128,4 +128,5 @@ def _plainNetwork(network: _Network) -> _Network:
 
 
 def _error(text: str, option: str, why: str) -> ConfigError:
-    return ConfigError(f"{option} {escape(text, None) or repr(text)}: {why}".lstrip())
+    between = "" if option.endswith(":") else " "
+    return ConfigError(f"{option}{between}{escape(text, None) or repr(text)}: {why}".lstrip())

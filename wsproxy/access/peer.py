@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IAddress
 
 from wsproxy.escape import escape
 
-__all__ = ["printable", "unmapped"]
+__all__ = ["printable", "unmapped", "whom"]
 
 
 def unmapped(address: IAddress) -> IAddress:
@@ -29,10 +29,13 @@ def unmapped(address: IAddress) -> IAddress:
 def printable(address: IAddress) -> str:
     """
     How C{address} is shown: C{192.0.2.1:80}, C{[2001:db8::1]:80}, C{[fe80::1%eth0]:80}, C{unix:/path}, or
-    C{unix} for the nameless end of a unix socket. One line, whatever a client chose for its name.
+    C{unix} for the nameless end of a unix socket; C{192.0.2.1} where its port is not known. One line, whatever a client
+    chose for its name.
     """
     address = unmapped(address)
     match address:
+        case IPv4Address(port=0) | IPv6Address(port=0):
+            return address.host
         case IPv4Address():
             return f"{address.host}:{address.port}"
         case IPv6Address():
@@ -44,6 +47,11 @@ def printable(address: IAddress) -> str:
             return f"{_escaped(address.hostname)}:{address.port}"
         case _:
             return str(address)
+
+
+def whom(client: IAddress, peer: IAddress) -> str:
+    """How a client is shown: itself, and the proxy in front where it came by one."""
+    return printable(client) if client == peer else f"{printable(client)} via {printable(peer)}"
 
 
 def _escaped(name: bytes) -> str:

@@ -17,7 +17,7 @@ from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
-from wsproxy.access.peer import printable, unmapped
+from wsproxy.access.peer import printable, unmapped, whom
 from wsproxy.escape import escape
 
 __all__ = ["LINES", "PEER_LINES", "REMEMBERED", "WINDOW", "RefusalLog"]
@@ -66,33 +66,40 @@ class RefusalLog:
         self._clock = clock
         self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
 
-    def refused(self, peer: IAddress, status: int, reason: str, cause: str = "") -> None:
+    def refused(
+        self, peer: IAddress, status: int, reason: str, cause: str = "", client: IAddress | None = None
+    ) -> None:
         """
         A client was turned away.
 
+        @param client: who that is behind the C{peer}, a proxy in front; L{None}: the C{peer}.
         @param reason: what it read; each is counted by itself.
         @param cause: for the log alone: what was wrong, and what cures it.
         """
         what = f"refused: {status} {escape(reason)}"
         text = f"{what}: {escape(cause, _CAUSE_LENGTH)}" if cause else what
-        self.note(peer, what, text, status=status, reason=reason, cause=cause)
+        self.note(peer, what, text, client, status=status, reason=reason, cause=cause)
 
-    def unspoken(self, peer: IAddress, offered: Sequence[str]) -> None:
+    def unspoken(self, peer: IAddress, offered: Sequence[str], client: IAddress | None = None) -> None:
         """A client is let in without a subprotocol, though it offered these: browsers then drop the connection."""
         names = ", ".join(escape(name, _NAME_LENGTH) for name in offered[:_NAMES])
         cure = f"browsers drop a session without one; accept it with --subprotocol {escape(offered[0], _NAME_LENGTH)}"
-        self.note(peer, _UNSPOKEN, f"{_UNSPOKEN}: {names}{', …' if len(offered) > _NAMES else ''}; {cure}")
+        self.note(peer, _UNSPOKEN, f"{_UNSPOKEN}: {names}{', …' if len(offered) > _NAMES else ''}; {cure}", client)
 
-    def note(self, peer: IAddress, kind: str, text: str, **fields: object) -> None:
+    def note(
+        self, peer: IAddress, kind: str, text: str, client: IAddress | None = None, **fields: object
+    ) -> None:
         """
         Say something of a client, if not too much of this C{kind} was said already.
 
         @param kind: what is said instead of those that are left out.
         @param text: one line, fit for the log.
+        @param client: see L{refused}.
         @param fields: for observers that want more than text.
         """
         self._forgetOver()
-        name = _name(peer)
+        client = peer if client is None else client
+        name = _name(client)
         whole = self._window(name, _VARIOUS)
         window = whole if whole.lines >= PEER_LINES else self._window(name, kind)
         if window is whole or window.lines >= LINES:
@@ -100,7 +107,7 @@ class RefusalLog:
             return
         window.lines += 1
         whole.lines += 1
-        self._log.info("{peer} {text}", peer=printable(peer), text=text, **fields)
+        self._log.info("{peer} {text}", peer=whom(client, peer), text=text, **fields)
 
     def _window(self, peer: str, kind: str) -> _Window:
         key = peer, kind

@@ -16,11 +16,14 @@ from urllib.parse import urlsplit
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.logger import Logger
 
+from wsproxy.access.forwarded import TrustedProxies
+from wsproxy.access.networks import Networks
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import ConfigError
 
 __all__ = [
     "CHECKER",
+    "CLIENTS",
     "COUNT",
     "DEADLINE",
     "DIRECTORY",
@@ -33,6 +36,7 @@ __all__ = [
     "ON",
     "ORIGIN",
     "PATTERN",
+    "PROXY",
     "SECONDS",
     "SECRET",
     "SIZE",
@@ -137,6 +141,16 @@ def _names(name: str, word: str) -> tuple[str, ...]:
         if not _TOKEN.fullmatch(each):
             raise ConfigError(f"--{name} {word}: expected names of headers with commas between, as in Remote-User")
     return names
+
+
+def _clients(name: str, word: str) -> str:
+    Networks((word,), f"--{name}")
+    return word
+
+
+def _proxy(name: str, word: str) -> str:
+    TrustedProxies((word,))
+    return word
 
 
 def _seconds(name: str, word: str) -> float:
@@ -259,6 +273,8 @@ OFF = Kind("", lambda name, word: False)
 WORD = Kind("LIST", _word)
 ENDPOINT = Kind("ENDPOINT", _endpoint)
 ORIGIN = Kind("ORIGIN", _origin)
+CLIENTS = Kind("CIDR", _clients)
+PROXY = Kind("CIDR", _proxy)
 SUBPROTOCOL = Kind("NAME", _subprotocol)
 SECONDS = Kind("SEC", _seconds)
 DEADLINE = Kind("SEC", _deadline)

@@ -17,6 +17,7 @@ from wsproxy.command.option import Option
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 from wsproxy.command.table.forward import FORWARD
+from wsproxy.command.table.proxies import PROXIES
 
 __all__ = ["HEADINGS", "TABLE", "byHeading"]
 
@@ -25,6 +26,7 @@ HEADINGS = {
     "target": "Target",
     "program": "Program",
     "clients": "Clients",
+    "proxies": "Who clients are",
     "sessions": "Sessions",
     "authentication": "Who may come in",
     "tls": "TLS",
@@ -35,7 +37,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *AUTHENTICATION, *FORWARD)
+_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

@@ -34,6 +34,7 @@ from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IProtocol,
     IProtocolFactory,
+    ISSLTransport,
     IStreamClientEndpoint,
     ITCPTransport,
 )
@@ -45,10 +46,12 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.access.proxyheader import VERSIONS
 from wsproxy.dialling.attempt import watchesSockets
 from wsproxy.dialling.demo import demoSocket
 from wsproxy.dialling.eyeballs import HappyEyeballsEndpoint
 from wsproxy.dialling.names import NameResolver, chooseResolver
+from wsproxy.dialling.preface import PrefacedEndpoint, headerFor
 from wsproxy.dialling.reactor import IDiallingReactor
 from wsproxy.endpoints.target import (
     DemoTarget,
@@ -109,6 +112,8 @@ class Dialer:
         asked once for each host.
     @param describeTLS: what to tell a client about an exception of a TLS handshake, without naming the host.
     @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}.
+    @param sendProxy: C{"v1"} or C{"v2"}: tell targets of their clients that do not say otherwise
+        (C{Target.proxyHeader}); L{None}: do not.
     @param nameResolver: by default the one that was installed in the reactor, or instead of Twisted's
         L{NameResolver}.
     """
@@ -123,6 +128,7 @@ class Dialer:
         tls: Callable[[str], IOpenSSLClientConnectionCreator] = optionsForClientTLS,
         describeTLS: Callable[[BaseException], str] = lambda error: "handshake failed",
         forceTLS: bool = False,
+        sendProxy: str | None = None,
         nameResolver: IHostnameResolver | None = None,
     ) -> None:
         self._reactor = reactor
@@ -131,6 +137,7 @@ class Dialer:
         self._tls = lru_cache(maxsize=64)(tls)
         self._describeTLS = describeTLS
         self._forceTLS = forceTLS
+        self._sendProxy = sendProxy
         self._nameResolver = nameResolver
         self._ownResolver = NameResolver(reactor)
         self._parse = lru_cache(maxsize=256)(parseTarget)
@@ -151,34 +158,48 @@ class Dialer:
 
     def dial(self, session: Session, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See L{IDialer.dial}. @return: as L{connect} does."""
-        return self.connect(session.target, factory)
+        return self.connect(session.target, factory, self.header(session))
 
-    def connect(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def header(self, session: Session) -> bytes:
+        """
+        @return: what the target is told of its client before everything else; nothing by default.
+        @raise ConfigError: it asks for what there is not.
+        """
+        version = session.target.proxyHeader or self._sendProxy
+        if version is None:
+            return b""
+        if version not in VERSIONS:
+            raise targetError(session.target.text, f"a PROXY header is one of {', '.join(VERSIONS)}")
+        return headerFor(version, session.request)
+
+    def connect(self, target: Target, factory: IProtocolFactory, header: bytes = b"") -> Deferred[IProtocol]:
         """
         Connect to C{target} and build its protocol with C{factory}. Over TLS, that is only asked for one once the
         certificate is verified.
 
+        @param header: what is sent first, before TLS, too.
         @return: fires with the protocol, or fails with L{DialError}.
         """
 
         def timedOut(result: object, timeout: float) -> NoReturn:
             raise TimeoutError
 
-        connecting = maybeDeferred(self._connect, target, factory)
+        connecting = maybeDeferred(self._connect, target, factory, header)
         if not connecting.called:
             connecting.addTimeout(self._timeout, self._reactor, timedOut)
         return connecting.addErrback(self._explain, target)
 
-    def _connect(self, target: Target, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def _connect(self, target: Target, factory: IProtocolFactory, header: bytes) -> Deferred[IProtocol]:
         parsed = self._parse(target.text)
         if isinstance(parsed, TCPTarget) and not (parsed.tls or self._forceTLS):
-            return self._endpoint(parsed.host, parsed.port).connect(factory)
-        return Deferred.fromCoroutine(self._connectOther(parsed, factory))
+            endpoint = self._endpoint(parsed.host, parsed.port)
+            return (PrefacedEndpoint(endpoint, header) if header else endpoint).connect(factory)
+        return Deferred.fromCoroutine(self._connectOther(parsed, factory, header))
 
-    async def _connectOther(self, target: ParsedTarget, factory: IProtocolFactory) -> IProtocol:
+    async def _connectOther(self, target: ParsedTarget, factory: IProtocolFactory, header: bytes) -> IProtocol:
         match target:
             case TCPTarget(host, port):
-                protocol = await self._connectTLS(host, port, factory)
+                protocol, header = await self._connectTLS(host, port, factory, header), b""
             case UNIXTarget(path):
                 protocol = await self._connectUNIX(path, factory)
             case DemoTarget():
@@ -186,6 +207,8 @@ class Dialer:
             case StringTarget(description):
                 protocol = await _clientFromString(self._reactor, description).connect(factory)
         transport = getattr(protocol, "transport", None)
+        if header:
+            _begin(transport, header)
         if ITCPTransport.providedBy(transport):
             with suppress(AttributeError, OSError):  # it is gone already, as its protocol knows
                 transport.setTcpNoDelay(True)
@@ -196,10 +219,11 @@ class Dialer:
         resolver = self._nameResolver or chooseResolver(self._reactor, self._ownResolver)
         return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
 
-    async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory) -> IProtocol:
+    async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory, header: bytes) -> IProtocol:
         secured = TLSMemoryBIOFactory(self._tls(host), True, _HandshakeFactory(factory), self._reactor)
         secured.protocol = SecureTransport  # which the pump can take the socket from
-        transport = await self._endpoint(host, port).connect(secured)
+        endpoint = self._endpoint(host, port)
+        transport = await (PrefacedEndpoint(endpoint, header) if header else endpoint).connect(secured)
         assert isinstance(transport, SecureTransport)
         handshake = transport.wrappedProtocol
         assert isinstance(handshake, _Handshake)
@@ -259,6 +283,16 @@ class Dialer:
         if cause is None or isinstance(cause, ConnectionClosed):
             return "Target closed the connection during the TLS handshake"
         return f"Target TLS: {self._describeTLS(cause)}" if isinstance(cause, _EXPECTED_TLS) else None
+
+
+def _begin(transport: Any, header: bytes) -> None:
+    """
+    @raise ConfigError: the endpoint speaks TLS by itself, and the header would be inside of it.
+    """
+    if ISSLTransport.providedBy(transport):
+        transport.abortConnection()
+        raise ConfigError("--send-proxy: does not work with endpoints that speak TLS; use tls:HOST:PORT")
+    transport.write(header)
 
 
 class _HandshakeFactory(Factory[Protocol]):

@@ -196,7 +196,9 @@ class Channel(HTTPChannel):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request being read with this, and close."""
-        self._refusals.refused(self.getPeer(), refusal.status, refusal.reason, refusal.cause)
+        named = self.connection.named
+        client = None if named is None else named.client
+        self._refusals.refused(self.getPeer(), refusal.status, refusal.reason, refusal.cause, client)
         body = not self._requestLine.startswith(b"HEAD ")
         self.giveAway()
         self.setRawMode()  # no line of it is looked at any more

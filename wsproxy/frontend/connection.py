@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IProtocol
 
+from wsproxy.interfaces import Forwarded
+
 __all__ = ["Connection", "Leave"]
 
 
@@ -24,9 +26,11 @@ class Connection(Protocol):
     """One that can be handed on.
 
     @ivar secure: whether it is inside of TLS.
+    @ivar named: who its client is, where a header of the PROXY protocol has said so.
     """
 
     secure: bool
+    named: Forwarded | None
 
     def become(self, protocol: IProtocol, early: bytes = b"") -> None:
         """Hand the connection to C{protocol}, and C{early} bytes with it."""

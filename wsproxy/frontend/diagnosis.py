@@ -19,7 +19,16 @@ from twisted.web.http_headers import Headers
 from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 
-__all__ = ["diagnosed", "handshakeCause", "hostCause", "isUpgrade", "malformedCause", "methodCause", "speechCause"]
+__all__ = [
+    "announcementCause",
+    "diagnosed",
+    "handshakeCause",
+    "hostCause",
+    "isUpgrade",
+    "malformedCause",
+    "methodCause",
+    "speechCause",
+]
 
 _SHOWN = 60
 """Characters of a header's value."""
@@ -139,12 +148,18 @@ def speechCause(data: bytes) -> str:
     @param data: its first bytes.
     """
     if data.startswith((b"PROXY ", _PROXY_V2)):
-        cure = "HAProxy: no send-proxy on the server line; or --listen haproxy:tcp:PORT"
+        cure = "HAProxy: no send-proxy on the server line; or --trusted-proxy proxy:CIDR"
         return f"the PROXY protocol is not awaited: {cure}"
     if data.startswith(b"\x16"):
         cure = "use http:// and ws://, also in a proxy in front, or give it a --cert"
         return f"TLS to a port without a certificate: {cure}"
     return ""
+
+
+def announcementCause(why: str) -> str:
+    """@param why: what is wrong with a connection that should begin with a header of the PROXY protocol."""
+    cure = "HAProxy: send-proxy-v2 on the server line; nginx: proxy_protocol on, in stream"
+    return f"{why} ({cure}; or no proxy: in --trusted-proxy)"
 
 
 _HANDSHAKES = {

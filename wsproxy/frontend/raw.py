@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
-from wsproxy.interfaces import Request
+from wsproxy.interfaces import Forwarded, Request
 from wsproxy.tls.server import shownCertificate
 
-__all__ = ["RawClient"]
+__all__ = ["RawClient", "wordless"]
+
+
+def wordless(transport: Any, secure: bool, named: Forwarded | None) -> Request:
+    """
+    What there is to say of a client that makes no request.
+
+    @param named: who it is, where a header of the PROXY protocol has said so.
+    """
+    peer, host = unmapped(transport.getPeer()), unmapped(transport.getHost())
+    shown = shownCertificate(transport) if secure else None
+    return Request("", {}, peer, host, secure, certificate=shown, forwarded=named)
 
 
 class RawClient:
@@ -20,10 +32,8 @@ class RawClient:
     @param end: the client; it reads nothing until it is relayed.
     """
 
-    def __init__(self, end: TransportEnd, secure: bool) -> None:
-        peer, host = unmapped(end.transport.getPeer()), unmapped(end.transport.getHost())
-        shown = shownCertificate(end.transport) if secure else None
-        self.request = Request(path="", headers={}, peer=peer, host=host, secure=secure, certificate=shown)
+    def __init__(self, end: TransportEnd, secure: bool, named: Forwarded | None = None) -> None:
+        self.request = wordless(end.transport, secure, named)
         self._end = end
 
     def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:

@@ -28,6 +28,7 @@ from wsproxy.frontend.diagnosis import isUpgrade
 from wsproxy.frontend.explanation import asksForExplanation
 from wsproxy.frontend.lingering import Lingering
 from wsproxy.frontend.upgrade import FrontDoor
+from wsproxy.interfaces import Forwarded
 from wsproxy.sessions.sessions import Sessions
 
 __all__ = ["SiteConnection", "UpgradeResource", "leaving"]
@@ -39,6 +40,8 @@ class SiteConnection:
     @param transport: the channel's: a socket's, or what wraps it, such as TLS.
     @param secure: whether it is inside of TLS, ours or that of a proxy in front which the Site believes.
     """
+
+    named: Forwarded | None = None  # that is for whoever listens there
 
     def __init__(self, transport: Any, secure: bool, clock: IReactorTime) -> None:
         self.secure = secure

@@ -8,6 +8,7 @@
                       └─ anything else, or silence ──► close; with --raw TransportEnd (the tunnel)
 
 The bytes it looked at are handed on with the connection, so that nothing is lost or repeated however they were split.
+A header of the PROXY protocol is taken off before, where the peer is trusted to send one.
 It stays the transport's protocol and passes everything on: that works behind any endpoint and any wrapper.
 """
 
@@ -34,21 +35,24 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsproxy.access.peer import printable
+from wsproxy.access.forwarded import TrustedProxies
+from wsproxy.access.peer import unmapped, whom
 from wsproxy.config import ClientsConfig
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
+from wsproxy.frontend.announcement import Announcement
 from wsproxy.frontend.answer import refusalBytes
 from wsproxy.frontend.deadline import Deadline
-from wsproxy.frontend.diagnosis import handshakeCause, speechCause
+from wsproxy.frontend.diagnosis import announcementCause, handshakeCause, speechCause
 from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.lingering import LINGER, Lingering
-from wsproxy.frontend.raw import RawClient
+from wsproxy.frontend.raw import RawClient, wordless
 from wsproxy.frontend.sniff import Kind, sniff
 from wsproxy.frontend.web import WebSite
+from wsproxy.interfaces import Forwarded, Request
 from wsproxy.tls.client import describeTLSFailure
 from wsproxy.tls.server import demandsCertificates
 
@@ -65,6 +69,7 @@ class Switch(Protocol):
 
     transport: Any
     factory: SwitchFactory
+    named: Forwarded | None = None
 
     def __init__(self, factory: SwitchFactory, inner: bool) -> None:
         self.factory = factory
@@ -84,15 +89,41 @@ class Switch(Protocol):
             if ITCPTransport.providedBy(self.transport):
                 self.transport.setTcpKeepAlive(True)
         self.deadline.start(self.factory.handshakeTimeout)
-        if not self.secure:
+        if not self._inner and self.factory.proxies is not None and self.factory.proxies.announces(self.peer):
+            self._protocol = Announcement(self._announced, self._unannounced)
+        elif not self.secure:
             self._awaitFirstByte()
+
+    @property
+    def peer(self) -> IAddress:
+        """Where it comes from."""
+        return unmapped(self.transport.getPeer())
+
+    @property
+    def client(self) -> IAddress:
+        """Who it is, as far as is known before any request."""
+        return self.peer if self.named is None else self.named.client
+
+    def _announced(self, named: Forwarded | None, early: bytes) -> None:
+        """Its header was this: now it may begin."""
+        self.named = named
+        self._protocol = None
+        self._awaitFirstByte()
+        if early:
+            self.dataReceived(early)
+
+    def _unannounced(self, why: str) -> None:
+        """It has no header, and must have one."""
+        self.factory.unannounced(why, self)
+        self.linger()
 
     def handshakeCompleted(self) -> None:
         """TLS is up: the next stage begins."""
         self._shaken = True
-        self.factory.note("{peer} TLS handshake completed", self.transport)
+        self.factory.note("{peer} TLS handshake completed", self)
         self.deadline.start(self.factory.handshakeTimeout)
-        self._awaitFirstByte()
+        if self._protocol is None:
+            self._awaitFirstByte()
 
     def _awaitFirstByte(self) -> None:
         """A client that waits for the server to speak first speaks no protocol of ours."""
@@ -122,9 +153,12 @@ class Switch(Protocol):
             self.deadline.cancel()  # from here on the secure switch stands for the connection
             self._sendAtOnce()
             factory.connections.discard(self)
-            self.become(factory.tls.buildProtocol(self.transport.getPeer()), peeked)
+            tls: Any = factory.tls.buildProtocol(self.transport.getPeer())
+            if self.named is not None:
+                tls.wrappedProtocol.named = self.named
+            self.become(tls, peeked)
         elif kind is Kind.FLASH_POLICY and factory.flashPolicy and self._known:
-            self.linger(policyFile(getattr(self.transport.getHost(), "port", 0)))
+            self._tellPolicy()
         elif kind is Kind.HTTP or (kind is Kind.OTHER and peeked[:1].isalpha() and not self._passable):
             if (factory.tlsOnly or not self._known) and not self.secure:
                 self._refuse(_plaintext)
@@ -136,11 +170,18 @@ class Switch(Protocol):
         elif self._passable:
             self._passThrough(peeked)
         else:
-            factory.unserved(b"" if self.secure else peeked, self.transport)
+            factory.unserved(b"" if self.secure else peeked, self)
+            self.linger()
+
+    def _tellPolicy(self) -> None:
+        enter = self.factory.enter
+        if enter is None or enter(wordless(self.transport, self.secure, self.named)) is None:
+            self.linger(policyFile(getattr(self.transport.getHost(), "port", 0)))
+        else:
             self.linger()
 
     def _refuse(self, refusal: Refusal) -> None:
-        self.factory.refused(refusal, self.transport)
+        self.factory.refused(refusal, self)
         self.linger(refusalBytes(refusal))
 
     def _sendAtOnce(self) -> None:
@@ -161,7 +202,7 @@ class Switch(Protocol):
         self.become(end, early)
         if ended:
             end.readConnectionLost()
-        self.factory.raw(RawClient(end, self.secure))
+        self.factory.raw(RawClient(end, self.secure, self.named))
 
     def become(self, protocol: IProtocol, early: bytes = b"") -> None:
         self.transport.unregisterProducer()
@@ -177,7 +218,7 @@ class Switch(Protocol):
         self.become(Lingering(self.factory.clock, self._noteSlow))
 
     def _noteSlow(self) -> None:
-        self.factory.note("{peer} was too slow", self.transport)
+        self.factory.note("{peer} was too slow", self)
 
     def _expired(self) -> None:
         self._noteSlow()
@@ -203,7 +244,7 @@ class Switch(Protocol):
         self.deadline.close()
         self._endSilence()
         if not self._shaken and isinstance(reason.value, SSL.Error):
-            self.factory.unshaken(describeTLSFailure(reason), self.transport)
+            self.factory.unshaken(describeTLSFailure(reason), self)
         if self._protocol is not None:
             self._protocol.connectionLost(reason)
 
@@ -225,6 +266,7 @@ _unknown = Refusal(
 )
 
 _UNSERVED = "speaks nothing that is served here"
+_UNANNOUNCED = "refused: no PROXY header, which is awaited from there"
 
 ALPN = [b"http/1.1"]
 """What the port speaks inside of TLS, by its registered name (RFC 7301 section 6)."""
@@ -241,6 +283,9 @@ class SwitchFactory(ServerFactory[Switch]):
     @param verbose: log what becomes of connections that never open a session.
     @param raw: takes clients that speak nothing of this; L{None} to close them.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
+    @param proxies: from which peers a header of the PROXY protocol is awaited; L{None} for none.
+    @param enter: whether a client may come in that speaks something else than HTTP, and is answered here: tells the
+        log, and answers with what it is refused for. L{None} for everybody.
     @ivar verifiesClients: whether C{tls} demands a certificate of each client.
     """
 
@@ -259,6 +304,8 @@ class SwitchFactory(ServerFactory[Switch]):
         verbose: bool = False,
         raw: Callable[[RawClient], None] | None = None,
         rawAfter: float = ClientsConfig().rawAfter,
+        proxies: TrustedProxies | None = None,
+        enter: Callable[[Request], Refusal | None] | None = None,
     ) -> None:
         self.clock = clock
         self.site = site
@@ -271,6 +318,8 @@ class SwitchFactory(ServerFactory[Switch]):
         self.handshakeTimeout = handshakeTimeout
         self.raw = raw
         self.rawAfter = rawAfter
+        self.proxies = proxies
+        self.enter = enter
         self.connections: set[Switch] = set()
         self._verbose = verbose
 
@@ -281,31 +330,35 @@ class SwitchFactory(ServerFactory[Switch]):
         """What Twisted agrees to with TLS clients: with others than it knows of, it fails their handshake."""
         return ALPN
 
-    def note(self, text: str, transport: Any) -> None:
+    def note(self, text: str, switch: Switch) -> None:
         """Log C{text} about a peer, when someone wants to know."""
         if self._verbose:
-            self._log.info(text, peer=printable(transport.getPeer()))
+            self._log.info(text, peer=whom(switch.client, switch.peer))
 
-    def refused(self, refusal: Refusal, transport: Any) -> None:
+    def refused(self, refusal: Refusal, switch: Switch) -> None:
         """Log this refusal of a peer."""
-        self.site.refusals.refused(transport.getPeer(), refusal.status, refusal.reason, refusal.cause)
+        self.site.refusals.refused(switch.peer, refusal.status, refusal.reason, refusal.cause, switch.client)
 
-    def unshaken(self, reason: str, transport: Any) -> None:
+    def unannounced(self, why: str, switch: Switch) -> None:
+        """Log that a peer has sent no header of the PROXY protocol, and must."""
+        self.site.refusals.note(switch.peer, _UNANNOUNCED, f"{_UNANNOUNCED}: {announcementCause(why)}")
+
+    def unshaken(self, reason: str, switch: Switch) -> None:
         """Log that there was no TLS with a peer, and why: always, where there is a cure."""
         failed = f"TLS handshake failed: {reason}"
         cause = handshakeCause(reason)
         if cause:
-            self.site.refusals.note(transport.getPeer(), failed, f"{failed}: {cause}")
+            self.site.refusals.note(switch.peer, failed, f"{failed}: {cause}", switch.client)
         else:
-            self.note(f"{{peer}} {escape(failed)}", transport)
+            self.note(f"{{peer}} {escape(failed)}", switch)
 
-    def unserved(self, data: bytes, transport: Any) -> None:
+    def unserved(self, data: bytes, switch: Switch) -> None:
         """Log that a peer begins with C{data}, which is nothing that is served: always, where there is a cure."""
         cause = speechCause(data)
         if cause:
-            self.site.refusals.note(transport.getPeer(), _UNSERVED, f"{_UNSERVED}: {cause}")
+            self.site.refusals.note(switch.peer, _UNSERVED, f"{_UNSERVED}: {cause}", switch.client)
         else:
-            self.note(f"{{peer}} {_UNSERVED}", transport)
+            self.note(f"{{peer}} {_UNSERVED}", switch)
 
     def abortIdle(self) -> None:
         """End every connection that is not a session."""

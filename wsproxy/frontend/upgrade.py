@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 from zope.interface import implementer
 
+from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.peer import unmapped
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
@@ -27,7 +28,7 @@ from wsproxy.frontend.query import parseQuery
 from wsproxy.frontend.visit import isForAnybody, visit
 from wsproxy.frontend.web import WebRequest
 from wsproxy.frontend.websocket import Handshake, HandshakeFactory
-from wsproxy.interfaces import Request
+from wsproxy.interfaces import Forwarded, Request
 from wsproxy.sessions.sessions import Sessions
 from wsproxy.tls.server import shownCertificate
 
@@ -81,6 +82,7 @@ class FrontDoor:
 
     @param pages: what plain requests see; L{None} to answer them 405.
     @param leave: how a request's connection is taken over, which depends on the Site that it came to.
+    @param proxies: which proxies in front are believed what they say of their clients; L{None}: none.
     """
 
     isLeaf = True
@@ -92,11 +94,13 @@ class FrontDoor:
         sessions: Sessions,
         pages: IResource | None,
         leave: Leave = WebRequest.leave,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._handshakes = HandshakeFactory(reactor, SERVER)
         self._sessions = sessions
         self._pages = pages
         self._leave = leave
+        self._proxies = proxies
 
     def getChildWithDefault(self, name: bytes, request: ServerRequest) -> FrontDoor:
         return self
@@ -114,14 +118,15 @@ class FrontDoor:
             connection.linger(refusalBytes(_webSocketOnly, body=request.method != b"HEAD"))
             return NOT_DONE_YET
         if self._sessions.coverPages and not isForAnybody(request.path):
-            asked = _describe(request, request.isSecure(), page=True)
+            asked = self._describe(request, request.isSecure(), _namedBefore(request), page=True)
             visit(request, self._sessions.visit(asked), self._pages)
             return NOT_DONE_YET
         return getChildForRequest(self._pages, request).render(request)
 
     def _explain(self, request: ServerRequest) -> None:
         """Say what an upgrade would be answered. The same questions are asked, within the same time."""
-        asking = self._sessions.explain(asIfUpgraded(_describe(request, request.isSecure())))
+        asked = self._describe(request, request.isSecure(), _namedBefore(request))
+        asking = self._sessions.explain(asIfUpgraded(asked))
         gone: Deferred[None] = request.notifyFinish()
         gone.addErrback(lambda _: asking.cancel())
 
@@ -148,7 +153,7 @@ class FrontDoor:
             if request.clientproto != b"HTTP/1.1":
                 raise Refusal(400, "A WebSocket needs HTTP/1.1")
             handshake = self._handshakes.begin(request.requestHeaders)
-            asked = _describe(request, connection.secure, handshake.offered)
+            asked = self._describe(request, connection.secure, connection.named, handshake.offered)
         except Refusal as refusal:
             self._refuse(request, connection, refusal)
         except BaseException:
@@ -161,34 +166,60 @@ class FrontDoor:
 
     def _refuse(self, request: ServerRequest, connection: Connection, refusal: Refusal) -> None:
         told = diagnosed(refusal, request.requestHeaders, request.clientproto)
-        self._sessions.refusals.refused(request.client, told.status, told.reason, told.cause)
+        forwarded = self._forwarded(request, connection.named, None)
+        client = None if forwarded is None else forwarded.client
+        self._sessions.refusals.refused(request.client, told.status, told.reason, told.cause, client)
         connection.linger(refusalBytes(told))
+
+    def _describe(
+        self,
+        request: ServerRequest,
+        secure: bool,
+        named: Forwarded | None,
+        offered: tuple[str, ...] = (),
+        *,
+        page: bool = False,
+    ) -> Request:
+        headers = _headers(request)
+        query = request.uri.partition(b"?")[2].decode("latin-1")
+        return Request(
+            path=request.path.decode("latin-1"),
+            queryAll=parseQuery(query) if query else {},
+            headers=headers,
+            peer=unmapped(request.client),
+            host=unmapped(request.host),
+            secure=secure,
+            subprotocols=offered,
+            certificate=shownCertificate(getattr(request.channel, "transport", None)) if secure else None,
+            rawQuery=query,
+            page=page,
+            method=request.method.decode("latin-1"),
+            forwarded=None if self._proxies is None else self._forwarded(request, named, headers),
+        )
+
+    def _forwarded(
+        self, request: ServerRequest, named: Forwarded | None, headers: dict[str, str] | None
+    ) -> Forwarded | None:
+        if self._proxies is None:
+            return None
+        return self._proxies.read(unmapped(request.client), named, _headers(request) if headers is None else headers)
 
 
 _webSocketOnly = Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),))
 _broken = Refusal(500, "Internal error")
 
 
-def _describe(
-    request: ServerRequest, secure: bool, offered: tuple[str, ...] = (), *, page: bool = False
-) -> Request:
-    query = request.uri.partition(b"?")[2].decode("latin-1")
-    return Request(
-        path=request.path.decode("latin-1"),
-        queryAll=parseQuery(query) if query else {},
-        headers={
-            name.decode("latin-1").lower(): _SEPARATORS.get(name, b", ").join(values).decode("latin-1")
-            for name, values in request.requestHeaders.getAllRawHeaders()
-        },
-        peer=unmapped(request.client),
-        host=unmapped(request.host),
-        secure=secure,
-        subprotocols=offered,
-        certificate=shownCertificate(getattr(request.channel, "transport", None)) if secure else None,
-        rawQuery=query,
-        page=page,
-        method=request.method.decode("latin-1"),
-    )
+def _headers(request: ServerRequest) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): _SEPARATORS.get(name, b", ").join(values).decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+
+
+def _namedBefore(request: ServerRequest) -> Forwarded | None:
+    """Who its client is, by what has come before the first request, on a connection of ours."""
+    connection: Connection | None = getattr(request.channel, "connection", None)
+    return None if connection is None else connection.named
 
 
 _SEPARATORS = {b"Cookie": b"; "}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -49,7 +50,9 @@ class ProgramDialer:
     @param listeners: where it listens.
     @param port: the port of the program that every request leads to; L{None}: the one that the client connected to.
     @param announced: whether the program's listening is reported; else an address is tried until it answers.
-    @param connect: connects to an address; fails with L{DialError}.
+    @param connect: connects to an address, for a target and a factory, and says this C{header} first if there is one;
+        fails with L{DialError}.
+    @param header: what the program is told of a client before everything else.
     @param timeout: seconds a client waits.
     @param again: whether the program is started again when it ends. What it has not accepted by then, of clients that
         came just before, is for its next run.
@@ -63,7 +66,8 @@ class ProgramDialer:
         port: int | None,
         *,
         announced: bool,
-        connect: Callable[[Target, IProtocolFactory], Deferred[IProtocol]],
+        connect: Callable[..., Deferred[IProtocol]],
+        header: Callable[[Session], bytes] = lambda session: b"",
         timeout: float,
         again: bool = False,
     ) -> None:
@@ -73,6 +77,7 @@ class ProgramDialer:
         self._port = port
         self._announced = announced
         self._connectTo = connect
+        self._header = header
         self._timeout = timeout
         self._looks = again and canTell()
 
@@ -88,10 +93,14 @@ class ProgramDialer:
             raise DialError(f"Program is not {'listening' if self._listeners.running else 'running'}")
 
         port = self._port if self._port is not None else int(session.target.text.rpartition(":")[2])
-        connecting = Deferred.fromCoroutine(self._connect(port, factory))
+        header = self._header(session)
+        connect = partial(self._connectTo, header=header) if header else self._connectTo
+        connecting = Deferred.fromCoroutine(self._connect(port, factory, connect))
         return connecting.addTimeout(self._timeout, self._reactor, timedOut)
 
-    async def _connect(self, port: int, factory: IProtocolFactory) -> IProtocol:
+    async def _connect(
+        self, port: int, factory: IProtocolFactory, connect: Callable[..., Deferred[IProtocol]]
+    ) -> IProtocol:
         deadline = self._reactor.seconds() + self._timeout * _PATIENCE
         lost: set[str] = set()
         while True:
@@ -101,7 +110,7 @@ class ProgramDialer:
                 continue
             for address in addresses:
                 try:
-                    protocol: IProtocol = await self._connectTo(Target(address), factory)
+                    protocol: IProtocol = await connect(Target(address), factory)
                 except DialError as error:
                     if not _nobodyListens(error):
                         raise

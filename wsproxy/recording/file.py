@@ -193,7 +193,7 @@ def _value(field: str, session: Session) -> str:
         case "time":
             return strftime("%Y%m%dT%H%M%SZ", gmtime(session.started))
         case _:
-            return re.sub("[^0-9A-Za-z.]+", "-", printable(session.request.peer)).strip("-.")[:100] or "unknown"
+            return re.sub("[^0-9A-Za-z.]+", "-", printable(session.request.client)).strip("-.")[:100] or "unknown"
 
 
 def _removeIfRecording(path: str) -> None:

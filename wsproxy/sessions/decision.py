@@ -146,6 +146,11 @@ class Decisions:
         deciding = Deferred.fromCoroutine(questions)
         return deciding if deciding.called else bounded(deciding, self._timeout, self._clock, _leave)
 
+    def enter(self, request: Request) -> None:
+        """@raise Refusal: a gate is shut to this client."""
+        for gate in self._gates:
+            gate.enter(request)
+
     def visit(self, request: Request) -> Deferred[Identity | None]:
         """
         Ask those whom pages concern.
@@ -159,8 +164,7 @@ class Decisions:
         return await self._identify(request) if self._webAuth else None
 
     async def _pass(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
-        for gate in self._gates:
-            gate.enter(request)
+        self.enter(request)
         try:
             return await ask(request)
         except Refusal as refusal:
@@ -170,7 +174,7 @@ class Decisions:
 
     async def _ask(self, request: Request) -> Admission:
         headers = request.headers
-        page = headers.get("origin"), headers.get("host"), request.secure
+        page = headers.get("origin"), request.publicHost, request.publicSecure
         if not self._origins.allows(*page):
             raise Refusal(403, "Origin not allowed", cause=self._origins.cause(*page))
         if self._closed is not None:

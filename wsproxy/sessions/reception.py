@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsproxy.access.peer import printable
+from wsproxy.access.peer import whom
 from wsproxy.access.refusallog import RefusalLog
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
@@ -102,6 +102,20 @@ class Reception:
         decision = self._decisions.decide(replace(request, explaining=True))
         return decision.addCallbacks(_forget, self._refusal, errbackArgs=(request,))
 
+    def enter(self, request: Request) -> Refusal | None:
+        """
+        Whether the gates let this client in, which speaks something else than HTTP; if not, the log is told.
+
+        @return: what it is refused for. Raises nothing.
+        """
+        try:
+            self._decisions.enter(request)
+        except BaseException:
+            refusal = self._refusal(Failure(), request)
+            self._note(refusal, request)
+            return refusal
+        return None
+
     def visit(self, request: Request) -> Deferred[Identity | Refusal | None]:
         """
         Ask those whom pages concern, where L{Decisions.coverPages}.
@@ -119,7 +133,7 @@ class Reception:
 
     def _note(self, refusal: Refusal, request: Request) -> None:
         with suppress(BaseException):  # an observer of the log
-            self._refusals.refused(request.peer, refusal.status, refusal.reason, refusal.cause)
+            self._refusals.refused(request.peer, refusal.status, refusal.reason, refusal.cause, request.client)
 
     def refuseNew(self, reason: str) -> Callable[[], None]:
         """
@@ -179,7 +193,7 @@ class Reception:
         if failure.check(TimeoutError):
             return _LATE
         text = "deciding about {peer}: {problem}" if problem else "deciding about {peer}"
-        logFault(self._log, text, failure, peer=printable(request.peer), problem=problem)
+        logFault(self._log, text, failure, peer=whom(request.client, request.peer), problem=problem)
         return _UNAVAILABLE
 
 

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from wsproxy.access.peer import printable, whom
 from wsproxy.ends.end import End
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
@@ -125,7 +126,7 @@ class OpenSession:
         """
         Relay between this client and the target, once that is connected. Raises nothing.
 
-        @param peer: how the client is shown in the log, for which C{subprotocol} is, too.
+        @param peer: how the address that it comes from is shown in the log, for which C{subprotocol} is, too.
         """
         if not self._registry.opened(self):
             self._closing = _BROKEN
@@ -157,11 +158,15 @@ class OpenSession:
         if name is not None:
             how = f"{how}, as {name}"
         target = escape(self.target.text)
+        client, who = peer, peer
+        if request.forwarded is not None:
+            client, who = printable(request.client), whom(request.client, request.peer)
         with suppress(BaseException):  # observers of the log
             self._log.info(
                 _LINE,
-                line=f"{self.id[:8]} {peer} → {target} ({how})",
+                line=f"{self.id[:8]} {who} → {target} ({how})",
                 session=self.id,
+                client=client,
                 peer=peer,
                 target=target,
                 scheme=scheme,
@@ -319,4 +324,4 @@ _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 def _remains(request: Request) -> Request:
     """What a session keeps of its request: see L{Session.request<wsproxy.interfaces.Session>}."""
-    return Request("", _NOTHING, request.peer, request.host, request.secure, _NOTHING)
+    return Request("", _NOTHING, request.peer, request.host, request.secure, _NOTHING, forwarded=request.forwarded)

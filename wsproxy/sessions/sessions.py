@@ -172,6 +172,10 @@ class Sessions:
         """
         self._reception.open(upgrade, raw)
 
+    def enter(self, request: Request) -> Refusal | None:
+        """See L{Reception.enter}."""
+        return self._reception.enter(request)
+
     def explain(self, request: Request) -> Deferred[Refusal | None]:
         """See L{Reception.explain}."""
         return self._reception.explain(request)
@@ -184,7 +188,7 @@ class Sessions:
         request = admission.request
         subprotocol = choose(request.subprotocols, self._subprotocols)
         if request.subprotocols and subprotocol is None:
-            self.refusals.unspoken(request.peer, request.subprotocols)
+            self.refusals.unspoken(request.peer, request.subprotocols, request.client)
         wire = wireOf(subprotocol, text=self._text, raw=raw)
         peer = printable(request.peer)
         session = OpenSession(self, admission)

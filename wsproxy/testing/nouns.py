@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IAddress
 
 from wsproxy.errors import Close
 from wsproxy.frontend.query import parseQuery
-from wsproxy.interfaces import Identity, Request, Session, Target
+from wsproxy.interfaces import Forwarded, Identity, Request, Session, Target
 
 __all__ = ["HOST", "PEER", "makeRequest", "makeSession"]
 
@@ -24,6 +24,7 @@ def makeRequest(
     url: str = "/",
     *,
     peer: IAddress = PEER,
+    client: IAddress | None = None,
     host: IAddress = HOST,
     secure: bool = False,
     subprotocols: tuple[str, ...] = (),
@@ -35,6 +36,7 @@ def makeRequest(
     An upgrade request, as it comes to an authenticator, a resolver or an authoriser.
 
     @param url: a path, percent-encoded, and a query if need be.
+    @param client: who a trusted proxy says that it is; L{None}: the C{peer}.
     @param headers: by name, with underscores for hyphens: C{user_agent="test"}. None is added: not even C{Host}.
     """
     path, _, query = url.partition("?")
@@ -48,6 +50,7 @@ def makeRequest(
         subprotocols=subprotocols,
         certificate=certificate,
         explaining=explaining,
+        forwarded=None if client is None else Forwarded(client),
     )
 
 
