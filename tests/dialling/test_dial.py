@@ -481,6 +481,7 @@ class TLSTests(DialTestCase):
         client = await self.dial(f"tls:localhost:{self.listenTLS(self.certificates)}", **self.settings())
         self.assertIsInstance(client.transport, SecureTransport)
         self.assertTrue(client.transport.leavable)
+        await self.assertConversation(client)
 
     async def test_settingsAreKept(self) -> None:
         """What a host's connections have in common is made once."""
