@@ -29,6 +29,7 @@ from wsproxy.interfaces import (
     AnyAuthoriser,
     AnyDialer,
     AnyGate,
+    AnyNegotiator,
     AnyObserver,
     AnyResolver,
     AnyTurnstile,
@@ -53,6 +54,8 @@ class WebSockifyFactory(SwitchFactory):
     @param dialer: how a target is reached; by default by its target string.
     @param authenticator: who a client is; by default anybody.
     @param authoriser: who may go where; by default anybody anywhere.
+    @param negotiate: talks with the client and the target before the tunnel between them opens, for
+        C{handshakeTimeout} at most: see L{INegotiator<wsproxy.interfaces.INegotiator>}.
     @param gates: who may ask at all: before any question, and of pages, too.
     @param turnstiles: what is counted or spent as a client comes in, the last step before its session.
     @param webAuth: the authenticator is asked about requests for pages, too.
@@ -93,6 +96,7 @@ class WebSockifyFactory(SwitchFactory):
         dialer: AnyDialer | None = None,
         authenticator: AnyAuthenticator | None = None,
         authoriser: AnyAuthoriser | None = None,
+        negotiate: AnyNegotiator | None = None,
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
         webAuth: bool = False,
@@ -132,6 +136,7 @@ class WebSockifyFactory(SwitchFactory):
             dialer=dialer,
             authenticator=authenticator,
             authoriser=authoriser,
+            negotiator=negotiate,
             gates=gates,
             turnstiles=turnstiles,
             webAuth=webAuth,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import Interface
@@ -32,16 +33,19 @@ __all__ = [
     "AnyAuthoriser",
     "AnyDialer",
     "AnyGate",
+    "AnyNegotiator",
     "AnyObserver",
     "AnyResolver",
     "AnyTurnstile",
     "Buffer",
+    "Conversation",
     "Ending",
     "Forwarded",
     "IAuthenticator",
     "IAuthoriser",
     "IDialer",
     "IGate",
+    "INegotiator",
     "IObserver",
     "IResolver",
     "IStatusStop",
@@ -330,6 +334,54 @@ class IDialer(Interface):
         """
 
 
+class Conversation(Protocol):
+    """
+    One side of a session, before the tunnel opens. What of it nobody has read is relayed then, before everything else.
+
+    Reads are waited for one at a time. They fail where the other side has gone, and with L{ValueError} where 64 KiB
+    would not do.
+    """
+
+    @property
+    def session(self) -> Session:
+        """Whose it is."""
+
+    def readExactly(self, size: int) -> Deferred[bytes]:
+        """@param size: bytes, at most 64 KiB."""
+
+    def readUntil(self, delimiter: bytes, limit: int = ...) -> Deferred[bytes]:
+        """
+        @param limit: bytes, the delimiter included; 64 KiB at most, and by default.
+        @return: fires with all up to the delimiter, and that.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Send this. A client gets it as a message of its own."""
+
+    def startTLS(self, settings: Any) -> Deferred[None]:
+        """
+        Speak TLS from here on: with a target as a client, with a client as a server, inside of its session.
+
+        @param settings: of a target, such as L{optionsForClientTLS<twisted.internet.ssl.optionsForClientTLS>} makes
+            for its host; of a client, such as L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
+        @return: fires when the handshake is done, and what C{settings} verify is verified; fails with
+            L{DialError<wsproxy.errors.DialError>}.
+        """
+
+
+class INegotiator(Interface):
+    """What is to be said before the tunnel opens?"""
+
+    def negotiate(client: Conversation, target: Conversation) -> Any:
+        """
+        The target is connected, the client has its 101. Within the C{handshakeTimeout}; then, and where the client
+        leaves, it is cancelled. The tunnel opens when this returns, or its coroutine or Deferred is done.
+
+        @raise wsproxy.errors.DialError: what the client reads in the close reason (close code 1011). Of any other
+            exception it learns nothing, and the log has the traceback.
+        """
+
+
 class IObserver(Interface):
     """Learns of sessions coming and going.
 
@@ -393,6 +445,10 @@ class _Dials(Protocol):
     def dial(self, session: Session, factory: IProtocolFactory) -> Any: ...
 
 
+class _Negotiates(Protocol):
+    def negotiate(self, client: Conversation, target: Conversation) -> Any: ...
+
+
 class _Observes(Protocol):
     def opened(self, session: Session) -> Any: ...
 
@@ -406,6 +462,7 @@ AnyResolver: TypeAlias = "IResolver | _Resolves | Callable[[Request, Identity | 
 AnyAuthoriser: TypeAlias = "IAuthoriser | _Authorises | Callable[[Request, Identity | None, Target], Any]"
 AnyDialer: TypeAlias = "IDialer | _Dials | Callable[[Session, IProtocolFactory], Any]"
 AnyObserver: TypeAlias = "IObserver | _Observes"
+AnyNegotiator: TypeAlias = "INegotiator | _Negotiates | Callable[[Conversation, Conversation], Any]"
 AnyGate: TypeAlias = "IGate | _Gates"
 AnyTurnstile: TypeAlias = "ITurnstile | _Admits | Callable[[Admitted], Any]"
 

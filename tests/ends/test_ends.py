@@ -18,7 +18,7 @@ from zope.interface import implementer
 from tests.certificates import LOCAL, Authority
 from tests.ends.contract import MEGABYTE, EndContract, HalfContract, Peer
 from wsproxy.config import TLSConfig
-from wsproxy.dialling.dial import _HandshakeFactory
+from wsproxy.dialling.handshake import HandshakeFactory
 from wsproxy.ends.end import End
 from wsproxy.ends.pump import Pump
 from wsproxy.ends.secureend import SecureEnd
@@ -56,12 +56,12 @@ class OverTLS:
     """Whether the end is the client of TLS, as that of a C{tls:} target is; whoever has connected is the other."""
 
     async def listen(self: Any, reactor: Any, factory: Factory[Any]) -> str:
-        secured = TLSMemoryBIOFactory(self.side(), self.asks, _HandshakeFactory(factory), reactor)
+        secured = TLSMemoryBIOFactory(self.side(), self.asks, HandshakeFactory(factory), reactor)
         secured.protocol = SecureTransport
         return await super().listen(reactor, secured)  # type: ignore[misc]  # a mixin
 
     async def connect(self: Any, reactor: Any, address: str, peer: Peer) -> None:
-        factory = _HandshakeFactory(Factory.forProtocol(lambda: peer))
+        factory = HandshakeFactory(Factory.forProtocol(lambda: peer))
         secured = TLSMemoryBIOFactory(self.side(), not self.asks, factory, reactor)
         transport = await clientFromString(reactor, address).connect(secured)
         await transport.wrappedProtocol.completed

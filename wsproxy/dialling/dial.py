@@ -28,8 +28,6 @@ from twisted.internet.error import (
     VerifyError,
 )
 from twisted.internet.interfaces import (
-    IAddress,
-    IHandshakeListener,
     IHostnameResolver,
     IOpenSSLClientConnectionCreator,
     IProtocol,
@@ -38,7 +36,6 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ITCPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -50,6 +47,7 @@ from wsproxy.access.proxyheader import VERSIONS
 from wsproxy.dialling.attempt import watchesSockets
 from wsproxy.dialling.demo import demoSocket
 from wsproxy.dialling.eyeballs import HappyEyeballsEndpoint
+from wsproxy.dialling.handshake import Handshake, HandshakeFactory, HandshakeFailed
 from wsproxy.dialling.names import NameResolver, chooseResolver
 from wsproxy.dialling.preface import PrefacedEndpoint, headerFor
 from wsproxy.dialling.reactor import IDiallingReactor
@@ -91,10 +89,6 @@ _EXPECTED_TLS = (TLSError, VerifyError, VerificationError, CertificateError)
 
 # Twisted's function has no types
 _clientFromString: Callable[[Any, str], IStreamClientEndpoint] = clientFromString
-
-
-class _HandshakeFailed(Exception):
-    """TLS did not come about, for the reason in C{__cause__}."""
 
 
 @implementer(IDialer)
@@ -220,13 +214,13 @@ class Dialer:
         return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
 
     async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory, header: bytes) -> IProtocol:
-        secured = TLSMemoryBIOFactory(self._tls(host), True, _HandshakeFactory(factory), self._reactor)
+        secured = TLSMemoryBIOFactory(self._tls(host), True, HandshakeFactory(factory), self._reactor)
         secured.protocol = SecureTransport  # which the pump can take the socket from
         endpoint = self._endpoint(host, port)
         transport = await (PrefacedEndpoint(endpoint, header) if header else endpoint).connect(secured)
         assert isinstance(transport, SecureTransport)
         handshake = transport.wrappedProtocol
-        assert isinstance(handshake, _Handshake)
+        assert isinstance(handshake, Handshake)
         return await handshake.completed
 
     async def _connectUNIX(self, path: str, factory: IProtocolFactory) -> Any:
@@ -272,7 +266,7 @@ class Dialer:
 
     def _reason(self, error: BaseException | None) -> str | None:
         """@return: what a person can read; L{None} for what should not have happened."""
-        if isinstance(error, _HandshakeFailed):
+        if isinstance(error, HandshakeFailed):
             return self._handshakeReason(error.__cause__)
         causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
         told = (reason for types, reason in _REASONS for cause in causes if isinstance(cause, types))
@@ -293,49 +287,3 @@ def _begin(transport: Any, header: bytes) -> None:
         transport.abortConnection()
         raise ConfigError("--send-proxy: does not work with endpoints that speak TLS; use tls:HOST:PORT")
     transport.write(header)
-
-
-class _HandshakeFactory(Factory[Protocol]):
-    noisy = False
-
-    def __init__(self, factory: IProtocolFactory) -> None:
-        self._factory = factory
-
-    def buildProtocol(self, addr: Any) -> _Handshake:
-        return _Handshake(self._factory, addr)
-
-
-@implementer(IHandshakeListener)
-class _Handshake(Protocol):
-    """
-    Holds the place of a protocol until the TLS handshake under it is done.
-
-    Twisted connects the protocol of a TLS client before the first byte is sent. C{completed} fires with the
-    protocol that C{factory} built, connected to the TLS transport in place of this one.
-    """
-
-    transport: Any  # a TLSMemoryBIOProtocol, most of which is untyped
-
-    def __init__(self, factory: IProtocolFactory, address: IAddress) -> None:
-        self._factory = factory
-        self._address = address
-        self.completed: Deferred[IProtocol] = Deferred(lambda _: self.transport.abortConnection())
-
-    def handshakeCompleted(self) -> None:
-        try:
-            protocol = self._factory.buildProtocol(self._address)
-            if protocol is None:
-                raise NoProtocol()
-            self.transport.wrappedProtocol = protocol
-            protocol.makeConnection(self.transport)
-        except BaseException:
-            self.completed.errback()
-            self.transport.abortConnection()
-        else:
-            self.completed.callback(protocol)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.completed.called:
-            error = _HandshakeFailed()
-            error.__cause__ = reason.value
-            self.completed.errback(error)

@@ -12,66 +12,25 @@ was built here, not what was returned. What it raises is shown to the client onl
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.tcp import Connection
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, providedBy
 
-from wsproxy.ends.end import ignore
-from wsproxy.ends.transport import TransportEnd
-from wsproxy.errors import ConfigError, DialError, Refusal
-from wsproxy.escape import escape
+from wsproxy.errors import DialError
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Session
 from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.bounded import giveUp
+from wsproxy.sessions.excuse import excuse
+from wsproxy.sessions.targetend import TargetEnd
 
-__all__ = ["Dialling", "TargetEnd"]
-
-UNREACHABLE = "Target unreachable"
-"""What the client reads of errors that were not made to be read."""
-
-_EVERYDAY = (ConnectError, ConnectionClosed, DNSLookupError)
-"""How Twisted's endpoints say that there was no connection. The log does without a traceback."""
-
-
-class TargetEnd(TransportEnd):
-    """An end that is told of its connection by whoever likes, on a transport that can as little as it likes."""
-
-    settled: Callable[[], None] | None = None
-    """Called when it is connected, or will never be."""
-
-    def connectionMade(self) -> None:
-        if not isinstance(self.transport, (Connection, ProtocolWrapper)) and not _isComplete(self.transport):
-            self.transport = _Completed(self.transport)
-        self.connected = 1  # Autobahn calls this, and not makeConnection
-        super().connectionMade()
-        if self.settled is not None:
-            self.settled()
-
-    def connectionLost(self, reason: Failure | None = connectionDone) -> None:
-        super().connectionLost(connectionDone if reason is None else reason)  # Autobahn has none
-        if self.settled is not None:
-            self.settled()
-
-    def drop(self) -> None:
-        """Nobody wants it any more. Before it is connected, too."""
-        if self.connected:
-            self.abort()
-        elif self.transport is not None:
-            _Completed(self.transport).abortConnection()
-
+__all__ = ["Dialling"]
 
 class _State(Enum):
     ASKED = "the dialer was asked"
@@ -170,25 +129,7 @@ class Dialling(Factory[TargetEnd]):
             return
         failed = self._failed
         self._finish()
-        try:
-            reason = self._reason(failure)
-            cause = ", ".join(dict.fromkeys(_causes(failure.value)))
-        except BaseException:  # anybody's exception may have a __str__ of its own
-            logFault(self._log, "{session:.8} telling why", session=self._name)
-            reason, cause = UNREACHABLE, ""
-        failed(reason, cause)
-
-    def _reason(self, failure: Failure) -> str:
-        match failure.value:
-            case DialError() as error:
-                return str(error) or UNREACHABLE
-            case Refusal(reason=str() as words):
-                return words or UNREACHABLE
-            case ConfigError():
-                return "Target misconfigured"
-        if not failure.check(*_EVERYDAY):
-            logFault(self._log, "{session:.8} dialling", failure, session=self._name)
-        return UNREACHABLE
+        failed(*excuse(failure, self._name, "dialling"))
 
     def _finish(self) -> None:
         """Forget everybody who leads back here, and drop every end that was not asked for."""
@@ -204,71 +145,3 @@ class Dialling(Factory[TargetEnd]):
                 end.drop()
             except BaseException:
                 logFault(self._log, "{session:.8} dropping a connection", session=self._name)
-
-
-def _causes(error: BaseException | None) -> Iterator[str]:
-    """What there is to know of a failed dial beside what the client reads: errors of the system, and the operator's."""
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        cause = waiting.pop(0)
-        if cause is None or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        waiting.append(cause.__cause__)
-        if isinstance(cause, ExceptionGroup):
-            waiting += cause.exceptions
-        elif isinstance(cause, ConfigError):
-            yield escape(str(cause))
-        else:
-            code = getattr(cause, "osError", None) or getattr(cause, "errno", None)
-            if isinstance(code, int) and code in errno.errorcode:
-                yield f"{errno.errorcode[code]}: {os.strerror(code)}"
-
-
-_NEEDED = ("abortConnection", "loseWriteConnection", "pauseProducing", "registerProducer", "writeSequence")
-
-
-def _isComplete(transport: Any) -> bool:
-    return all(hasattr(transport, name) for name in _NEEDED)
-
-
-class _Completed:
-    """
-    A transport with all that TCP's can do, where what stands for it can do little more than write: what is missing is
-    done by the transport beneath, or not at all.
-    """
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        directlyProvides(self, providedBy(transport))
-
-    def __getattr__(self, name: str) -> Any:
-        layer = self._transport
-        while layer is not None:
-            if hasattr(layer, name):
-                return getattr(layer, name)
-            layer = getattr(layer, "transport", None)
-        if name in _MADE_UP:
-            return ignore
-        raise AttributeError(name)
-
-    def writeSequence(self, data: list[bytes]) -> None:
-        self._transport.write(b"".join(data))
-
-    def loseWriteConnection(self) -> None:
-        """The half of what is beneath would be the end of all of this."""
-        getattr(self._transport, "loseWriteConnection", self._transport.loseConnection)()
-
-    def resumeProducing(self) -> None:
-        """One that is closing has nothing left to read, and Twisted's in memory mind being asked to."""
-        if not getattr(self._transport, "disconnecting", False):
-            self.__getattr__("resumeProducing")()
-
-    def abortConnection(self) -> None:
-        abort = self.__getattr__("abortConnection")
-        (self._transport.loseConnection if abort is ignore else abort)()
-
-
-_MADE_UP = ("abortConnection", "pauseProducing", "resumeProducing", "registerProducer", "unregisterProducer")
-"""Whoever has no backpressure goes without."""

@@ -29,8 +29,11 @@ from wsproxy.errors import Close, CloseCode
 from wsproxy.escape import escape
 from wsproxy.fault import logFault, tellLog
 from wsproxy.interfaces import Ending, Request, Tap, TapFactory
-from wsproxy.sessions.approach import UNREACHABLE, Dialling, TargetEnd
+from wsproxy.sessions.approach import Dialling
 from wsproxy.sessions.decision import Admission, depart
+from wsproxy.sessions.excuse import UNREACHABLE
+from wsproxy.sessions.negotiation import Negotiation
+from wsproxy.sessions.targetend import TargetEnd
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.tunnel.tap import closeTap, joinTaps
 from wsproxy.tunnel.tunnel import Tunnel
@@ -57,6 +60,8 @@ class Registry(Protocol):
     now: Callable[[], float]
     dial: Callable[..., Any]
     dialTimeout: float
+    negotiate: Callable[..., Any] | None
+    negotiationTimeout: float
     heartbeats: Heartbeat
     taps: Sequence[TapFactory]
     pump: Adopter | None
@@ -115,7 +120,7 @@ class OpenSession:
         self._aborting = False
         self._tunnel: Tunnel | None = None
         self._tap: Tap | None = None
-        self._dialling: Dialling | None = None
+        self._dialling: Dialling | Negotiation | None = None
         self._deadline: IDelayedCall | None = None
         self._cause = ""
         self._departures = admission.departures or None
@@ -204,9 +209,20 @@ class OpenSession:
 
     def _connected(self, end: TargetEnd) -> None:
         assert self._tunnel is not None
+        registry, self._dialling = self._registry, None
+        if registry.negotiate is None:
+            self._join(end)
+            return
+        negotiation = Negotiation(self, self._tunnel, end, registry.clock, self._join, self._unreachable)
+        self._dialling = negotiation
+        negotiation.start(registry.negotiate, registry.negotiationTimeout)
+
+    def _join(self, end: TargetEnd, between: Callable[[End], End] | None = None) -> None:
+        assert self._tunnel is not None
         self._dialling = None
         try:
-            self._tunnel.connected(self._adopt(end))
+            target = self._adopt(end)
+            self._tunnel.connected(target if between is None else between(target))
         except BaseException:
             self._fault("connecting")
             self._unreachable(UNREACHABLE, "")

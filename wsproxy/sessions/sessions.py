@@ -30,6 +30,7 @@ from wsproxy.interfaces import (
     AnyAuthoriser,
     AnyDialer,
     AnyGate,
+    AnyNegotiator,
     AnyObserver,
     AnyResolver,
     AnyTurnstile,
@@ -63,6 +64,7 @@ class Sessions:
     @param subprotocols: names accepted beside C{binary} and C{base64}.
     @param text: accept text messages, as their UTF-8 bytes.
     @param decisionTimeout: seconds for all four questions together; then the client is answered 503.
+    @param negotiator: talks with both sides before the tunnel opens, for C{decisionTimeout} at most.
     @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
     @param heartbeat: seconds between pings; 0 for none.
     @param taps: each is asked for a tap on each session.
@@ -84,6 +86,7 @@ class Sessions:
         dialer: AnyDialer,
         authenticator: AnyAuthenticator | None = None,
         authoriser: AnyAuthoriser | None = None,
+        negotiator: AnyNegotiator | None = None,
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
         webAuth: bool = False,
@@ -101,6 +104,8 @@ class Sessions:
         self.clock = clock
         self.dial = asCallable(dialer, "dial")
         self.dialTimeout = connectTimeout + GRACE
+        self.negotiate = None if negotiator is None else asCallable(negotiator, "negotiate")
+        self.negotiationTimeout = decisionTimeout
         self.pump = pump
         self.heartbeats = Heartbeat(clock, heartbeat)
         self.taps = taps

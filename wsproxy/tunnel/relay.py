@@ -14,7 +14,7 @@ Whatever fails in between, a tap above all, ends the session.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wsproxy.ends.end import Buffer, End
 from wsproxy.interfaces import Tap
@@ -41,6 +41,7 @@ class Relay(ABC):
         "_client",
         "_clientPaused",
         "_early",
+        "_heard",
         "_pulse",
         "_state",
         "_tap",
@@ -57,6 +58,7 @@ class Relay(ABC):
         self._tap = tap
         self._state = State.CONNECTED
         self._early: bytearray | None = bytearray()  # what waits for a target, while there may still be one
+        self._heard: Callable[[], None] | None = None  # called when that has grown, or will not any more
         self._clientPaused = False
         self._pulse = Pulse()
         self.bytesFromClient = 0
@@ -115,6 +117,30 @@ class Relay(ABC):
                 early += piece  # pieces of a byte or two would cost many times what they say
             if len(early) >= EARLY_LIMIT:
                 self._pauseClient()
+            if self._heard is not None:
+                self._heard()
+
+    # with whoever negotiates first
+
+    @property
+    def early(self) -> bytearray:
+        """What the client has sent, and no target was told yet; for whoever takes some of it."""
+        return bytearray() if self._early is None else self._early
+
+    @property
+    def listens(self) -> bool:
+        """Whether the client may send more, for a target that is to come."""
+        return self._client is not None and self._early is not None and self._state <= _HALF_OPEN
+
+    def listen(self, heard: Callable[[], None] | None) -> None:
+        """Have C{heard} called when L{early} has grown, or nothing more will come."""
+        self._heard = heard
+        if heard is not None and len(self.early) < EARLY_LIMIT:
+            self._resumeClient()
+
+    def tell(self, data: bytes) -> None:
+        """Say this to the client, as its target would."""
+        self._targetReceived(data)
 
     def _flushEarly(self) -> None:
         """The target is there: it is told what was said before."""

@@ -282,6 +282,8 @@ class Tunnel(Relay):
         if self._ending is None:
             self._ending = Ending("client", close)
         self._state = State.FINISHING
+        if self._heard is not None:
+            self._heard()
         try:
             if self._target is not None:
                 self._target.finish()

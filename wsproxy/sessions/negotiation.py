@@ -1,0 +1,93 @@
+"""A conversation with both sides before the tunnel opens: between a target that is connected, and one that is relayed.
+
+::
+
+    dialled ─► negotiate(client, target) ─┬─► done: what nobody has read is relayed first
+                    └── one deadline ─────┴─► DialError, anything else, or nothing ─► close 1011
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from wsproxy.ends.end import End
+from wsproxy.errors import DialError
+from wsproxy.interfaces import Session
+from wsproxy.sessions.awaited import awaited
+from wsproxy.sessions.bounded import bounded
+from wsproxy.sessions.conversation import ClientConversation, TargetConversation
+from wsproxy.sessions.excuse import excuse
+from wsproxy.sessions.targetend import TargetEnd
+from wsproxy.tunnel.tunnel import Tunnel
+
+__all__ = ["Negotiation"]
+
+
+class Negotiation:
+    """
+    That of one session. Whatever is said, one of these is called, once, unless L{cancel} is:
+
+    @param done: with what wraps the target's end, where the client's side is to be decrypted on its way.
+    @param failed: what the client is to read, and what else there is to say for the log, if anything.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tunnel: Tunnel,
+        end: TargetEnd,
+        clock: IReactorTime,
+        done: Callable[[TargetEnd, Callable[[End], End]], None],
+        failed: Callable[[str, str], None],
+    ) -> None:
+        self._name = session.id
+        self._end = end
+        self._client = ClientConversation(session, tunnel, clock)
+        self._target = TargetConversation(session, end, clock)
+        self._done = done
+        self._failed = failed
+        self._clock = clock
+        self._over = False
+        self._talking: Deferred[Any] | None = None
+
+    def start(self, negotiate: Callable[..., Any], timeout: float) -> None:
+        """@param timeout: seconds for all of it."""
+        talking = maybeDeferred(negotiate, self._client, self._target)
+        talking.addCallback(lambda answer: awaited(answer) if hasattr(answer, "__await__") else answer)
+        self._talking = bounded(talking, timeout, self._clock)
+        self._talking.addCallbacks(self._agreed, self._refused)
+
+    def cancel(self) -> None:
+        """Nobody waits any more: neither callback is called, and the target is dropped."""
+        if not self._over:
+            self._finish()
+            self._end.drop()
+            if self._talking is not None:
+                self._talking.cancel()
+
+    def _agreed(self, _: object) -> None:
+        if not self._over:
+            done = self._done
+            self._finish()
+            done(self._end, self._client.between)
+
+    def _refused(self, failure: Failure) -> None:
+        if self._over:
+            return
+        failed = self._failed
+        self._finish()
+        self._end.drop()
+        if failure.check(TimeoutError, CancelledError):
+            failure = Failure(DialError("Target timed out"))
+        failed(*excuse(failure, self._name, "negotiating"))
+
+    def _finish(self) -> None:
+        self._over = True
+        self._client.close()
+        self._target.close()
+        del self._done, self._failed
