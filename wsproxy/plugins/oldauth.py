@@ -11,7 +11,7 @@ work it may, which is what these classes are made of; the proxy's own are asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -37,20 +37,23 @@ class OldAuth:
     @param plugin: of which C{authenticate} is called, in several threads at a time.
     @param name: for the log.
     @param resolver: where requests lead.
-    @param port: what the plugin is given a port as: it was C{int} of C{--target}, and C{str} of most tokens.
+    @param tokens: whether a token says so. Without, pages have the same target; and a port, which is C{str} of most
+        tokens, is an C{int}.
     """
 
-    def __init__(
-        self, plugin: Any, name: str, reactor: Any, resolver: AnyResolver, port: Callable[[str], Any] = str
-    ) -> None:
+    def __init__(self, plugin: Any, name: str, reactor: Any, resolver: AnyResolver, *, tokens: bool) -> None:
         self._ask = plugin.authenticate
         self._calls = BlockingPlugin(name, reactor)
         self._resolve: Any = getattr(resolver, "resolve", resolver)
-        self._port = port
+        self._tokens = tokens
 
     def authenticate(self, request: Request) -> Deferred[Any] | None:
-        """Pages lead nowhere, so that there is nothing to wait for; of others, L{resolve} asks."""
-        return self._authenticate(request, None, None) if request.page else None
+        """Of pages, for which nothing is looked up; of others, L{resolve} asks."""
+        if not request.page:
+            return None
+        if self._tokens:
+            return self._authenticate(request, None, None)
+        return self.resolve(request, None).addCallback(lambda target: None)
 
     def resolve(self, request: Request, identity: Identity | None) -> Deferred[Target | str]:
         return ensureDeferred(self._resolveAndAsk(request, identity))
@@ -85,7 +88,9 @@ class OldAuth:
             parsed = parseTarget(str(target))
         except ConfigError:
             return None, None
-        return (parsed.host, self._port(str(parsed.port))) if isinstance(parsed, TCPTarget) else (None, None)
+        if not isinstance(parsed, TCPTarget):
+            return None, None
+        return parsed.host, str(parsed.port) if self._tokens else parsed.port
 
 
 def asRefusal(error: BaseException, secrets: tuple[str, ...] = (), tried: bool = False) -> Refusal | None:
