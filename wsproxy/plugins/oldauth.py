@@ -18,13 +18,12 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from zope.interface import implementer
 
+from wsproxy.access.redaction import secretsOf, withoutSecrets
 from wsproxy.endpoints.target import TCPTarget, parseTarget
 from wsproxy.errors import ConfigError, Refusal
 from wsproxy.interfaces import AnyResolver, IAuthenticator, Identity, IResolver, Request, Target
 from wsproxy.plugins.blocking import BlockingPlugin
-from wsproxy.plugins.credentials import Malformed, basicCredentials
 from wsproxy.plugins.headers import asMessage
-from wsproxy.plugins.load import withoutSecrets
 
 __all__ = ["OldAuth", "asRefusal"]
 
@@ -79,9 +78,10 @@ class OldAuth:
             if answer is False:
                 raise TypeError("it answered False; it refuses by raising AuthenticationError")
 
-        secrets = _secrets(request)
         tried = "authorization" in request.headers
-        return self._calls.call(ask, secrets, lambda error: asRefusal(error, secrets, tried))
+        return self._calls.call(
+            ask, lambda: secretsOf(request), lambda error: asRefusal(error, secretsOf(request), tried)
+        )
 
     def _place(self, target: Target | str) -> tuple[Any, Any]:
         try:
@@ -112,16 +112,6 @@ def asRefusal(error: BaseException, secrets: tuple[str, ...] = (), tried: bool =
         cause=withoutSecrets(str(error), *secrets),
         guess=tried and code == HTTPStatus.UNAUTHORIZED,
     )
-
-
-def _secrets(request: Request) -> tuple[str, ...]:
-    """What an old class is given and the log is not: the header, what is in it, and the token beside it."""
-    header = request.headers.get("authorization", "")
-    try:
-        password = basicCredentials(header)[1]
-    except Malformed:
-        password = ""
-    return header, password, *request.queryAll.get("token", ())
 
 
 def _phrase(code: int) -> str:
