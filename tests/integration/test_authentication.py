@@ -209,7 +209,7 @@ class WildTests(AuthenticationTestCase):
             self.assertEqual(response.status, status, headers)
             self.assertEqual(response.headers.get("www-authenticate"), "Wild" if status == 401 else None)
         await proxy.said("refused: 401 Who are you")
-        await proxy.said("refused: 403 Forbidden: 403 not in the list")
+        await proxy.said("refused: 403 Forbidden: not in the list")
 
     async def test_raises(self) -> None:
         """What else it raises is a 503; the log has its traceback, and no credentials."""

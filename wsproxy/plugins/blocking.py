@@ -22,6 +22,9 @@ __all__ = ["BlockingPlugin"]
 
 _T = TypeVar("_T")
 
+_AGAIN = 60.0
+"""Seconds until the same mistake has another traceback. The line of the refusal has limits of its own."""
+
 
 class BlockingPlugin:
     """
@@ -32,7 +35,9 @@ class BlockingPlugin:
 
     def __init__(self, name: str, reactor: Any) -> None:
         self._name = name
+        self._reactor = reactor
         self._pool = PluginPool(reactor, name)
+        self._told: dict[tuple[Any, ...], float] = {}
 
     def call(
         self, function: Callable[[], _T], secrets: Callable[[], Sequence[str]], refusal: Callable[[Any], Refusal | None]
@@ -51,6 +56,17 @@ class BlockingPlugin:
         return self._pool.call(function).addErrback(failed)
 
     def _mistake(self, failure: Failure) -> Refusal:
-        tellLog(self._log.critical, "{name} raised\n{trace}", name=self._name, trace=failure.getTraceback())
         kind = getattr(failure.type, "__name__", "an exception")
+        if self._isNews(kind, failure):
+            tellLog(self._log.critical, "{name} raised\n{trace}", name=self._name, trace=failure.getTraceback())
         return Refusal(503, "Service unavailable", cause=f"{self._name} raised {kind}")
+
+    def _isNews(self, kind: str, failure: Failure) -> bool:
+        """Whether this was not told within L{_AGAIN}: strangers find out what makes a class raise."""
+        now = self._reactor.seconds()
+        self._told = {place: when for place, when in self._told.items() if when > now - _AGAIN}
+        place = (kind, *failure.frames[-1][:3]) if failure.frames else (kind,)
+        if place in self._told:
+            return False
+        self._told[place] = now
+        return True

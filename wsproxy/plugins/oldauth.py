@@ -109,9 +109,15 @@ def asRefusal(error: BaseException, secrets: tuple[str, ...] = (), tried: bool =
         code,
         str(getattr(error, "msg", None) or _phrase(code)),
         tuple((str(name), str(value)) for name, value in headers.items()),
-        cause=withoutSecrets(str(error), *secrets),
+        cause=withoutSecrets(_said(error, code), *secrets),
         guess=tried and code == HTTPStatus.UNAUTHORIZED,
     )
+
+
+def _said(error: BaseException, code: int) -> str:
+    """Its words for the log, which begin with the code, and are C{None} where there are none."""
+    text = str(error).removeprefix(f"{code} ")
+    return "" if text == "None" else text
 
 
 def _phrase(code: int) -> str:
