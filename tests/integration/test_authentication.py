@@ -82,14 +82,15 @@ def basic(user: str, password: str) -> str:
 class AuthenticationTestCase(TestCase):
     timeout = 30
 
-    async def start(self, *arguments: str, target: str = "demo:", **files: str) -> Proxy:
+    async def start(self, *arguments: str, target: str | None = "demo:", **files: str) -> Proxy:
         """@param files: modules that the proxy can import, by name."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         for name, text in files.items():
             (folder / f"{name}.py").write_text(text, encoding="utf-8")
         environment = {"USERS": "alice:wonderland", "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
-        proxy = Proxy(folder, "--target", target, *arguments, environment=environment)
+        leading = () if target is None else ("--target", target)
+        proxy = Proxy(folder, *leading, *arguments, environment=environment)
         self.addCleanup(proxy.stop)
         self.port = await proxy.port()
         return proxy
