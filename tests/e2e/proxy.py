@@ -24,9 +24,9 @@ class Proxy:
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
 
-async def startProxy(test: TestCase, *arguments: str) -> Proxy:
+async def startProxy(test: TestCase, *arguments: str, **environment: str) -> Proxy:
     """Start one with these arguments of C{websockify}, and wait until it listens."""
-    process = startTwistd(test, "--listen", "127.0.0.1:0", *arguments)
+    process = startTwistd(test, "--listen", "127.0.0.1:0", *arguments, **environment)
     listening = await process.line(r"Listening on 127\.0\.0\.1:(\d+)")
     return Proxy(process, int(listening[1]))
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+from joserfc import jwt
+from joserfc.jwk import OctKey
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.errors import ConfigError
@@ -163,6 +167,55 @@ class TokenBaseTests(SynchronousTestCase):
         self.path.mkdir()
         (self.path / "a").write_text("one: other:3", encoding="utf-8")
         self.assertEqual((once.lookup("one"), each.lookup("one")), (["host", "1"], ["other", "3"]))
+
+    def test_redis(self) -> None:
+        """Where the tokens are: parts may be missing at the end, empty, or in quotes."""
+        for source, parts in (
+            ("redis", ("redis", 6379, 0, None, "")),
+            ("redis:1::secret", ("redis", 1, 0, "secret", "")),
+            ('redis:::"a:b":"x:y"', ("redis", 6379, 0, "a:b", "x:y:")),
+        ):
+            base = tokenbases.TokenRedis(source)
+            self.assertEqual((base._server, base._port, base._db, base._password, base._namespace), parts)
+        for source in ("a:b:c:d:e:f", "a:b"):
+            self.assertRaises(ValueError, tokenbases.TokenRedis, source)
+
+    def test_overHTTP(self) -> None:
+        """A service says where a token leads, which is one part of its URL and nothing else, whatever it holds."""
+        answers = {"/t/one/end": b"host:1\n", "/t/two/end": b'{"host": "h", "port": 2}', "/t/a%2F..%3Fb/end": b"odd:3"}
+
+        class Service(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = answers.get(self.path)
+                self.send_response(404 if body is None else 200)
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Service) as server:
+            serving = Thread(target=server.serve_forever, daemon=True)
+            serving.start()
+            url = f"http://127.0.0.1:{server.server_port}/t/%s/end"
+            plain, asJSON = tokenbases.BaseTokenAPI(url), tokenbases.JSONTokenApi(url)
+            self.assertEqual([plain.lookup("one"), plain.lookup("three")], [["host", "1"], None])
+            self.assertEqual((asJSON.lookup("two"), plain.lookup("a/..?b")), (("h", 2), ["odd", "3"]))
+            server.shutdown()
+            serving.join(30)
+
+    def test_signed(self) -> None:
+        """Tokens that a key has signed say where they lead; others lead nowhere."""
+        self.path.write_bytes(b"!" * 32)
+        key = OctKey.import_key(b"!" * 32)
+        base = tokenbases.JWTTokenApi(str(self.path))
+        for claims, place in (
+            ({"host": "host", "port": 1}, ("host", 1)),
+            ({"host": "host", "port": 1, "exp": 1}, None),
+        ):
+            token = jwt.encode({"alg": "HS256"}, claims, key)
+            self.assertEqual(base.lookup(token), place)
+            self.assertIsNone(base.lookup(token[:-3] + "xxx"))
 
     def test_directories(self) -> None:
         """A token names a file of the directory, and never one outside of it."""

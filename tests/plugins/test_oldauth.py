@@ -57,6 +57,7 @@ class OldAuthTests(SynchronousTestCase):
 
     def make(self, kind: str, source: str | None = None, **options: Any) -> OldAuth:
         self.plugin = load(f"{WILD}.{kind}", {}, "--auth-plugin")(source)
+        options.setdefault("tokens", True)
         return OldAuth(self.plugin, "--auth-plugin test", self.reactor, self.resolve, **options)
 
     def ask(self, kind: str, source: str | None = None, request: Request | None = None, **options: Any) -> Any:
@@ -86,7 +87,7 @@ class OldAuthTests(SynchronousTestCase):
 
     def test_port(self) -> None:
         """The port is what it was for the original: an int of a fixed target."""
-        self.successResultOf(self.ask("Asked", port=int))
+        self.successResultOf(self.ask("Asked", tokens=False))
         self.assertEqual(self.plugin.asked[0][1:], ("localhost", 5900))
 
     def test_later(self) -> None:
@@ -111,7 +112,7 @@ class OldAuthTests(SynchronousTestCase):
             refusal = self.failureResultOf(self.ask("Asked", "401 Say who you are"), Refusal).value
             self.assertEqual((refusal.status, refusal.reason), (401, "Say who you are"))
             self.assertEqual(refusal.headers, (("WWW-Authenticate", "Wild"),))
-            self.assertEqual(refusal.cause, "401 for the log")
+            self.assertEqual(refusal.cause, "for the log")
 
     def test_guess(self) -> None:
         """Only credentials that were tried and are wrong are a guess."""
@@ -119,7 +120,7 @@ class OldAuthTests(SynchronousTestCase):
             ("401", basic("a", "b"), True), ("401", {}, False), ("403", basic("a", "b"), False),
         ):  # fmt: skip
             refusal = self.failureResultOf(self.ask("Asked", source, requestWith(headers=headers)), Refusal).value
-            self.assertEqual(refusal.guess, guess)
+            self.assertEqual((refusal.guess, refusal.cause), (guess, "for the log"))
 
     def test_derived(self) -> None:
         """A class that overrides a part of the original's BasicHTTPAuth works as it did."""
@@ -137,9 +138,19 @@ class OldAuthTests(SynchronousTestCase):
         self.assertEqual((refusal.value.status, refusal.value.reason), (403, "Invalid Origin"))
 
     def test_page(self) -> None:
-        """Of a page it is asked at once, since that leads nowhere; of others, only after the lookup."""
+        """Of a page it is asked without a lookup: about the one target, or where tokens lead, about none."""
         self.assertIsNone(self.make("Asked").authenticate(requestWith()))
         self.assertEqual((self.plugin.asked, self.lookups), ([], 0))
+        for tokens, place in ((True, (None, None)), (False, ("localhost", 5900))):
+            for source, refused in ((None, False), ("401", True)):
+                result: Any = self.make("Asked", source, tokens=tokens).authenticate(requestWith(page=True))
+                self.reactor.deliver(1)
+                self.assertEqual(self.plugin.asked[0][1:], place)
+                if refused:
+                    self.failureResultOf(result, Refusal)
+                else:
+                    self.assertIsNone(self.successResultOf(result))
+        self.assertEqual(self.lookups, 2)
 
     def test_mistakes(self) -> None:
         """What raises anything else, or answers False, is a mistake: a 503, and no password in the log."""
@@ -156,7 +167,7 @@ class OldAuthTests(SynchronousTestCase):
 
         with capturedLogs() as events:
             for answer in (False, ValueError("alice:hunter2"), ValueError(request.headers["authorization"])):
-                auth = OldAuth(Wrong(answer), "--auth-plugin test", self.reactor, self.resolve)
+                auth = OldAuth(Wrong(answer), "--auth-plugin test", self.reactor, self.resolve, tokens=True)
                 result = auth.resolve(request, None)
                 self.reactor.deliver(1)
                 self.assertEqual(self.failureResultOf(result, Refusal).value.status, 503)
@@ -187,7 +198,7 @@ class RefusalTests(SynchronousTestCase):
         refusal = asRefusal(AuthenticationError("418 tea"))
         assert refusal is not None
         self.assertEqual((refusal.status, refusal.reason), (418, "I'm a Teapot"))
-        self.assertEqual((refusal.headers, refusal.cause), ((("X", "1"),), "418 tea"))
+        self.assertEqual((refusal.headers, refusal.cause), ((("X", "1"),), "tea"))
         told = asRefusal(InvalidOriginError())
         assert told is not None
         self.assertEqual(told.reason, "Invalid Origin")

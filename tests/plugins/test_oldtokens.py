@@ -49,6 +49,22 @@ class OldTokensTests(SynchronousTestCase):
         self.assertIn("KeyError: '(hidden)'", lines)
         self.assertNotIn("sesame", lines)
 
+    def test_again(self) -> None:
+        """The same mistake has one traceback a minute, however many clients make it."""
+        tokens = self.make("Raises", "")
+
+        def ask(times: int) -> int:
+            with capturedLogs() as events:
+                for number in range(times):
+                    result = tokens.lookup(f"token {number}")
+                    self.reactor.deliver(1)
+                    self.failureResultOf(result, Refusal)
+            return len(events)
+
+        self.assertEqual((ask(3), ask(3)), (1, 0))
+        self.reactor.advance(60)
+        self.assertEqual(ask(3), 1)
+
     def test_vanished(self) -> None:
         """Whoever has left is not told of in the log."""
         result = self.make("Table", "").lookup("sesame")

@@ -18,9 +18,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.access.redaction import withoutSecrets
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
-from wsproxy.plugins.load import withoutSecrets
 
 __all__ = ["CheckedPasswords"]
 

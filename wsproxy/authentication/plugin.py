@@ -56,7 +56,7 @@ def makeAuthenticator(
         raise ConfigError(f"{name}: has no method authenticate()")
     if IAuthenticator.providedBy(plugin) or method is None or not takesTarget(method):
         return plugin, resolver
-    old = OldAuth(plugin, name, reactor, resolver, port=str if tokens else int)
+    old = OldAuth(plugin, name, reactor, resolver, tokens=tokens)
     return old, old
 
 

@@ -15,16 +15,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from wsproxy.access.redaction import withoutSecrets
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 from wsproxy.plugins.alias import Alias, isOriginals
 
-__all__ = ["load", "takesTarget", "withoutSecrets"]
+__all__ = ["load", "takesTarget"]
 
 _SHOWN = 300
 """Characters of what somebody's class has to say."""
-
-_HIDDEN = "(hidden)"
 
 
 def load(name: str, builtin: Mapping[str, Callable[..., Any]], option: str = "--token-plugin") -> Callable[..., Any]:
@@ -63,14 +62,6 @@ def _find(name: str, option: str) -> type[Any]:
         if _isOld(found):
             alias.keep()
     return found
-
-
-def withoutSecrets(text: str, *secrets: str | None) -> str:
-    """@return: this text, in which none of these can be read, as they are or as Python quotes them."""
-    for secret in filter(None, secrets):
-        for form in (secret, repr(secret)[1:-1]):
-            text = text.replace(form, _HIDDEN)
-    return text
 
 
 def _make(kind: type[Any], named: str, source: str | None) -> Any:

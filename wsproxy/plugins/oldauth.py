@@ -11,20 +11,19 @@ work it may, which is what these classes are made of; the proxy's own are asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from zope.interface import implementer
 
+from wsproxy.access.redaction import secretsOf, withoutSecrets
 from wsproxy.endpoints.target import TCPTarget, parseTarget
 from wsproxy.errors import ConfigError, Refusal
 from wsproxy.interfaces import AnyResolver, IAuthenticator, Identity, IResolver, Request, Target
 from wsproxy.plugins.blocking import BlockingPlugin
-from wsproxy.plugins.credentials import Malformed, basicCredentials
 from wsproxy.plugins.headers import asMessage
-from wsproxy.plugins.load import withoutSecrets
 
 __all__ = ["OldAuth", "asRefusal"]
 
@@ -37,20 +36,23 @@ class OldAuth:
     @param plugin: of which C{authenticate} is called, in several threads at a time.
     @param name: for the log.
     @param resolver: where requests lead.
-    @param port: what the plugin is given a port as: it was C{int} of C{--target}, and C{str} of most tokens.
+    @param tokens: whether a token says so. Without, pages have the same target; and a port, which is C{str} of most
+        tokens, is an C{int}.
     """
 
-    def __init__(
-        self, plugin: Any, name: str, reactor: Any, resolver: AnyResolver, port: Callable[[str], Any] = str
-    ) -> None:
+    def __init__(self, plugin: Any, name: str, reactor: Any, resolver: AnyResolver, *, tokens: bool) -> None:
         self._ask = plugin.authenticate
         self._calls = BlockingPlugin(name, reactor)
         self._resolve: Any = getattr(resolver, "resolve", resolver)
-        self._port = port
+        self._tokens = tokens
 
     def authenticate(self, request: Request) -> Deferred[Any] | None:
-        """Pages lead nowhere, so that there is nothing to wait for; of others, L{resolve} asks."""
-        return self._authenticate(request, None, None) if request.page else None
+        """Of pages, for which nothing is looked up; of others, L{resolve} asks."""
+        if not request.page:
+            return None
+        if self._tokens:
+            return self._authenticate(request, None, None)
+        return self.resolve(request, None).addCallback(lambda target: None)
 
     def resolve(self, request: Request, identity: Identity | None) -> Deferred[Target | str]:
         return ensureDeferred(self._resolveAndAsk(request, identity))
@@ -76,16 +78,19 @@ class OldAuth:
             if answer is False:
                 raise TypeError("it answered False; it refuses by raising AuthenticationError")
 
-        secrets = _secrets(request)
         tried = "authorization" in request.headers
-        return self._calls.call(ask, secrets, lambda error: asRefusal(error, secrets, tried))
+        return self._calls.call(
+            ask, lambda: secretsOf(request), lambda error: asRefusal(error, secretsOf(request), tried)
+        )
 
     def _place(self, target: Target | str) -> tuple[Any, Any]:
         try:
             parsed = parseTarget(str(target))
         except ConfigError:
             return None, None
-        return (parsed.host, self._port(str(parsed.port))) if isinstance(parsed, TCPTarget) else (None, None)
+        if not isinstance(parsed, TCPTarget):
+            return None, None
+        return parsed.host, str(parsed.port) if self._tokens else parsed.port
 
 
 def asRefusal(error: BaseException, secrets: tuple[str, ...] = (), tried: bool = False) -> Refusal | None:
@@ -104,19 +109,15 @@ def asRefusal(error: BaseException, secrets: tuple[str, ...] = (), tried: bool =
         code,
         str(getattr(error, "msg", None) or _phrase(code)),
         tuple((str(name), str(value)) for name, value in headers.items()),
-        cause=withoutSecrets(str(error), *secrets),
+        cause=withoutSecrets(_said(error, code), *secrets),
         guess=tried and code == HTTPStatus.UNAUTHORIZED,
     )
 
 
-def _secrets(request: Request) -> tuple[str, ...]:
-    """What an old class is given and the log is not: the header, what is in it, and the token beside it."""
-    header = request.headers.get("authorization", "")
-    try:
-        password = basicCredentials(header)[1]
-    except Malformed:
-        password = ""
-    return header, password, *request.queryAll.get("token", ())
+def _said(error: BaseException, code: int) -> str:
+    """Its words for the log, which begin with the code, and are C{None} where there are none."""
+    text = str(error).removeprefix(f"{code} ")
+    return "" if text == "None" else text
 
 
 def _phrase(code: int) -> str:

@@ -30,7 +30,7 @@ class OldTokens:
         """
         @return: fires with the class's answer, whatever that is; fails with L{Refusal}, a 503, where it has none.
         """
-        return self._calls.call(lambda: self._ask(token), (token,), lambda error: None)
+        return self._calls.call(lambda: self._ask(token), lambda: (token,), lambda error: None)
 
 
 def asTokenPlugin(plugin: Any, name: str, reactor: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -19,9 +20,11 @@ __all__ = [
     "BasePlugin",
     "BaseTokenAPI",
     "JSONTokenApi",
+    "JWTTokenApi",
     "ReadOnlyTokenFile",
     "TokenFile",
     "TokenFileName",
+    "TokenRedis",
     "UnixDomainSocketDirectory",
 ]
 
@@ -103,6 +106,54 @@ class JSONTokenApi(BaseTokenAPI):
     def process_result(self, resp: Any) -> Any:
         answer = resp.json()
         return answer["host"], answer["port"]
+
+
+class JWTTokenApi(BasePlugin):
+    """The file of a key: tokens that it has signed say where they lead, by C{host} and C{port}."""
+
+    def lookup(self, token: str) -> Any:
+        from wsproxy.jose.claims import TokenError  # late: joserfc, which nobody else needs
+        from wsproxy.jose.keyfile import KeyFile
+        from wsproxy.jose.verifier import Verifier
+
+        try:
+            claims = Verifier(KeyFile("--token-source", self.source).keys).verify(token)
+        except TokenError:
+            return None
+        return claims["host"], claims["port"]
+
+
+class TokenRedis(BasePlugin):
+    """
+    C{host[:port[:db[:password[:namespace]]]]}, each in quotes where it has a colon: its keys are tokens, of which each
+    holds C{host:port}, or an object that has that for C{host}. Needs the package C{redis}, as it did.
+    """
+
+    def __init__(self, src: Any) -> None:
+        super().__init__(src)
+        fields = [quoted or bare for quoted, bare in _FIELD.findall(f":{src}")]
+        if len(fields) > _PARTS:
+            raise ValueError("expected host[:port[:db[:password[:namespace]]]]")
+        padded: list[str] = (fields + [""] * _PARTS)[:_PARTS]
+        server, port, db, password, namespace = padded
+        self._server, self._port, self._db = server, int(port or 6379), int(db or 0)
+        self._password = password or None
+        self._namespace = f"{namespace}:" if namespace else ""
+
+    def lookup(self, token: str) -> Any:
+        redis = import_module("redis")
+        with redis.Redis(
+            host=self._server, port=self._port, db=self._db, password=self._password, socket_timeout=_TIMEOUT
+        ) as client:
+            found = client.get(self._namespace + token)
+        if found is None:
+            return None
+        text = found.decode("utf-8").strip()
+        return (json.loads(text)["host"] if text.startswith("{") else text).rsplit(":", 1)
+
+
+_FIELD = re.compile(r':(?:"([^"]*)"(?=:|$)|([^:]*))')
+_PARTS = 5
 
 
 class _Response:

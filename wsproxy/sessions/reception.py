@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsproxy.access.peer import whom
+from wsproxy.access.redaction import discreet, secretsOf
 from wsproxy.access.refusallog import RefusalLog
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
@@ -193,6 +194,7 @@ class Reception:
         if failure.check(TimeoutError):
             return _LATE
         text = "deciding about {peer}: {problem}" if problem else "deciding about {peer}"
+        failure = discreet(failure, *secretsOf(request))
         logFault(self._log, text, failure, peer=whom(request.client, request.peer), problem=problem)
         return _UNAVAILABLE
 
