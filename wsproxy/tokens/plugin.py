@@ -20,7 +20,7 @@ from wsproxy.plugins.load import load
 from wsproxy.plugins.oldtokens import OldTokens, asTokenPlugin
 from wsproxy.tokens.location import TokenLocation
 from wsproxy.tokens.names import TokenFileName, UnixDomainSocketDirectory
-from wsproxy.tokens.resolver import TokenResolver
+from wsproxy.tokens.resolver import TokenResolver, TokenSource
 from wsproxy.tokens.tokenfile import ReadOnlyTokenFile, TokenFile
 
 __all__ = ["locationOf", "makeResolver"]
@@ -47,6 +47,8 @@ def makeResolver(config: TokensConfig, reactor: Any, others: Mapping[str, Callab
         "TokenFile": lambda source: TokenFile(source, reactor),
         "ReadOnlyTokenFile": lambda source: ReadOnlyTokenFile(source, reactor),
         "TokenFileName": TokenFileName,
+        "BaseTokenAPI": lambda source: _api("BaseTokenAPI", source, reactor),
+        "JSONTokenApi": lambda source: _api("JSONTokenApi", source, reactor),
         "UnixDomainSocketDirectory": UnixDomainSocketDirectory,
         **others,
     }
@@ -58,3 +60,10 @@ def makeResolver(config: TokensConfig, reactor: Any, others: Mapping[str, Callab
             resolver: AnyResolver = plugin
             return resolver
     return TokenResolver(locationOf(config), plugin)
+
+
+def _api(name: str, source: str, reactor: Any) -> TokenSource:
+    from wsproxy.tokens import api  # late: an HTTP client, for some
+
+    kind: type[api.BaseTokenAPI] = getattr(api, name)
+    return kind(source, reactor)
