@@ -26,6 +26,7 @@ __all__ = [
     "SessionsConfig",
     "TLSConfig",
     "TargetConfig",
+    "TokensConfig",
     "WebConfig",
     "asKeywords",
     "asPlain",
@@ -56,6 +57,37 @@ class TargetConfig:
     tls: bool = False
     authorities: str | None = None
     insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokensConfig:
+    """
+    Tokens, each of which says where its session leads.
+
+    @ivar plugin: who knows them: one of ours, or C{package.module.Class}.
+    @ivar source: what it is made with; perhaps a secret.
+    @ivar file: a file, or a directory of files, that knows them instead.
+    @ivar host: the token is the C{Host}, not C{?token=}.
+    @ivar path: besides, a path with C{{token}} in it.
+    @ivar header: a header's name.
+    @ivar cookie: a cookie's name.
+    """
+
+    plugin: str | None = None
+    source: str | None = None
+    file: str | None = None
+    host: bool = False
+    path: str | None = None
+    header: str | None = None
+    cookie: str | None = None
+
+    @property
+    def areKnown(self) -> bool:
+        """Whether anybody knows them."""
+        return self.plugin is not None or self.file is not None
+
+    def __repr__(self) -> str:
+        return f"<TokensConfig {self.plugin or self.file}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +234,7 @@ class Config:
 
     listening: ListeningConfig = ListeningConfig()
     target: TargetConfig = TargetConfig()
+    tokens: TokensConfig = TokensConfig()
     program: ProgramConfig | None = None
     clients: ClientsConfig = ClientsConfig()
     proxies: ProxiesConfig = ProxiesConfig()

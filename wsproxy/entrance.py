@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from wsproxy.config import AuthenticationConfig, Config
+from wsproxy.errors import ConfigError
 from wsproxy.interfaces import (
     AnyAuthenticator,
     AnyAuthoriser,
@@ -21,6 +22,7 @@ from wsproxy.interfaces import (
     AnyTurnstile,
     Request,
 )
+from wsproxy.tokens.plugin import locationOf, makeResolver
 
 __all__ = ["Entrance", "makeEntrance"]
 
@@ -42,11 +44,15 @@ class Entrance:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver) -> Entrance:
+def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver | None) -> Entrance:
     """
-    @param resolver: where sessions lead where no token says so.
+    @param resolver: where sessions lead where no token says so; L{None}: nowhere.
     @raise ConfigError: it cannot be as it is configured.
     """
+    if config.tokens.areKnown:
+        resolver = makeResolver(config.tokens, reactor, {})
+    if resolver is None:
+        raise ConfigError("--target: where should sessions lead?")
     who = config.authentication
     authenticator: AnyAuthenticator | None = None
     observers: tuple[AnyObserver, ...] = ()
@@ -58,8 +64,14 @@ def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver) -> Entranc
     elif who != _NOBODY:
         from wsproxy.authentication.plugin import makeAuthenticator  # late: 20 ms of twisted.cred, for some
 
-        authenticator, resolver = makeAuthenticator(who, reactor, resolver, tokens=False)
-    return Entrance(resolver, authenticator, webAuth=who.web, observers=observers)
+        authenticator, resolver = makeAuthenticator(who, reactor, resolver, tokens=config.tokens.areKnown)
+    return Entrance(
+        resolver,
+        authenticator,
+        webAuth=who.web,
+        observers=observers,
+        shownPath=None if config.tokens.path is None else locationOf(config.tokens).shownPath,
+    )
 
 
 _NOBODY = AuthenticationConfig()

@@ -154,9 +154,9 @@ def _ways(
     reactor: Any,
     wrapped: WrappedProgram | None,
     listeners: Listeners | None,
-) -> tuple[IResolver, IDialer]:
+) -> tuple[IResolver | None, IDialer]:
     """
-    @return: where sessions lead, and how they get there.
+    @return: where sessions lead, L{None} where tokens say so; and how they get there.
     @raise ConfigError: nowhere, or not that way.
     """
     if wrapped is not None and listeners is not None:
@@ -173,7 +173,7 @@ def _ways(
         )
         return program, program
     if target.endpoint is None:
-        raise ConfigError("--target: where should sessions lead?")
+        return None, dialer
     dialer.check(Target(target.endpoint))
     return FixedResolver(Target(target.endpoint)), dialer
 

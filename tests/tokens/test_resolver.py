@@ -29,9 +29,9 @@ class Answering:
 
 
 class ResolverTests(SynchronousTestCase):
-    def resolve(self, answer: Any, url: str = "/?token=red", ours: bool = False) -> Any:
+    def resolve(self, answer: Any, url: str = "/?token=red") -> Any:
         self.source = Answering(answer)
-        resolver = TokenResolver(TokenLocation(), self.source, ours=ours)
+        resolver = TokenResolver(TokenLocation(), self.source)
         verifyObject(IResolver, resolver)
         return resolver.resolve(makeRequest(url), None)
 

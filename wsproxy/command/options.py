@@ -18,12 +18,14 @@ from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 from wsproxy.command.table.forward import FORWARD
 from wsproxy.command.table.proxies import PROXIES
+from wsproxy.command.table.tokens import TOKENS
 
 __all__ = ["HEADINGS", "TABLE", "byHeading"]
 
 HEADINGS = {
     "listening": "Listening",
     "target": "Target",
+    "tokens": "Tokens",
     "program": "Program",
     "clients": "Clients",
     "proxies": "Who clients are",
@@ -37,7 +39,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD)
+_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

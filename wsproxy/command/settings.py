@@ -11,6 +11,7 @@ from wsproxy.command.kinds import secretVariable
 from wsproxy.command.option import PROGRAM, Option
 from wsproxy.command.options import TABLE
 from wsproxy.command.table.authentication import AUTHENTICATORS, settleAuthentication
+from wsproxy.command.table.tokens import TOKEN_PLUGINS, settleTokens
 from wsproxy.config import GROUPS, Config
 from wsproxy.errors import ConfigError
 
@@ -18,6 +19,8 @@ __all__ = ["forgetSecrets", "makeConfig"]
 
 _OPTIONS = {option.name: option for option in TABLE}
 _CERTIFICATE = "self.pem"
+_WAYS = (PROGRAM, "target", *TOKEN_PLUGINS)
+"""Of what says where the data goes, one."""
 
 
 def makeConfig(given: Mapping[str, Any]) -> Config:
@@ -29,7 +32,7 @@ def makeConfig(given: Mapping[str, Any]) -> Config:
     if os.path.exists(_CERTIFICATE):
         given = {"cert": _CERTIFICATE, **given}
     _checkProgram(given)
-    if PROGRAM not in given and "target" not in given:
+    if not any(name in given for name in _WAYS):
         raise ConfigError("--target is missing: say where the data goes, or demo: for a first look")
     _checkNeeds(given)
     _checkClashes(given)
@@ -52,8 +55,9 @@ def _checkProgram(given: Mapping[str, Any]) -> None:
     words: tuple[str, ...] = given[PROGRAM]
     if not words or not words[0]:
         raise ConfigError("--: a program is wanted behind it")
-    if "target" in given:
-        _refuse(given, "target", f"clashes with the program, -- {words[0]}")
+    for name in ("target", *TOKEN_PLUGINS):
+        if name in given:
+            _refuse(given, name, f"clashes with the program, -- {words[0]}")
 
 
 def _checkNeeds(given: Mapping[str, Any]) -> None:
@@ -72,6 +76,10 @@ def _checkClashes(given: Mapping[str, Any]) -> None:
         _refuse(given, others[0], f"clashes with --{first}; one of them says who may come in")
     if first and "raw" in given:
         _refuse(given, "raw", f"clashes with --{first}; such clients have nothing to show")
+    for name in TOKEN_PLUGINS:
+        for other, why in (("target", ""), ("raw", "; such clients have no token")):
+            if name in given and other in given:
+                _refuse(given, other, f"clashes with --{name}{why or ', which says where sessions lead'}")
     workers = given.get("workers", "1")
     if _OPTIONS["workers"].parse(workers) > 1:
         for option in _of(given):
@@ -97,6 +105,7 @@ def _config(given: Mapping[str, Any]) -> Config:
         group, field = option.path
         groups[group][field] = option.parse(given[option.name])
     settleAuthentication(given, groups)
+    settleTokens(given, groups)
     if "verify-client" in given:  # who must show a certificate must speak TLS
         groups["tls"]["only"] = True
     return Config(**{group: GROUPS[group](**fields) for group, fields in groups.items()})

@@ -1,7 +1,7 @@
 """The way to a target: from a string to a connected protocol, or to a reason that a person can read.
 
-    target string ─► name resolution ─► Happy Eyeballs ─► TLS handshake, verified ─► the factory's protocol
-                     └──────────────────── one deadline over all of it ────────────────────┘
+target string ─► name resolution ─► Happy Eyeballs ─► TLS handshake, verified ─► the factory's protocol
+                 └──────────────────── one deadline over all of it ────────────────────┘
 """
 
 from __future__ import annotations

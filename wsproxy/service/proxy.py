@@ -187,13 +187,20 @@ def announce(log: Logger, config: Config, port: IListeningPort) -> None:
         "Listening on {host} ({scheme}), leading to {target}",
         host=printable(port.getHost()),
         scheme=scheme,
-        target=config.target.endpoint if config.program is None else escape(config.program.words[0]),
+        target=_told(config),
     )
     number, web = getattr(port.getHost(), "port", None), config.web
     path = entryPath(web.directory, index=web.index, listing=web.listing, own=web.pages)
     if number is not None and path is not None:
         scheme = "https" if scheme == "https" else "http"
         log.info("Open {scheme}://localhost:{port}{path}", scheme=scheme, port=number, path=path)
+
+
+def _told(config: Config) -> str | None:
+    """Where all of it leads."""
+    if config.program is not None:
+        return escape(config.program.words[0])
+    return config.target.endpoint or "where each token says"
 
 
 def announceRoom(log: Logger, processes: int = 1) -> None:

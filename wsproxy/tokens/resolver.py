@@ -51,14 +51,12 @@ def unavailable(cause: str) -> Refusal:
 @implementer(IResolver)
 class TokenResolver:
     """
-    @param ours: whether what the source says are the operator's own words, of a file: see L{asTarget}. A L{Target} is
-        taken as it is.
+    A L{Target} that the source answers is taken as it is; other words are anybody's, and name no sockets.
     """
 
-    def __init__(self, location: TokenLocation, source: TokenSource, *, ours: bool = False) -> None:
+    def __init__(self, location: TokenLocation, source: TokenSource) -> None:
         self._location = location
         self._source = source
-        self._ours = ours
 
     def resolve(self, request: Request, identity: Identity | None) -> Any:
         token = self._location.find(request)
@@ -80,9 +78,9 @@ class TokenResolver:
                 case Target():
                     return answer
                 case str():
-                    return asTarget(answer, self._ours)
+                    return asTarget(answer)
                 case tuple() | list():
-                    return fromPair(answer, self._ours)
+                    return fromPair(answer)
         except ConfigError as error:
             raise unavailable(f"token {shown(token)} leads nowhere: {error}") from None
         raise TypeError(f"a token was answered with {type(answer).__name__}")

@@ -32,7 +32,8 @@ __all__ = ["BRIDGE"]
 
 
 def _leadsToTLS(given: Mapping[str, Any]) -> bool:
-    return "ssl-target" in given or str(given.get("target")).startswith("tls:")
+    tokens = "token-plugin" in given or "target-config" in given  # which may say so
+    return tokens or "ssl-target" in given or str(given.get("target")).startswith("tls:")
 
 
 _A_PROGRAM = (needs(PROGRAM, "needs a program, behind --"),)
