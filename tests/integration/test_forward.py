@@ -11,11 +11,13 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 
+from tests.certificates import LOCAL, Authority, pem
 from tests.integration import verifier as fake
 from tests.integration.bridge import connect
 from tests.integration.client import Client, Closed
@@ -235,6 +237,27 @@ class MisbehavingTests(ForwardTestCase):
         client.close()
         await self.factory.sessions.whenIdle()
         self.assertIn("closed by proxy: 4001 Access withdrawn", self.lines())
+
+    async def test_secure(self) -> None:
+        """Over TLS it shows a certificate for its name, of an authority that this machine trusts."""
+        authority = Authority()
+        path = Path(self.mktemp()).absolute()
+        path.write_bytes(pem(authority.certificate))
+        verifier = fake.Verifier(good=says(GOOD))
+        options = PrivateCertificate.loadPEM(authority.issue(*LOCAL).both).options()
+        listening = reactor.listenSSL(0, verifier, options, interface="127.0.0.1")
+        self.addCleanup(listening.stopListening)
+        self.addCleanup(lambda: Deferred.fromCoroutine(verifier.stop()))
+        port = listening.getHost().port
+        said: list[int] = []
+        for environment in ({"SSL_CERT_FILE": str(path)}, {}):
+            arguments = ("--target", "demo:", "--auth-url", f"https://localhost:{port}/")
+            proxy = Proxy(Path(self.mktemp()).absolute(), *arguments, environment=environment)
+            self.addCleanup(proxy.kill)
+            _, response = await self.upgrade(await proxy.port(), "/good")
+            said.append(response.status)
+        self.assertEqual(said, [101, 503])
+        await proxy.said("--auth-url: its certificate is not accepted")
 
 
 _SEEN = " ".join(
