@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import shlex
 import tempfile
 import time
+import tomllib
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,16 @@ from tests.certificates import LOCAL, Authority, pem
 from tests.integration import verifier as fake
 from tests.integration.bridge import connect
 from tests.integration.client import Client, Closed
-from tests.integration.fronts import Nginx
+from tests.integration.fronts import Front, Nginx
 from tests.integration.proxy import Proxy
+from tests.integration.recipes import recipesOf
+from tests.integration.twistd import ROOT
 from tests.integration.verifier import GOOD, says
 from wsproxy.access.resolver import FixedResolver
 from wsproxy.authentication.forward import ForwardAuth
 from wsproxy.authentication.recheck import Rechecks
 from wsproxy.authentication.verifier import ANSWER_TIMEOUT, BODY_LIMIT, Verifier, VerifierError
+from wsproxy.command.usage import Options
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Target
 from wsproxy.static_web.pages import OwnPages
@@ -398,3 +404,61 @@ class NginxTests(ForwardTestCase):
             self.assertNotIn(b"Unauthorized", body)
         response, body = await self.get(self.port, "/oauth2/page.html", Cookie="_oauth2_proxy=good")
         self.assertEqual((response.status, body), (200, b"the page"))
+
+
+class _Written(Front):
+    """nginx with a server as a document has it."""
+
+    name = "nginx"
+
+    def __init__(self, server: str) -> None:
+        super().__init__()
+        (self._folder / "passwd").write_text("alice:{PLAIN}secret\n")
+        own = server.replace("127.0.0.1:9000", f"127.0.0.1:{self.port}")
+        own = own.replace("/etc/nginx/consoles.passwd", str(self._folder / "passwd"))
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        folders = "".join(f"{kind}_temp_path {self._folder}/{kind};\n" for kind in kinds)
+        self.start(
+            f"daemon off; pid {self._folder}/pid;\nevents {{}}\nhttp {{ access_log off;\n{folders}{own}\n}}\n",
+            *("-e", "stderr", "-p", str(self._folder), "-c"),
+            NGINX=f"{self.descriptor};",
+        )
+
+
+class RecipeTests(ForwardTestCase):
+    """docs/access.rst, as far as it can be typed here."""
+
+    def recipes(self, title: str) -> list[str]:
+        """The literal blocks under a title, each command on one line."""
+        found = [recipe.text for recipe in recipesOf(ROOT / "docs/access.rst") if recipe.title == title]
+        return [text.replace("\\\n", " ") for text in found]
+
+    def test_options(self) -> None:
+        """What stands there is taken."""
+        for title in ("Forward authentication", "Authelia", "oauth2-proxy"):
+            usage = Options()
+            usage.parseOptions(["--target", "demo:", *shlex.split(self.recipes(title)[0])])
+            self.assertTrue(usage.config.authentication.web, title)
+
+    def test_oauth2Proxy(self) -> None:
+        """Its file is TOML."""
+        settings = tomllib.loads(self.recipes("oauth2-proxy")[1])
+        self.assertEqual((settings["upstreams"], settings["set_xauthrequest"]), (["static://202"], True))
+
+    async def test_nginx(self) -> None:
+        """nginx asks for a password, and says whose it was."""
+        (server,) = self.recipes("nginx, and your own")
+        front = _Written(server)
+        self.addCleanup(front.stop)
+        (options,) = self.recipes("Forward authentication")
+        options = options.replace("127.0.0.1:9000", f"127.0.0.1:{front.port}")
+        proxy = Proxy(Path(self.mktemp()).absolute(), "--target", "demo:", *shlex.split(options))
+        self.addCleanup(proxy.kill)
+        port = await proxy.port()
+        response, _ = await self.get(port, "/")
+        self.assertEqual((response.status, response.getheader("WWW-Authenticate")), (401, 'Basic realm="Consoles"'))
+        for password, status in (("wrong", 401), ("secret", 101)):
+            credentials = b64encode(f"alice:{password}".encode()).decode()
+            _, answer = await self.upgrade(port, "/", f"Authorization: Basic {credentials}")
+            self.assertEqual(answer.status, status)
+        await proxy.said(r"\(ws /, as alice\)")
