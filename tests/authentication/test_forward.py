@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 from wsproxy.authentication.forward import ForwardAuth, questionOf
 from wsproxy.authentication.verifier import Answer, VerifierError
 from wsproxy.errors import Refusal
-from wsproxy.interfaces import IAuthenticator, Identity, Request
+from wsproxy.interfaces import Forwarded, IAuthenticator, Identity, Request
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 40000)
 HOST = IPv4Address("TCP", "192.0.2.2", 6080)
@@ -56,6 +56,15 @@ class QuestionTests(SynchronousTestCase):
             (UNIXAddress(b"/run/x"), "unknown"),
         ):
             self.assertEqual(shown(makeRequest(peer=peer))["x-forwarded-for"], said)
+
+    def test_behind(self) -> None:
+        """Behind a proxy that is trusted they are those that it tells; nothing of its own headers is passed on."""
+        forwarded = Forwarded(IPv4Address("TCP", "203.0.113.7", 0), host="public.example", secure=True)
+        headers = {"host": "inside", "x-forwarded-for": "192.0.2.9, 203.0.113.7", "x-forwarded-user": "root"}
+        asked = shown(makeRequest(headers, forwarded=forwarded))
+        said = [asked[f"x-forwarded-{name}"] for name in ("for", "host", "proto")]
+        self.assertEqual((said, asked["x-real-ip"]), (["203.0.113.7", "public.example", "https"], "203.0.113.7"))
+        self.assertNotIn("x-forwarded-user", asked)
 
     def test_passed(self) -> None:
         """Credentials and whatever else is the client's are passed on, byte for byte."""

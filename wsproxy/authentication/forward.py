@@ -77,8 +77,8 @@ def _said(request: Request) -> Iterator[tuple[bytes, str]]:
     """What we say of it."""
     client = _ip(request.client)
     yield b"X-Forwarded-Method", request.method
-    yield b"X-Forwarded-Proto", "https" if request.secure else "http"
-    yield b"X-Forwarded-Host", request.headers.get("host", "")
+    yield b"X-Forwarded-Proto", "https" if request.publicSecure else "http"
+    yield b"X-Forwarded-Host", request.publicHost or ""
     yield b"X-Forwarded-Uri", f"{request.path}?{request.rawQuery}" if request.rawQuery else request.path
     yield b"X-Forwarded-For", client
     yield b"X-Real-IP", client

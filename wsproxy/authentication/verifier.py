@@ -44,13 +44,16 @@ from zope.interface import implementer
 
 from wsproxy.tls.client import clientTLS
 
-__all__ = ["ANSWER_LIMIT", "ANSWER_TIMEOUT", "Answer", "Verifier", "VerifierError"]
+__all__ = ["ANSWER_TIMEOUT", "BODY_LIMIT", "HEAD_LIMIT", "Answer", "Verifier", "VerifierError"]
 
 ANSWER_TIMEOUT = 5.0
 """Seconds from the beginning of a connection to the end of an answer: half of what all questions may take."""
 
-ANSWER_LIMIT = 131072
-"""Bytes of an answer, headers and body. Nobody reads the body, but there may be a page for people in it."""
+HEAD_LIMIT = 131072
+"""Bytes of the head of an answer, which a connection reads at most until it is whole."""
+
+BODY_LIMIT = 65536
+"""Bytes of its body. Nobody reads it, but there may be a page for people in it."""
 
 _IDLE = 30
 """Seconds that a connection waits for the next request."""
@@ -129,7 +132,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ConnectBindError, "no connection can be made"),
     (ConnectError, "it cannot be reached"),
     (VerifyError, "its certificate is not accepted"),
-    (ConnectionAborted, f"its answer is longer than {ANSWER_LIMIT >> 10} KiB"),  # of all that we abort, this is left
+    (ConnectionAborted, f"its answer is too long: {BODY_LIMIT >> 10} KiB at most"),  # of all that we abort, it is left
 )
 
 
@@ -148,10 +151,17 @@ class _Unread(Protocol):
 
     def __init__(self) -> None:
         self.whole: Deferred[None] = Deferred(self._end)
+        self._left = BODY_LIMIT
 
     def _end(self, whole: Deferred[None]) -> None:
         if self.transport is not None:
             self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0 and not self.whole.called:
+            self.whole.errback(ConnectionAborted())
+            self._end(self.whole)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.whole.called:
@@ -163,17 +173,22 @@ class _Unread(Protocol):
 
 
 class _Capped(ProtocolWrapper):
-    """A connection that is cut off by an answer that is too long, and at once by whoever has had enough of it."""
+    """
+    A connection that is cut off by a head that is too long, and at once by whoever has had enough of it. A body is
+    L{_Unread}'s to count: where it has no length of its own, nobody could tell our end of it from the other side's.
+    """
 
-    _left = ANSWER_LIMIT
-
-    def write(self, data: bytes) -> None:
-        self._left = ANSWER_LIMIT
-        super().write(data)
+    _left = HEAD_LIMIT
 
     def writeSequence(self, data: list[bytes]) -> None:
-        self._left = ANSWER_LIMIT
+        """A request."""
+        self._left = HEAD_LIMIT
         super().writeSequence(data)
+
+    def resumeProducing(self) -> None:
+        """Somebody wants the body."""
+        self._left = HEAD_LIMIT
+        self.transport.resumeProducing()  # type: ignore[union-attr]  # one of sockets
 
     def dataReceived(self, data: bytes) -> None:
         self._left -= len(data)
@@ -190,7 +205,11 @@ class _Capped(ProtocolWrapper):
 
 class _CappedFactory(WrappingFactory[_Capped]):
     protocol = _Capped
-    noisy = False
+
+    def doStart(self) -> None:
+        """Without a line in the log for each connection."""
+
+    doStop = doStart
 
 
 @implementer(IStreamClientEndpoint)

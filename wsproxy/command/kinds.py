@@ -20,6 +20,7 @@ from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.networks import Networks
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
 
 __all__ = [
     "CHECKER",
@@ -130,7 +131,7 @@ def _url(name: str, word: str) -> str:
     if "@" in word.partition("?")[0]:
         raise ConfigError(f"--{name}: no user and no password can be in it, where logs would have them")
     if not proper or not word.isascii() or not word.isprintable() or " " in word:
-        raise ConfigError(f"--{name} {word}: expected http://HOST[:PORT]/PATH, or https:")
+        raise ConfigError(f"--{name} {escape(word)}: expected http://HOST[:PORT]/PATH, or https:")
     return word
 
 
@@ -139,7 +140,8 @@ def _names(name: str, word: str) -> tuple[str, ...]:
     names = tuple(each.strip() for each in word.split(","))
     for each in names:
         if not _TOKEN.fullmatch(each):
-            raise ConfigError(f"--{name} {word}: expected names of headers with commas between, as in Remote-User")
+            shown = escape(word)
+            raise ConfigError(f"--{name} {shown}: expected names of headers with commas between, as in Remote-User")
     return names
 
 
