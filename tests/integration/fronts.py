@@ -7,12 +7,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.components import requireComponent
+from tests.components import require, requireComponent
 
-__all__ = ["Front", "HAProxy", "Nginx"]
+__all__ = ["Front", "HAProxy", "Nginx", "NginxStream"]
 
 
 class Front:
@@ -44,7 +44,7 @@ class Front:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **environment},
-                pass_fds=[self.descriptor],
+                pass_fds=self.descriptors,
                 user="nobody" if os.geteuid() == 0 else None,
                 group="nogroup" if os.geteuid() == 0 else None,
             )
@@ -52,6 +52,11 @@ class Front:
     @property
     def descriptor(self) -> int:
         return self._socket.fileno()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What it inherits."""
+        return [self.descriptor]
 
     def stop(self) -> None:
         if self._process is not None:
@@ -86,6 +91,48 @@ class Nginx(Front):
             *("-e", "stderr", "-p", str(self._folder), "-c"),
             NGINX=f"{self.descriptor};",
         )
+
+
+class NginxStream(Front):
+    """
+    One that passes on, or answers, what is not HTTP.
+
+    @param servers: of each, what its C{listen} has behind the address, and its other directives.
+    @ivar ports: where they listen on 127.0.0.1, in their order; at C{path} the first listens, too.
+    """
+
+    name = "nginx"
+    module = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+    def __init__(self, servers: Sequence[tuple[str, str]]) -> None:
+        require("nginx's stream module", lambda: os.path.exists(self.module))
+        super().__init__()
+        self._more = [socket.create_server(("127.0.0.1", 0)) for _ in servers[1:]]
+        self.ports: list[int] = [self.port, *(each.getsockname()[1] for each in self._more)]
+        self.path = str(self._folder / "socket")
+        self._unix = socket.socket(socket.AF_UNIX)
+        self._unix.bind(self.path)
+        self._unix.listen()
+        blocks = "".join(
+            f"server {{ listen 127.0.0.1:{port} {options};\n"
+            f"{f'listen unix:{self.path} {options};' if port == self.port else ''}\n{directives} }}\n"
+            for port, (options, directives) in zip(self.ports, servers, strict=True)
+        )
+        self.start(
+            f"load_module {self.module}; daemon off; pid {self._folder}/pid; worker_processes 1;\n"
+            f"events {{}}\nstream {{\n{blocks}}}\n",
+            *("-e", "stderr", "-p", str(self._folder), "-c"),
+            NGINX="".join(f"{each};" for each in self.descriptors),
+        )
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [self._socket.fileno(), *(each.fileno() for each in self._more), self._unix.fileno()]
+
+    def stop(self) -> None:
+        for each in (*self._more, self._unix):
+            each.close()
+        super().stop()
 
 
 class HAProxy(Front):
