@@ -142,7 +142,7 @@ class EndContract:
         address = await self.listen(reactor, Factory.forProtocol(Accepted))
         peer = Peer()
         await self.connect(reactor, address, peer)
-        accepted = await made
+        accepted = self.accepted = await made
         if early:
             peer.transport.write(early)
         end = self.adopt(accepted)
@@ -196,7 +196,7 @@ class EndContract:
             peer.transport.write(MEGABYTE)
         await deferLater(reactor, 0.2, lambda: None)
         self.assertLess(end.unsent(), 300_000)
-        self.assertLess(unread(end.descriptor), 300_000)
+        self.assertLess(unread(self.accepted.descriptor), 300_000)
         peer.transport.resumeProducing()
         end.receiveAt(FAST)
         end.resume()
@@ -372,7 +372,7 @@ class EndContract:
         end.pause()
         if unread:
             peer.transport.write(unread)
-            await self.arrival(end)
+            await self.arrival()
         return end, recorder, peer
 
     async def assertBothWays(self: Any, end: End, recorder: Recorder, peer: Peer) -> None:
@@ -389,11 +389,11 @@ class EndContract:
         """The peer's kernel says that it ends, whatever there is above it."""
         peer.transport.loseConnection()
 
-    async def arrival(self: Any, end: Any) -> None:
+    async def arrival(self: Any) -> None:
         """The kernel has something for the end."""
         from twisted.internet import reactor
 
-        while not unread(end.descriptor):
+        while not unread(self.accepted.descriptor):
             await deferLater(reactor, 0.001)
 
     async def test_peerEndsWhilePaused(self: Any) -> None:
@@ -469,7 +469,7 @@ class EndContract:
             end.write([MEGABYTE])
         end.pause()
         peer.transport.write(MEGABYTE)
-        await self.arrival(end)
+        await self.arrival()
         peer.transport.abortConnection()
         await recorder.when(lambda: {"lost", "is gone"} & set(recorder.events))
         before = time.process_time()

@@ -37,6 +37,7 @@ __all__ = [
     "ORIGIN",
     "PATTERN",
     "PROXY",
+    "RATE",
     "SECONDS",
     "SECRET",
     "SIZE",
@@ -279,6 +280,7 @@ SUBPROTOCOL = Kind("NAME", _subprotocol)
 SECONDS = Kind("SEC", _seconds)
 DEADLINE = Kind("SEC", _deadline)
 SIZE = Kind("SIZE", _size)
+RATE = Kind("RATE", _size)
 COUNT = Kind("N", _count)
 URL = Kind("URL", _url)
 HEADERS = Kind("HEADERS", _names)

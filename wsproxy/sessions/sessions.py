@@ -65,6 +65,7 @@ class Sessions:
     @param decisionTimeout: seconds for all four questions together; then the client is answered 503.
     @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
     @param heartbeat: seconds between pings; 0 for none.
+    @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
     @param taps: each is asked for a tap on each session.
     @param pump: makes the ends of tunnels of their transports; without it those serve as they are.
     @param shownPath: what the log says of a request's path: where that holds a token, its template. By default the
@@ -93,6 +94,7 @@ class Sessions:
         decisionTimeout: float = ClientsConfig().handshakeTimeout,
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = 0.0,
+        bandwidth: float = 0.0,
         taps: Sequence[TapFactory] = (),
         pump: Adopter | None = None,
         shownPath: Callable[[Request], str] | None = None,
@@ -102,6 +104,7 @@ class Sessions:
         self.dial = asCallable(dialer, "dial")
         self.dialTimeout = connectTimeout + GRACE
         self.pump = pump
+        self.bandwidth = bandwidth
         self.heartbeats = Heartbeat(clock, heartbeat)
         self.taps = taps
         self.refusals = RefusalLog(clock)
