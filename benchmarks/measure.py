@@ -80,7 +80,7 @@ class Bench:
         stack.enter_context(targets)
         stack.callback(targets.kill)
         assert targets.stdout is not None
-        return dict(zip(("echo", "sink", "source"), map(int, targets.stdout.readline().split()), strict=True))
+        return dict(zip(("echo", "sink", "source", "clock"), map(int, targets.stdout.readline().split()), strict=True))
 
 
 class _Subject:
@@ -135,7 +135,8 @@ class _Subject:
             if not line:
                 raise Failed(self._complaint(load))
         result = json.loads(line)
-        return Sample(scenario.clients, result["seconds"], result["units"], after - before, p99=result.get("p99", 0.0))
+        p50, p99 = result.get("p50", 0.0), result.get("p99", 0.0)
+        return Sample(scenario.clients, result["seconds"], result["units"], after - before, p50, p99)
 
     def _idle(self, clients: int, seconds: float) -> Sample:
         with self._started("idle", clients) as load:

@@ -21,6 +21,7 @@ class Sample:
     seconds: float
     units: int = 0
     processor: float = 0.0
+    p50: float = 0.0
     p99: float = 0.0
     memory: int = 0
 
@@ -77,6 +78,7 @@ _trips = (
     Figure("messages/CPU-s", _perProcessor),
     _p99,
 )
+_age = (Figure("s", lambda sample: sample.p50, lessIsBetter=True),)
 _connections = (
     Figure("connections/s", lambda sample: sample.units / sample.seconds),
     Figure("connections/CPU-s", _perProcessor),
@@ -102,10 +104,14 @@ SCENARIOS = (
     Scenario("idle x 9000, heartbeat", "idle", 9000, (_memory, _busy), options=("--heartbeat", "10"), atLeast=10.0),
     Scenario("interactive x 100", "echo", 100, (_p99,), (64, 20)),
     Scenario("interactive x 100, bulk", "echo", 100, (_p99,), (64, 20), beside=("up", 65536)),
+    Scenario("age, 1 MB/s", "age", 1, _age, (1_000_000,), target="clock", atLeast=12.0),
+    Scenario("age, 300 KB/s", "age", 1, _age, (300_000,), target="clock", atLeast=12.0),
     Scenario("wss down", "down", 1, _megabytes, target="source", secure=True),
     Scenario("wss up, 32 KiB", "up", 1, _megabytes, (32768,), target="sink", secure=True),
     Scenario("wss ping-pong x 50", "echo", 50, _trips, (64,), secure=True),
     Scenario("wss connections", "connect", 16, _connections, secure=True),
     Scenario("wss idle x 400", "idle", 400, (_memory,), secure=True),
+    Scenario("wss age, 1 MB/s", "age", 1, _age, (1_000_000,), target="clock", secure=True, atLeast=12.0),
+    Scenario("wss age, 300 KB/s", "age", 1, _age, (300_000,), target="clock", secure=True, atLeast=12.0),
 )
 """In the order of the table."""

@@ -139,6 +139,7 @@ class SessionsConfig:
     subprotocols: tuple[str, ...] = ()
     text: bool = False
     heartbeat: float = 25.0
+    bandwidth: float = 0.0
     pump: bool = True
 
 

@@ -79,6 +79,7 @@ class WebSockifyFactory(SwitchFactory):
     @param handshakeTimeout: seconds for each stage up to the upgrade.
     @param connectTimeout: seconds until a target is connected; a C{dialer} of one's own has a second more.
     @param heartbeat: seconds between pings; 0 for none.
+    @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
     @param taps: each is asked for a tap on each session.
     @param pump: relay between sockets directly, with TLS or without, where the reactor can.
     @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
@@ -116,6 +117,7 @@ class WebSockifyFactory(SwitchFactory):
         handshakeTimeout: float = _CLIENTS.handshakeTimeout,
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = _SESSIONS.heartbeat,
+        bandwidth: float = _SESSIONS.bandwidth,
         taps: Sequence[TapFactory] = (),
         pump: bool = _SESSIONS.pump,
         raw: bool = _CLIENTS.raw,
@@ -146,6 +148,7 @@ class WebSockifyFactory(SwitchFactory):
             decisionTimeout=handshakeTimeout,
             connectTimeout=connectTimeout,
             heartbeat=heartbeat,
+            bandwidth=bandwidth,
             taps=taps,
             pump=Pump(reactor) if pump and Pump.available(reactor) else Watch(reactor),
             shownPath=shownPath,

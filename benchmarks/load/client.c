@@ -23,6 +23,7 @@ static SSL_CTX *context;
 static char request[512];
 static size_t request_size;
 static int epoll;
+static int slow_room; /* 0 unless clients are slow */
 
 double now(void)
 {
@@ -65,6 +66,11 @@ void clients_begin(enum scheme the_scheme, int port, const struct owner *the_own
     }
 }
 
+void clients_slow(int room)
+{
+    slow_room = room;
+}
+
 static void watch(struct client *client, uint32_t events, int operation)
 {
     struct epoll_event event = {.events = events, .data.ptr = client};
@@ -78,7 +84,9 @@ static void watch(struct client *client, uint32_t events, int operation)
 
 void client_watch(struct client *client, bool writable)
 {
-    watch(client, writable ? EPOLLIN | EPOLLOUT : EPOLLIN, EPOLL_CTL_MOD);
+    uint32_t reading = slow_room > 0 && client->stage == OPEN ? 0 : EPOLLIN;
+
+    watch(client, writable ? reading | EPOLLOUT : reading, EPOLL_CTL_MOD);
 }
 
 void client_connect(struct client *client)
@@ -92,6 +100,8 @@ void client_connect(struct client *client)
     if (client->fd < 0)
         fail("socket");
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (slow_room > 0)
+        setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &slow_room, sizeof slow_room);
     if (connect(client->fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS)
         fail("connect");
     watch(client, EPOLLOUT, EPOLL_CTL_ADD);
@@ -209,7 +219,7 @@ static void begin_frame(struct client *client)
 static void parse(struct client *client, const uint8_t *bytes, size_t size)
 {
     if (scheme == TCP) {
-        owner->received(client, size);
+        owner->received(client, bytes, size);
         return;
     }
     while (size > 0 && client->stage == OPEN) {
@@ -219,7 +229,7 @@ static void parse(struct client *client, const uint8_t *bytes, size_t size)
             client->payload -= part;
             bytes += part;
             size -= part;
-            owner->received(client, part);
+            owner->received(client, bytes - part, part);
         } else {
             int length;
 
@@ -284,9 +294,18 @@ static void read_answer(struct client *client)
     parse(client, (uint8_t *)end, client->answer + client->answer_size - end);
 }
 
+static uint8_t buffer[256 * 1024];
+
+bool client_read(struct client *client)
+{
+    size_t size = receive(client, buffer, slow_room / 4);
+
+    parse(client, buffer, size);
+    return size > 0;
+}
+
 static void read_frames(struct client *client)
 {
-    static uint8_t buffer[256 * 1024];
     int reads = 0;
 
     /* what OpenSSL has decrypted already, epoll does not know of */

@@ -15,6 +15,8 @@ enum stage { CLOSED, CONNECTING, SECURING, UPGRADING, OPEN };
 
 enum { HEADER_MAX = 14 };
 
+enum { CLOCK_BLOCK = 4096 }; /* bytes from one time to the next, of what CLOCK sends */
+
 struct client {
     enum stage stage;
     int fd;
@@ -30,17 +32,28 @@ struct client {
     size_t awaited;      /* bytes until the message in flight is complete; 0 for none in flight */
     double since;        /* when it was sent, or when the connection was begun */
     uint64_t sent, acknowledged;
+    uint8_t stamp[sizeof(double)];
 };
 
 /* What the owner of a client is told. */
 struct owner {
     void (*opened)(struct client *);
-    void (*received)(struct client *, size_t size); /* payload; the client may be closed from within */
+    /* payload; the client may be closed from within */
+    void (*received)(struct client *, const uint8_t *bytes, size_t size);
     void (*writable)(struct client *);
 };
 
 /* Once, before anything else. The port is on the loopback interface. */
 void clients_begin(enum scheme scheme, int port, const struct owner *owner);
+
+/*
+ * Before the first connects: their kernels take so many bytes for them, roughly, and what has come is read with
+ * client_read only, a quarter of that at a time.
+ */
+void clients_slow(int room);
+
+/* Returns false when there is nothing now. */
+bool client_read(struct client *client);
 
 /* Wait for events, for so many milliseconds at most, and tell the owner. */
 void clients_turn(int timeout);

@@ -5,13 +5,15 @@
  *     load SCHEME up      PORT CLIENTS SECONDS SIZE         each sends messages of SIZE bytes to SINK
  *     load SCHEME echo    PORT CLIENTS SECONDS SIZE [RATE]  each sends SIZE bytes to ECHO when the last have come
  *                                                           back, or RATE times a second at most
+ *     load SCHEME age     PORT CLIENTS SECONDS RATE         each reads RATE bytes a second from CLOCK
  *     load SCHEME connect PORT CLIENTS SECONDS              each connects, has one byte echoed, closes, and so on
  *     load SCHEME idle    PORT CLIENTS                      all connect, have one byte echoed, and do nothing,
  *                                                           until standard input ends
  *
  * SCHEME is ws, wss, or tcp for proxies that speak no WebSocket. Prints "open" when all clients are connected and
  * the time begins, then one line of JSON: the seconds that passed, the units of work done in them (payload bytes
- * that arrived for down and up, else round trips), and the median and 99th percentile of round trips in seconds.
+ * that arrived for down, up and age, else round trips), and the median and 99th percentile of round trips in seconds;
+ * for age of how old what comes is, in the second half of the time.
  * Whatever goes wrong ends it with a line on stderr and status 1.
  */
 
@@ -32,18 +34,20 @@ enum {
     RUN = 256 * 1024,        /* bytes for one write(2) of UP */
     UNIT = 64 * 1024,        /* bytes that SINK acknowledges at a time */
     WINDOW = 1024 * 1024,    /* bytes that UP sends ahead of that: some proxies read without end before they write */
+    SLOW_ROOM = 64 * 1024,   /* bytes that wait for a slow client with its own kernel, roughly */
     SIZE_LIMIT = 1024 * 1024 /* of a message */
 };
 
-enum scenario { DOWN, UP, ECHO, CONNECT, IDLE, SCENARIOS };
+enum scenario { DOWN, UP, ECHO, CONNECT, IDLE, AGE, SCENARIOS };
 
-static const char *const scenario_names[] = {"down", "up", "echo", "connect", "idle"};
+static const char *const scenario_names[] = {"down", "up", "echo", "connect", "idle", "age"};
 
 static enum scenario scenario;
 static struct client *clients;
 static size_t client_count, started, opened;
 static size_t size = 1;
 static double rate;
+static double half; /* the time when ages begin to count */
 
 static uint64_t units;
 static uint8_t *message; /* what a client sends at a time: one message, or for UP a run of them */
@@ -95,6 +99,7 @@ static void begin(struct client *client)
 
     switch (scenario) {
     case DOWN:
+    case AGE:
         send_message(client);
         break;
     case UP:
@@ -128,9 +133,31 @@ static void when_opened(struct client *client)
         ready();
 }
 
-static void when_received(struct client *client, size_t count)
+/* Each block begins with the time when it was written. */
+static void read_clock(struct client *client, const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (client->acknowledged + i) % CLOCK_BLOCK;
+
+        if (at < sizeof client->stamp)
+            client->stamp[at] = bytes[i];
+        if (at == sizeof client->stamp - 1 && now() > half) {
+            double written;
+
+            memcpy(&written, client->stamp, sizeof written);
+            add_trip(now() - written);
+        }
+    }
+    client->acknowledged += count;
+}
+
+static void when_received(struct client *client, const uint8_t *bytes, size_t count)
 {
     switch (scenario) {
+    case AGE:
+        read_clock(client, bytes, count);
+        units += count;
+        return;
     case DOWN:
         units += count;
         return;
@@ -178,6 +205,14 @@ static void send_paced(double begun)
             send_message(client);
         }
     }
+}
+
+/* Each reads as much as it should have by now. */
+static void read_paced(double begun)
+{
+    for (size_t i = 0; i < client_count; i++)
+        while (clients[i].acknowledged < (now() - begun) * rate && client_read(&clients[i]))
+            ;
 }
 
 static void make_messages(void)
@@ -260,7 +295,9 @@ int main(int argc, char **argv)
     client_count = strtoul(argv[4], NULL, 10);
     if (scenario != IDLE && argc > 5)
         seconds = atof(argv[5]);
-    if (argc > 6)
+    if (scenario == AGE && argc > 6)
+        rate = atof(argv[6]);
+    else if (argc > 6)
         size = strtoul(argv[6], NULL, 10);
     if (argc > 7)
         rate = atof(argv[7]);
@@ -272,9 +309,12 @@ int main(int argc, char **argv)
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     clients_begin(scheme, atoi(argv[3]), &owner);
+    if (scenario == AGE)
+        clients_slow(SLOW_ROOM);
     make_messages();
     open_all();
     begun = now();
+    half = begun + seconds / 2;
     if (scenario == IDLE) {
         wait_for_end_of_input();
         return 0;
@@ -283,7 +323,9 @@ int main(int argc, char **argv)
         begin(&clients[i]);
     while (now() < begun + seconds) {
         clients_turn(rate > 0 ? 1 : 100);
-        if (rate > 0)
+        if (scenario == AGE)
+            read_paced(begun);
+        else if (rate > 0)
             send_paced(begun);
     }
     report(now() - begun);

@@ -1,12 +1,14 @@
 /*
- * target: the three servers that a measured proxy leads to.
+ * target: the four servers that a measured proxy leads to.
  *
- *     target        prints three ports of the loopback interface, "ECHO SINK SOURCE\n", and serves until killed
+ *     target        prints four ports of the loopback interface, "ECHO SINK SOURCE CLOCK\n", and serves until killed
  *
  *     echo          every byte comes back
  *     sink          the first eight bytes are a number, most significant first; then every so many bytes are
  *                   acknowledged with one
  *     source        from the first byte on, sends without end
+ *     clock         the same, in blocks of 4 KiB that begin with the time (CLOCK_MONOTONIC, a double) when they were
+ *                   written; its kernel keeps little of that
  */
 
 #define _GNU_SOURCE
@@ -21,12 +23,13 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-enum kind { ECHO, SINK, SOURCE, KINDS };
+enum kind { ECHO, SINK, SOURCE, CLOCK, KINDS };
 
-enum { BUFFER = 256 * 1024, ROUNDS = 4 };
+enum { BUFFER = 256 * 1024, ROUNDS = 4, CLOCK_BLOCK = 4096, CLOCK_ROOM = 32 * 1024 };
 
 struct server {
     int fd;
@@ -37,6 +40,7 @@ struct server {
     uint8_t *pending;
     uint64_t unit, counted; /* sink: bytes for an acknowledgement, and those since the last one */
     int unit_bytes;
+    double time;            /* clock: of the current block, whose bytes are counted */
 };
 
 static uint8_t buffer[BUFFER];
@@ -87,10 +91,12 @@ static int listen_on_loopback(enum kind kind)
 
 static void accept_all(struct server *listener)
 {
-    int fd, on = 1;
+    int fd, on = 1, room = CLOCK_ROOM;
 
     while ((fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (listener->kind == CLOCK)
+            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         add(fd, listener->kind, false);
     }
 }
@@ -149,9 +155,32 @@ static bool readable(struct server *server)
     return true;
 }
 
+/* Write blocks, each with its time, the last one begun first. Returns false when the connection is gone. */
+static bool tell_time(struct server *server)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        ssize_t sent;
+
+        if (server->counted % CLOCK_BLOCK == 0) {
+            struct timespec time;
+
+            clock_gettime(CLOCK_MONOTONIC, &time);
+            server->time = time.tv_sec + time.tv_nsec * 1e-9;
+        }
+        memcpy(buffer, &server->time, sizeof server->time);
+        sent = send_some(server, buffer + server->counted % CLOCK_BLOCK, CLOCK_BLOCK - server->counted % CLOCK_BLOCK);
+        if (sent <= 0)
+            return sent == 0;
+        server->counted += sent;
+    }
+    return true;
+}
+
 /* Returns false when the connection is gone. */
 static bool writable(struct server *server)
 {
+    if (server->kind == CLOCK)
+        return tell_time(server);
     for (int round = 0; round < ROUNDS && server->unsent > 0; round++) {
         size_t size = server->unsent < sizeof buffer ? server->unsent : sizeof buffer;
         ssize_t sent = send_some(server, server->kind == ECHO ? server->pending : buffer, size);
@@ -203,7 +232,7 @@ int main(void)
     epoll = epoll_create1(0);
     for (enum kind kind = ECHO; kind < KINDS; kind++)
         ports[kind] = listen_on_loopback(kind);
-    printf("%d %d %d\n", ports[ECHO], ports[SINK], ports[SOURCE]);
+    printf("%d %d %d %d\n", ports[ECHO], ports[SINK], ports[SOURCE], ports[CLOCK]);
     fflush(stdout);
     for (;;) {
         int count = epoll_wait(epoll, events, 256, -1);

@@ -73,7 +73,7 @@ class ConfigTests(OptionsTestCase):
             " --no-flash-policy --run-once --timeout 1 --idle-timeout 2.5 --heartbeat 3 --connect-timeout 4"
             " --handshake-timeout 5 --drain 6 --subprotocol mqtt --subprotocol sip --text --raw --raw-after 7"
             " --origin https://a.example --origin * --verbose --record rec --record-max-size 100M --record-keep 7"
-            " --record-required --traffic"
+            " --record-required --traffic --bandwidth 300k"
         )
         expected = Config(
             listening=ListeningConfig(("6080", "[::1]:6081")),
@@ -82,7 +82,8 @@ class ConfigTests(OptionsTestCase):
             ),
             clients=ClientsConfig(handshakeTimeout=5, raw=True, rawAfter=7.0, flashPolicy=False),
             sessions=SessionsConfig(
-                origins=("https://a.example", "*"), subprotocols=("mqtt", "sip"), text=True, heartbeat=3
+                origins=("https://a.example", "*"), subprotocols=("mqtt", "sip"), text=True, heartbeat=3,
+                bandwidth=300 << 10,
             ),
             tls=TLSConfig(
                 files["cert"],
@@ -295,6 +296,7 @@ class ComplaintTests(OptionsTestCase):
             "idle-timeout": ["-0.1"],
             "workers": ["", "0", "-1", "two", "1.5", "513", "1000000000"],
             "heartbeat": ["1s"],
+            "bandwidth": ["0", "-1", "fast", "1.5M", ""],
             "drain": ["x"],
             "connect-timeout": ["0", "-1"],
             "handshake-timeout": ["0"],

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from wsproxy.ends import watch
 from wsproxy.ends.end import Buffer, End, Receiver
 from wsproxy.ends.kernel import unread
+from wsproxy.ends.room import FAST
 from wsproxy.ends.transport import TransportEnd
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -141,7 +142,7 @@ class EndContract:
         address = await self.listen(reactor, Factory.forProtocol(Accepted))
         peer = Peer()
         await self.connect(reactor, address, peer)
-        accepted = await made
+        accepted = self.accepted = await made
         if early:
             peer.transport.write(early)
         end = self.adopt(accepted)
@@ -180,6 +181,27 @@ class EndContract:
             await recorder.when(lambda recorder=recorder: "lost" in recorder.events)
             await peer.when(lambda peer=peer: peer.lost is not None)
             self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+
+    async def test_short(self: Any) -> None:
+        """Told of a slow peer, and of a slow reader, the end keeps little with the kernel, and loses nothing."""
+        from twisted.internet import reactor
+
+        end, recorder, peer = await self.pair()
+        end.sendAt(1000.0)
+        end.receiveAt(1000.0)
+        end.pause()
+        peer.transport.pauseProducing()
+        for _ in range(8):
+            end.write([MEGABYTE])
+            peer.transport.write(MEGABYTE)
+        await deferLater(reactor, 0.2, lambda: None)
+        self.assertLess(end.unsent(), 300_000)
+        self.assertLess(unread(self.accepted.descriptor), 300_000)
+        peer.transport.resumeProducing()
+        end.receiveAt(FAST)
+        end.resume()
+        await peer.when(lambda: len(peer.received) == 8 * len(MEGABYTE))
+        await recorder.when(lambda: len(recorder.received) == 8 * len(MEGABYTE))
 
     async def test_early(self: Any) -> None:
         """What either side sent before the end was started is neither lost nor overtaken."""
@@ -350,7 +372,7 @@ class EndContract:
         end.pause()
         if unread:
             peer.transport.write(unread)
-            await self.arrival(end)
+            await self.arrival()
         return end, recorder, peer
 
     async def assertBothWays(self: Any, end: End, recorder: Recorder, peer: Peer) -> None:
@@ -367,11 +389,11 @@ class EndContract:
         """The peer's kernel says that it ends, whatever there is above it."""
         peer.transport.loseConnection()
 
-    async def arrival(self: Any, end: Any) -> None:
+    async def arrival(self: Any) -> None:
         """The kernel has something for the end."""
         from twisted.internet import reactor
 
-        while not unread(end.descriptor):
+        while not unread(self.accepted.descriptor):
             await deferLater(reactor, 0.001)
 
     async def test_peerEndsWhilePaused(self: Any) -> None:
@@ -447,7 +469,7 @@ class EndContract:
             end.write([MEGABYTE])
         end.pause()
         peer.transport.write(MEGABYTE)
-        await self.arrival(end)
+        await self.arrival()
         peer.transport.abortConnection()
         await recorder.when(lambda: {"lost", "is gone"} & set(recorder.events))
         before = time.process_time()

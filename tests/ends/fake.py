@@ -20,6 +20,7 @@ class FakeEnd:
     @ivar prompt: lose itself from within C{close} and C{abort}, rather than when told to.
     @ivar owed: what L{unsent} tells.
     @ivar vanished: what L{unanswered} tells.
+    @ivar sending: the rate that it was last told to keep little for, and C{receiving} the same.
     @ivar unread: whether the peer has sent something that is still to be read.
     """
 
@@ -32,6 +33,7 @@ class FakeEnd:
         self.written = b""
         self.receiver: Receiver | None = None
         self.reading = False
+        self.sending = self.receiving = 0.0
         self.finished = self.closed = self.aborted = self.isLost = False
 
     # what the tunnel says
@@ -64,6 +66,12 @@ class FakeEnd:
         self.aborted = True
         if self.prompt:
             self.lose()
+
+    def sendAt(self, rate: float) -> None:
+        self.sending = rate
+
+    def receiveAt(self, rate: float) -> None:
+        self.receiving = rate
 
     def unsent(self) -> int:
         return self.owed

@@ -13,6 +13,7 @@ from tests.tunnel.tunnelcase import GOING_AWAY, RESET, TunnelTestCase, binary, c
 from wsproxy.errors import Close
 from wsproxy.interfaces import Ending
 from wsproxy.tunnel.dismissal import LAST_WORDS
+from wsproxy.tunnel.flow import WINDOW
 from wsproxy.tunnel.patience import CLOSE_TIMEOUT, STALL_LIMIT
 from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.frames import BINARY, CLOSE, PING, TEXT
@@ -565,7 +566,7 @@ class FailingTap:
     def _fail(self, *_: object) -> None:
         raise ZeroDivisionError("a tap's fault")
 
-
+CALLS = ("write", "pause", "resume", "finish", "close", "abort", "unsent", "unanswered", "sendAt", "receiveAt")
 CALLS = ("write", "pause", "resume", "finish", "close", "abort", "unsent", "unanswered")
 """What an end is told and asked, once it has been started."""
 
@@ -658,8 +659,9 @@ class FailureTests(TunnelTestCase):
             self.target.receive(b"x")
 
     def stalls(self) -> None:
-        """Each takes nothing, then all of it."""
-        for one, other in ((self.client, self.target), (self.target, self.client)):
+        """Each takes nothing, then all of it, and again."""
+        for one, other in ((self.client, self.target), (self.target, self.client)) * 2:
+            self.clock.advance(WINDOW)
             if not (one.isLost or other.isLost) and other.reading:
                 one.congested = True
                 other.receive(b"x" if other is self.target else binary(b"x"))

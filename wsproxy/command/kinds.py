@@ -38,6 +38,7 @@ __all__ = [
     "ORIGIN",
     "PATTERN",
     "PROXY",
+    "RATE",
     "SECONDS",
     "SECRET",
     "SIZE",
@@ -281,6 +282,7 @@ SUBPROTOCOL = Kind("NAME", _subprotocol)
 SECONDS = Kind("SEC", _seconds)
 DEADLINE = Kind("SEC", _deadline)
 SIZE = Kind("SIZE", _size)
+RATE = Kind("RATE", _size)
 COUNT = Kind("N", _count)
 URL = Kind("URL", _url)
 HEADERS = Kind("HEADERS", _names)

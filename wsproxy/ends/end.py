@@ -73,6 +73,12 @@ class End(Protocol):
     def abort(self) -> None:
         """Close now, dropping what is queued. C{lost} follows."""
 
+    def sendAt(self, rate: float) -> None:
+        """The peer takes so many bytes a second, and no more is to wait for it in the kernel than that needs."""
+
+    def receiveAt(self, rate: float) -> None:
+        """The same of what the peer sends: so many bytes a second are read."""
+
     def unsent(self) -> int:
         """Bytes handed to the kernel which the peer has not acknowledged (Linux C{SIOCOUTQ}); 0 where unknown."""
 

@@ -20,6 +20,7 @@ from twisted.internet.tcp import Connection
 from wsproxy.ends.end import Buffer
 from wsproxy.ends.epollset import EpollSet
 from wsproxy.ends.kernel import unanswered, unsent
+from wsproxy.ends.room import limitUnread, limitUnsent
 from wsproxy.ends.states import Peer, Sending
 from wsproxy.ends.transport import TransportEnd
 
@@ -118,6 +119,12 @@ class PumpedEnd(ABC):
     def abort(self) -> None:
         self._letGo()
         self._transport.abortConnection()
+
+    def sendAt(self, rate: float) -> None:
+        limitUnsent(self._socket, rate)
+
+    def receiveAt(self, rate: float) -> None:
+        limitUnread(self._socket, rate)
 
     def unsent(self) -> int:
         return unsent(self.descriptor)

@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from wsproxy.ends.end import Buffer, Receiver, ignore
 from wsproxy.ends.kernel import unanswered, unread, unsent
+from wsproxy.ends.room import limitUnread, limitUnsent
 from wsproxy.ends.states import Peer
 from wsproxy.ends.watch import Watch
 
@@ -74,6 +75,7 @@ class TransportEnd(Protocol):
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
         self.transport.pauseProducing()
+        self.sendAt()
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -136,6 +138,16 @@ class TransportEnd(Protocol):
         """The socket's under it, whatever is in between; -1 without one."""
         connection = _socket(self.transport)
         return -1 if connection is None else connection.fileno()
+
+    def sendAt(self, rate: float = 0.0) -> None:
+        connection = _socket(self.transport)
+        if connection is not None:
+            limitUnsent(connection, rate)
+
+    def receiveAt(self, rate: float) -> None:
+        connection = _socket(self.transport)
+        if connection is not None:
+            limitUnread(connection, rate)
 
     def unsent(self) -> int:
         return unsent(self.descriptor)

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from wsproxy.access.peer import printable, whom
 from wsproxy.ends.end import End
+from wsproxy.ends.pacedend import PacedEnd
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, CloseCode
@@ -65,6 +66,7 @@ class Registry(Protocol):
     heartbeats: Heartbeat
     taps: Sequence[TapFactory]
     pump: Adopter | None
+    bandwidth: float
     shownPath: Callable[[Request], str] | None
 
     def opened(self, session: OpenSession) -> bool:
@@ -202,8 +204,9 @@ class OpenSession:
             self._dialling.start(registry.dial, self, registry.clock, registry.dialTimeout)
 
     def _adopt(self, end: TransportEnd) -> End:
-        pump = self._registry.pump
-        return end if pump is None else pump.adopt(end)
+        registry = self._registry
+        adopted: End = end if registry.pump is None else registry.pump.adopt(end)
+        return PacedEnd(adopted, registry.bandwidth, registry.clock) if registry.bandwidth else adopted
 
     # Its target
 

@@ -67,6 +67,7 @@ class Sessions:
     @param negotiator: talks with both sides before the tunnel opens, for C{decisionTimeout} at most.
     @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
     @param heartbeat: seconds between pings; 0 for none.
+    @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
     @param taps: each is asked for a tap on each session.
     @param pump: makes the ends of tunnels of their transports; without it those serve as they are.
     @param shownPath: what the log says of a request's path: where that holds a token, its template. By default the
@@ -96,6 +97,7 @@ class Sessions:
         decisionTimeout: float = ClientsConfig().handshakeTimeout,
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = 0.0,
+        bandwidth: float = 0.0,
         taps: Sequence[TapFactory] = (),
         pump: Adopter | None = None,
         shownPath: Callable[[Request], str] | None = None,
@@ -107,6 +109,7 @@ class Sessions:
         self.negotiate = None if negotiator is None else asCallable(negotiator, "negotiate")
         self.negotiationTimeout = decisionTimeout
         self.pump = pump
+        self.bandwidth = bandwidth
         self.heartbeats = Heartbeat(clock, heartbeat)
         self.taps = taps
         self.refusals = RefusalLog(clock)

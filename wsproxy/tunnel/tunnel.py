@@ -26,6 +26,7 @@ from wsproxy.errors import Close, CloseCode
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Ending, Tap
 from wsproxy.tunnel.dismissal import LAST_WORDS, Dismissal
+from wsproxy.tunnel.flow import Flow
 from wsproxy.tunnel.patience import Patience
 from wsproxy.tunnel.relay import Relay
 from wsproxy.tunnel.state import State
@@ -60,7 +61,18 @@ class Tunnel(Relay):
     @param onEnd: called once, when both ends are gone and nothing is left to cancel.
     """
 
-    __slots__ = ("_clock", "_dismissal", "_ending", "_faulty", "_gone", "_onEnd", "_patience", "_unheard")
+    __slots__ = (
+        "_clock",
+        "_dismissal",
+        "_down",
+        "_ending",
+        "_faulty",
+        "_gone",
+        "_onEnd",
+        "_patience",
+        "_unheard",
+        "_up",
+    )
 
     _log = Logger()
 
@@ -72,6 +84,8 @@ class Tunnel(Relay):
         self._onEnd = onEnd
         self._ending: Ending | None = None
         self._patience = Patience(clock)
+        self._down: Flow | None = None
+        self._up: Flow | None = None
         self._gone: str | None = None  # who left while the other one kept it from being read
         self._unheard = 0  # what the target has said to nobody
         self._dismissal: Dismissal | None = None
@@ -100,7 +114,7 @@ class Tunnel(Relay):
             return
         self._target = target
         receiver = Receiver(
-            self._targetReceived, self._targetEnded, self._resumeClient, self._targetLost, self._targetLeaving
+            self._targetReceived, self._targetEnded, self._targetDrained, self._targetLost, self._targetLeaving
         )
         try:
             self._flushEarly()
@@ -251,6 +265,10 @@ class Tunnel(Relay):
         self._pulse.alive = True
         try:
             if self._state <= _HALF_OPEN and self._target is not None:
+                if self._down is None:
+                    assert self._client is not None
+                    self._down = Flow(self._clock, self._client, self._target, self.bytesFromTarget, self._fail)
+                self._down.drained(self.bytesFromTarget)
                 self._target.resume()
             if self._wire.due:  # a pong that had to wait
                 self._clientDue()
@@ -306,6 +324,16 @@ class Tunnel(Relay):
         """The target is not read any more: close it, once it has all that it is owed."""
         if self._state is State.FINISHING and self._target is not None and self._dismissal is None:
             self._dismissal = Dismissal(self._clock, self._target, self._fail)
+
+    def _targetDrained(self) -> None:
+        try:
+            if self._state <= _HALF_OPEN and self._target is not None:
+                if self._up is None:
+                    self._up = Flow(self._clock, self._target, None, self.bytesFromClient, self._fail)
+                self._up.drained(self.bytesFromClient)
+        except BaseException:
+            self._fail()
+        self._resumeClient()
 
     def _targetEnded(self) -> None:
         try:
@@ -391,6 +419,9 @@ class Tunnel(Relay):
             return  # the client has left, and what it sent waits for the target
         self._state = State.CLOSED
         self._patience.stop()
+        if self._down is not None:
+            self._down.stop()
+        self._down = self._up = None
         onEnd, self._tap = self._onEnd, None
         del self._onEnd  # it leads back to this tunnel, and so may a tap
         assert self._ending is not None

@@ -16,6 +16,7 @@ from wsproxy.command.kinds import (
     ON,
     ORIGIN,
     PATTERN,
+    RATE,
     SECONDS,
     SECRET,
     SIZE,
@@ -104,6 +105,10 @@ BRIDGE = (
     Option(
         "heartbeat", "sessions.heartbeat", SECONDS,
         "Ping each client every so many seconds; two of them without a sign of life close the session. 0: never.",
+    ),
+    Option(
+        "bandwidth", "sessions.bandwidth", RATE,
+        "Bytes that each session may send, and receive, a second, such as 300k or 2M.",
     ),
     Option(
         "no-pump", "sessions.pump", OFF,

@@ -1,0 +1,100 @@
+"""What waits on the way to a client that is slow; and sessions that are kept slow."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from tests.integration.bridge import BridgeTestCase, still
+from tests.integration.client import Client
+from tests.integration.stream import Stream
+from tests.integration.test_backpressure import BLOCK, KERNEL, Pour
+
+reactor: Any = _reactor
+
+PIECE = 20_000
+"""What is read at a time, of a million bytes a second."""
+
+WAITING = 900_000
+"""Bytes, half of them with the kernels of target and client, and in the frame that the client is reading."""
+
+RATE = 2 << 20
+
+
+class QueueTests(BridgeTestCase):
+    """Pumped."""
+
+    secure = True
+    timeout = 30
+    arguments: tuple[str, ...] = ()
+
+    async def poured(self, secure: bool) -> tuple[Client, Pour]:
+        """A client that has a target which sends as fast as it can."""
+        client, target = await self.session(secure=secure, receiveBuffer=KERNEL)
+        target.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL // 2)
+        return client, Pour(target, 64 << 20, BLOCK[:PIECE])
+
+    async def test_slow(self) -> None:
+        """Less waits for a client than it reads in a moment, over TLS or not, and no more if it does not read."""
+        sessions = [await self.poured(secure) for secure in (False, True)]
+        await still(lambda: [pour.sent for _, pour in sessions])
+        for _, pour in sessions:
+            self.assertLess(pour.sent, WAITING)
+        for turn in range(1, 151):
+            pieces = [Deferred.fromCoroutine(client.exactly(PIECE)) for client, _ in sessions]
+            self.assertEqual(await gatherResults(pieces), [BLOCK[:PIECE]] * len(sessions))
+            await deferLater(reactor, 0.02, lambda: None)
+            for _, pour in sessions:
+                self.assertLess(pour.sent - turn * PIECE, WAITING)
+
+
+class UnpumpedQueueTests(QueueTests):
+    """Through transports."""
+
+    arguments = ("--no-pump",)
+
+
+class BandwidthTests(BridgeTestCase):
+    """Sessions with a limit, pumped."""
+
+    secure = True
+    timeout = 30
+    arguments: tuple[str, ...] = ("--bandwidth", "2M")
+
+    async def test_limit(self) -> None:
+        """Each direction of each session keeps to it, and uses it, over TLS or not."""
+        sessions = [await self.session(secure=secure) for secure in (False, True)]
+        data = BLOCK * 4
+        began = reactor.seconds()
+        ways = [self.up(*session, data) for session in sessions] + [self.down(*session, data) for session in sessions]
+        for took in await gatherResults([Deferred.fromCoroutine(way) for way in ways]):
+            self.assertGreater(took - began, (len(data) - RATE / 2) / RATE)
+            self.assertLess(took - began, 2 * len(data) / RATE)
+
+    async def up(self, client: Client, target: Stream, data: bytes) -> float:
+        client.send(data)
+        self.assertEqual(await target.exactly(len(data)), data)
+        return float(reactor.seconds())
+
+    async def down(self, client: Client, target: Stream, data: bytes) -> float:
+        target.write(data)
+        self.assertEqual(await client.exactly(len(data)), data)
+        return float(reactor.seconds())
+
+    async def test_lastWords(self) -> None:
+        """All that a target said before it left arrives."""
+        client, target = await self.session(secure=True)
+        target.write(BLOCK)
+        target.close()
+        self.assertEqual(await client.exactly(len(BLOCK)), BLOCK)
+        client.stream.reset()
+
+
+class UnpumpedBandwidthTests(BandwidthTests):
+    """Through transports."""
+
+    arguments = (*BandwidthTests.arguments, "--no-pump")
