@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 __all__ = [
     "GROUPS",
+    "AccessConfig",
     "AuthenticationConfig",
     "ClientsConfig",
     "Config",
@@ -107,6 +108,8 @@ class SessionsConfig:
     subprotocols: tuple[str, ...] = ()
     text: bool = False
     heartbeat: float = 25.0
+    sessionTimeout: float = 0.0
+    sessionIdleTimeout: float = 0.0
     pump: bool = True
 
 
@@ -134,6 +137,19 @@ class AuthenticationConfig:
 
     def __repr__(self) -> str:
         return f"<AuthenticationConfig {self.plugin}>"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """
+    Where sessions may lead, of that which tokens and links say: patterns.
+
+    @ivar tokenRevokes: a token that is taken back ends its sessions.
+    """
+
+    allowTargets: tuple[str, ...] = ()
+    denyTargets: tuple[str, ...] = ()
+    tokenRevokes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +223,7 @@ class Config:
     proxies: ProxiesConfig = ProxiesConfig()
     sessions: SessionsConfig = SessionsConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
+    access: AccessConfig = AccessConfig()
     tls: TLSConfig | None = None
     web: WebConfig = WebConfig()
     recording: RecordingConfig | None = None

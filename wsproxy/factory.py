@@ -76,6 +76,8 @@ class WebSockifyFactory(SwitchFactory):
     @param handshakeTimeout: seconds for each stage up to the upgrade.
     @param connectTimeout: seconds until a target is connected; a C{dialer} of one's own has a second more.
     @param heartbeat: seconds between pings; 0 for none.
+    @param sessionTimeout: seconds that a session may last, until it is closed with 4001; 0 for as long as it likes.
+    @param sessionIdleTimeout: seconds without payload, either way, that it may; 0 for as many as it likes.
     @param taps: each is asked for a tap on each session.
     @param pump: relay between sockets directly, with TLS or without, where the reactor can.
     @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
@@ -112,6 +114,8 @@ class WebSockifyFactory(SwitchFactory):
         handshakeTimeout: float = _CLIENTS.handshakeTimeout,
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = _SESSIONS.heartbeat,
+        sessionTimeout: float = _SESSIONS.sessionTimeout,
+        sessionIdleTimeout: float = _SESSIONS.sessionIdleTimeout,
         taps: Sequence[TapFactory] = (),
         pump: bool = _SESSIONS.pump,
         raw: bool = _CLIENTS.raw,
@@ -141,6 +145,8 @@ class WebSockifyFactory(SwitchFactory):
             decisionTimeout=handshakeTimeout,
             connectTimeout=connectTimeout,
             heartbeat=heartbeat,
+            sessionTimeout=sessionTimeout,
+            sessionIdleTimeout=sessionIdleTimeout,
             taps=taps,
             pump=Pump(reactor) if pump and Pump.available(reactor) else Watch(reactor),
             shownPath=shownPath,

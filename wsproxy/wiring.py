@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from wsproxy.access.reach import Reach
 from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import (
     Config,
@@ -41,6 +42,7 @@ from wsproxy.process.supervisor import TOLD, Rebinding, Supervisor, WrapMode
 from wsproxy.recording.file import RecordingFiles
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.proxy import Proxy, announce
+from wsproxy.sessions.tokenwatch import Tokens, TokenWatch
 from wsproxy.static_web.pages import kindOf, makePages
 from wsproxy.tls.client import clientTLS, describeTLSFailure
 from wsproxy.tls.server import ServerTLS
@@ -106,8 +108,14 @@ def assemble(
     """
     tls = ServerTLS(config.tls) if config.tls is not None else None
     recordings = _recordings(config.recording, reactor)
-    dialer = _dialer(config.target, config.proxies.send, reactor)
+
+    def own() -> Sequence[IAddress]:
+        return proxy.addresses
+
+    reach = Reach(config.access.allowTargets, config.access.denyTargets, own)
+    dialer = _dialer(config.target, config.proxies.send, reactor, reach)
     resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
+    entrance = makeEntrance(config, reactor, resolver)
     factory = WebSockifyFactory(
         reactor,
         dialer=way,
@@ -119,21 +127,25 @@ def assemble(
         verbose=config.logging.verbose,
         allow=config.proxies.allow,
         trustedProxies=config.proxies.trusted,
-        **makeEntrance(config, reactor, resolver).asKeywords(),
+        **entrance.asKeywords(),
         **asKeywords(config.clients),
         **asKeywords(config.sessions),
     )
+    if config.access.tokenRevokes:
+        TokenWatch(factory.sessions, cast(Tokens, entrance.resolver), reactor)
     if adopted is not None:
-        return Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+        proxy = Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+        return proxy
     listens = [parseListen(reactor, text) for text in config.listening.listen]
 
     def announceOne(log: Logger, port: IListeningPort) -> None:
         announce(log, config, port)
 
-    return Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+    proxy = Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+    return proxy
 
 
-def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any) -> Dialer:
+def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any, reach: Reach) -> Dialer:
     """@raise ConfigError: the authorities to trust cannot be read."""
     tls = partial(clientTLS, authorities=target.authorities, insecure=target.insecure)
     if target.authorities is not None:
@@ -145,6 +157,8 @@ def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any) -> Dialer
         describeTLS=describeTLSFailure,
         forceTLS=target.tls,
         sendProxy=sendProxy,
+        reach=reach,
+        fixed=target.endpoint,
     )
 
 

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.networks import Networks
 from wsproxy.access.origin import OriginPolicy
+from wsproxy.access.reach import Reach
 from wsproxy.errors import ConfigError
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "SECRET",
     "SIZE",
     "SUBPROTOCOL",
+    "TARGETS",
     "URL",
     "WORD",
     "WORKERS",
@@ -150,6 +152,11 @@ def _clients(name: str, word: str) -> str:
 
 def _proxy(name: str, word: str) -> str:
     TrustedProxies((word,))
+    return word
+
+
+def _reach(name: str, word: str) -> str:
+    Reach((word,)) if name == "allow-target" else Reach(deny=(word,))
     return word
 
 
@@ -276,6 +283,7 @@ ORIGIN = Kind("ORIGIN", _origin)
 CLIENTS = Kind("CIDR", _clients)
 PROXY = Kind("CIDR", _proxy)
 SUBPROTOCOL = Kind("NAME", _subprotocol)
+TARGETS = Kind("PATTERN", _reach)
 SECONDS = Kind("SEC", _seconds)
 DEADLINE = Kind("SEC", _deadline)
 SIZE = Kind("SIZE", _size)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -157,6 +157,11 @@ class Proxy(MultiService):
         ending = gatherResults([self._stopListening(), closed, super().stopService()])
         recorded = now + RECORDING
         return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
+
+    @property
+    def addresses(self) -> Sequence[IAddress]:
+        """Where it has listened so far."""
+        return self._ports.addresses
 
     @property
     def sessions(self) -> int:

@@ -30,7 +30,7 @@ from zope.interface import directlyProvides, providedBy
 
 from wsproxy.ends.end import ignore
 from wsproxy.ends.transport import TransportEnd
-from wsproxy.errors import ConfigError, DialError, Refusal
+from wsproxy.errors import ConfigError, DialError, NotAllowed, Refusal
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Session
@@ -218,6 +218,8 @@ def _causes(error: BaseException | None) -> Iterator[str]:
         waiting.append(cause.__cause__)
         if isinstance(cause, ExceptionGroup):
             waiting += cause.exceptions
+        elif isinstance(cause, NotAllowed):
+            yield escape(cause.cause, None)
         elif isinstance(cause, ConfigError):
             yield escape(str(cause))
         else:

@@ -2,7 +2,7 @@
 
 ::
 
-    gates ─► origin ─► authenticate ─► resolve ─► authorise ─► turnstiles ─► 101
+    gates ─► origin ─► authenticate ─► resolve ─► authorise ─► foresee ─► turnstiles ─► 101
     gates ─► authenticate, with --web-auth ─► a page
 
 Those who answer are plugins and embedders' objects: interfaces of L{wsproxy.interfaces}, or plain callables. They may
@@ -12,6 +12,7 @@ L{Admission}, of which a session is made, or a failure. No session is known here
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.errors import ConfigError, Refusal
+from wsproxy.errors import ConfigError, DialError, Refusal
 from wsproxy.fault import logFault
 from wsproxy.interfaces import (
     AnyAuthenticator,
@@ -37,7 +38,7 @@ from wsproxy.interfaces import (
 from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.bounded import bounded
 
-__all__ = ["Admission", "Decisions", "asCallable", "depart", "malformation"]
+__all__ = ["Admission", "Decisions", "asCallable", "checkMoment", "depart", "malformation"]
 
 _log = Logger()
 
@@ -86,6 +87,7 @@ class Decisions:
     @param gates: are asked first, one after the other, and told who was refused after them.
     @param turnstiles: are passed last, one after the other.
     @param webAuth: the authenticator is asked about pages, too.
+    @param foresee: raises L{DialError} for a target that the dialer is not going to dial.
     @param timeout: seconds for all questions together.
     @raise ConfigError: it is to be asked, and there is none.
     @ivar coverPages: whether there is anybody to be asked about pages.
@@ -102,6 +104,7 @@ class Decisions:
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
         webAuth: bool = False,
+        foresee: Callable[[Target], None] | None = None,
         timeout: float,
     ) -> None:
         if webAuth and authenticator is None:
@@ -114,6 +117,7 @@ class Decisions:
         self._gates = gates
         self._turnstiles = [asCallable(turnstile, "admit") for turnstile in turnstiles]
         self._webAuth = webAuth
+        self._foresee = foresee
         self._timeout = timeout
         self.coverPages = webAuth or bool(gates)
         self._closed: str | None = None  # the newest of
@@ -186,13 +190,18 @@ class Decisions:
         target = self._resolve(request, identity)
         if hasattr(target, "__await__"):
             target = await awaited(target)
-        if type(target) is not Target or type(target.text) is not str:
+        if type(target) is not Target or type(target.text) is not str or target.expires is not None:
             target = _asTarget(target)
         if self._authorise is not None:
             consent = self._authorise(request, identity, target)
             if hasattr(consent, "__await__"):
                 consent = await awaited(consent)
             _checkConsent(consent)
+        if self._foresee is not None:
+            try:
+                self._foresee(target)
+            except DialError as error:
+                raise Refusal(403, str(error), cause=getattr(error, "cause", "")) from error
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
         admission = Admission(request, identity, target, responseHeaders=responseHeaders)
@@ -263,6 +272,7 @@ def _asIdentity(answer: object) -> Identity | None:
     headers = answer.responseHeaders
     if headers and not (isinstance(headers, (tuple, list)) and all(map(_isSendable, headers))):
         raise TypeError("an authenticator answered an Identity with responseHeaders that no response can have")
+    checkMoment(answer.expires, "an authenticator's Identity")
     return answer
 
 
@@ -289,10 +299,17 @@ _VALUE = re.compile("[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
 def _asTarget(answer: object) -> Target:
     """@raise TypeError: a resolver cannot mean that."""
     if isinstance(answer, Target) and isinstance(answer.text, str):
+        checkMoment(answer.expires, "a resolver's Target")
         return answer
     if isinstance(answer, str):
         return Target(answer)
     raise TypeError(f"a resolver answered {_kind(answer)}, not a Target or a str")
+
+
+def checkMoment(when: object, whose: str) -> None:
+    """@raise TypeError: it is no moment, in seconds since the epoch, nor L{None}."""
+    if when is not None and (type(when) not in (int, float) or math.isnan(when)):  # type: ignore[arg-type]
+        raise TypeError(f"{whose} expires at {_kind(when)}, not at seconds since the epoch")
 
 
 def _checkConsent(answer: object) -> None:

@@ -23,11 +23,13 @@ from wsproxy.access.refusallog import RefusalLog
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
-from wsproxy.interfaces import Identity, Request
+from wsproxy.interfaces import Admitted, Identity, Request
 from wsproxy.sessions.bounded import GivenUp
 from wsproxy.sessions.decision import Admission, Decisions, depart, malformation
 
 __all__ = ["Reception", "Upgrade"]
+
+_log = Logger()
 
 _UNAVAILABLE = Refusal(503, "Service unavailable")
 _LATE = Refusal(503, "Service unavailable", cause="no decision in time: --handshake-timeout, or handshakeTimeout")
@@ -149,6 +151,11 @@ class Reception:
         for waiting in tuple(self._undecided):
             waiting.refuse(refusal)
 
+    def revoke(self, matches: Callable[[Admitted], bool], reason: str) -> None:
+        """Of those who wait to be decided about, refuse whom this will be true of."""
+        for waiting in self._undecided:
+            waiting.revocations.append((matches, reason))
+
     def decided(self, undecided: _Undecided, upgrade: Upgrade, raw: bool, result: Admission | Failure | None) -> None:
         """This client waits no longer. C{result} is L{None} where it has vanished."""
         self._undecided.discard(undecided)
@@ -202,7 +209,11 @@ def _forget(admission: Admission) -> None:
 
 
 class _Undecided:
-    """A client that has not been answered yet."""
+    """
+    A client that has not been answered yet.
+
+    @ivar revocations: what must not be true of it once it is to be let in, or else it is told why not.
+    """
 
     def __init__(self, reception: Reception, upgrade: Upgrade, raw: bool, decision: Deferred[Admission]) -> None:
         self._reception = reception
@@ -210,6 +221,7 @@ class _Undecided:
         self._raw = raw
         self._decision = decision
         self._refusal: Refusal | None = None
+        self.revocations: list[tuple[Callable[[Admitted], bool], str]] = []
 
     def start(self) -> None:
         self._decision.addBoth(self._decided)
@@ -224,6 +236,19 @@ class _Undecided:
         answer: Admission | Failure | None = result
         if isinstance(result, Failure) and result.check(GivenUp):
             answer = None if self._refusal is None else Failure(self._refusal)
+        elif isinstance(result, Admission):
+            answer = self._unlessRevoked(result)
         upgrade = self._upgrade
         del self._upgrade  # it leads back here
         self._reception.decided(self, upgrade, self._raw, answer)
+
+    def _unlessRevoked(self, admission: Admission) -> Admission | Failure:
+        for matches, reason in self.revocations:
+            try:
+                if not matches(admission):
+                    continue
+            except BaseException:
+                logFault(_log, "revoking")
+            depart(admission.departures)
+            return Failure(Refusal(403, reason))
+        return admission
