@@ -18,6 +18,7 @@ __all__ = [
     "AuthenticationConfig",
     "ClientsConfig",
     "Config",
+    "InspectionConfig",
     "LifetimeConfig",
     "ListeningConfig",
     "LoggingConfig",
@@ -213,6 +214,30 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class InspectionConfig:
+    """
+    What to tell instead of serving anybody.
+
+    @ivar explain: a URL: what would become of a request for it; may hold a secret.
+    @ivar headers: of that request, each C{NAME: VALUE}; so may these.
+    @ivar client: where it would come from: an IP address, or C{"unix"}.
+    @ivar check: whether there is anything wrong.
+    """
+
+    explain: str | None = None
+    headers: tuple[str, ...] = ()
+    client: str | None = None
+    check: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        return self.check or self.explain is not None
+
+    def __repr__(self) -> str:
+        return f"<InspectionConfig {'explain' if self.explain is not None else 'check' if self.check else 'nothing'}>"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything C{twistd websockify} can be told."""
 
@@ -229,6 +254,7 @@ class Config:
     recording: RecordingConfig | None = None
     lifetime: LifetimeConfig = LifetimeConfig()
     logging: LoggingConfig = LoggingConfig()
+    inspection: InspectionConfig = InspectionConfig()
 
 
 def _group(hint: Any) -> type[Any]:

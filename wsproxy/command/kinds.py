@@ -23,6 +23,7 @@ from wsproxy.access.reach import Reach
 from wsproxy.errors import ConfigError
 
 __all__ = [
+    "ADDRESS",
     "CHECKER",
     "CLIENTS",
     "COUNT",
@@ -30,6 +31,8 @@ __all__ = [
     "DIRECTORY",
     "DISCREET",
     "ENDPOINT",
+    "EXPLAINED",
+    "EXPLAINED_HEADER",
     "FILE",
     "HEADERS",
     "NAME",
@@ -278,6 +281,7 @@ def _read(name: str, path: str) -> str:
 ON = Kind("", lambda name, word: True)
 OFF = Kind("", lambda name, word: False)
 WORD = Kind("LIST", _word)
+ADDRESS = Kind("ADDRESS", _word)
 ENDPOINT = Kind("ENDPOINT", _endpoint)
 ORIGIN = Kind("ORIGIN", _origin)
 CLIENTS = Kind("CIDR", _clients)
@@ -299,4 +303,6 @@ SECRET = Kind("SECRET", _secret, secret=True)
 """A literal one is warned of: it is seen in C{ps}."""
 DISCREET = Kind("ARG", _discreet, secret=True)
 """What may be a secret, and may not: C{@FILE} and C{env:NAME} say where it is."""
+EXPLAINED = Kind("URL", _discreet, secret=True)
+EXPLAINED_HEADER = Kind("HEADER", _discreet)
 CHECKER = Kind("CHECKER", _checker, secret=True)

@@ -36,6 +36,7 @@ HEADINGS = {
     "recording": "Recording",
     "lifetime": "Ending",
     "logging": "Logging",
+    "inspection": "Trying it out",
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 

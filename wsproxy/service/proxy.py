@@ -17,13 +17,15 @@ from twisted.python.failure import Failure
 from wsproxy.access.peer import printable
 from wsproxy.config import Config, LifetimeConfig
 from wsproxy.endpoints.listen import Listen, parseListen
+from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import IStatusStop
+from wsproxy.interfaces import IStatusStop, Request
 from wsproxy.process.supervisor import Supervisor
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.lifetime import Lifetime
 from wsproxy.service.ports import Ports
+from wsproxy.sessions.trace import Trace
 from wsproxy.static_web.entry import entryPath
 from wsproxy.tls.server import ServerTLS
 
@@ -162,6 +164,15 @@ class Proxy(MultiService):
     def addresses(self) -> Sequence[IAddress]:
         """Where it has listened so far."""
         return self._ports.addresses
+
+    def explain(self, request: Request, trace: Trace) -> Deferred[Refusal | None]:
+        """See L{Reception.explain<wsproxy.sessions.reception.Reception.explain>}."""
+        return self._factory.sessions.explain(request, trace)
+
+    def shownPath(self, request: Request) -> str:
+        """What the log says of its path."""
+        shown = self._factory.sessions.shownPath
+        return request.path if shown is None else shown(request)
 
     @property
     def sessions(self) -> int:

@@ -37,6 +37,7 @@ from wsproxy.interfaces import (
 )
 from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.bounded import bounded
+from wsproxy.sessions.trace import Trace, shownIdentity, shownTarget
 
 __all__ = ["Admission", "Decisions", "asCallable", "checkMoment", "depart", "malformation"]
 
@@ -52,6 +53,7 @@ class Admission:
 
     @ivar departures: what the turnstiles want to have called when it leaves.
     @ivar responseHeaders: those of its L{Identity}, for the 101.
+    @ivar expires: when that or its L{Target} does, the earlier of both; in seconds since the epoch.
     """
 
     request: Request
@@ -59,6 +61,7 @@ class Admission:
     target: Target
     departures: list[Callable[[], Any]] = field(default_factory=list)
     responseHeaders: tuple[tuple[str, str], ...] = ()
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +153,23 @@ class Decisions:
         deciding = Deferred.fromCoroutine(questions)
         return deciding if deciding.called else bounded(deciding, self._timeout, self._clock, _leave)
 
+    def traced(self, trace: Trace) -> Decisions:
+        """@return: the same questions, each of which C{trace} notes the answer to."""
+        authorise, foresee = self._authorise, self._foresee
+        return Decisions(
+            self._clock,
+            origins=trace.origins(self._origins),
+            authenticator=None
+            if self._authenticate is None
+            else trace.asking("authenticate", self._authenticate, lambda answer: shownIdentity(_asIdentity(answer))),
+            resolver=trace.asking("resolve", self._resolve, lambda answer: shownTarget(_asTarget(answer))),
+            authoriser=None if authorise is None else trace.asking("authorise", authorise, _shownConsent),
+            gates=[trace.gate(gate) for gate in self._gates],
+            turnstiles=[trace.asking("turnstile", each, lambda answer: "room") for each in self._turnstiles],
+            foresee=None if foresee is None else trace.telling("target", foresee, "may be dialled, as far as is known"),
+            timeout=self._timeout,
+        )
+
     def enter(self, request: Request) -> None:
         """@raise Refusal: a gate is shut to this client."""
         for gate in self._gates:
@@ -184,7 +204,7 @@ class Decisions:
         if self._closed is not None:
             raise Refusal(503, self._closed)
         identity = None if self._authenticate is None else await self._identify(request)
-        responseHeaders = () if identity is None else identity.responseHeaders
+        responseHeaders, expires = ((), None) if identity is None else (identity.responseHeaders, identity.expires)
         if identity is not None and not identity.name:
             identity = None
         target = self._resolve(request, identity)
@@ -192,6 +212,8 @@ class Decisions:
             target = await awaited(target)
         if type(target) is not Target or type(target.text) is not str or target.expires is not None:
             target = _asTarget(target)
+            if target.expires is not None:
+                expires = target.expires if expires is None else min(expires, target.expires)
         if self._authorise is not None:
             consent = self._authorise(request, identity, target)
             if hasattr(consent, "__await__"):
@@ -204,7 +226,7 @@ class Decisions:
                 raise Refusal(403, str(error), cause=getattr(error, "cause", "")) from error
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
-        admission = Admission(request, identity, target, responseHeaders=responseHeaders)
+        admission = Admission(request, identity, target, responseHeaders=responseHeaders, expires=expires)
         if self._turnstiles:
             await self._admit(admission)
         return admission
@@ -316,6 +338,11 @@ def _checkConsent(answer: object) -> None:
     """@raise TypeError: it looks like a no, which is said by raising L{Refusal}."""
     if answer is not None and not answer:
         raise TypeError(f"an authoriser answered {_kind(answer)}; it refuses by raising Refusal, and returns None")
+
+
+def _shownConsent(answer: object) -> str:
+    _checkConsent(answer)
+    return "may go there"
 
 
 def _checkDeparture(answer: object) -> Callable[[], Any]:

@@ -26,6 +26,7 @@ from wsproxy.fault import logFault
 from wsproxy.interfaces import Admitted, Identity, Request
 from wsproxy.sessions.bounded import GivenUp
 from wsproxy.sessions.decision import Admission, Decisions, depart, malformation
+from wsproxy.sessions.trace import Trace
 
 __all__ = ["Reception", "Upgrade"]
 
@@ -94,14 +95,16 @@ class Reception:
             logFault(self._log, "waiting for an answer")
             undecided.refuse(_UNAVAILABLE)
 
-    def explain(self, request: Request) -> Deferred[Refusal | None]:
+    def explain(self, request: Request, trace: Trace | None = None) -> Deferred[Refusal | None]:
         """
         What would become of this request, were it an upgrade: those who decide are asked, and know why
         (C{request.explaining}). Nothing is dialled or logged, unless somebody raises what is not a refusal.
 
+        @param trace: notes what each of them says.
         @return: fires with the refusal, or L{None} where the client would be let in.
         """
-        decision = self._decisions.decide(replace(request, explaining=True))
+        decisions = self._decisions if trace is None else self._decisions.traced(trace)
+        decision = decisions.decide(replace(request, explaining=True))
         return decision.addCallbacks(_forget, self._refusal, errbackArgs=(request,))
 
     def enter(self, request: Request) -> Refusal | None:

@@ -93,6 +93,7 @@ class OpenSession:
         "_deadline",
         "_departures",
         "_dialling",
+        "_expires",
         "_registry",
         "_since",
         "_state",
@@ -124,6 +125,7 @@ class OpenSession:
         self._dialling: Dialling | None = None
         self._deadline: IDelayedCall | None = None
         self._cause = ""
+        self._expires = admission.expires
         self._term: Term | None = None
         self._departures = admission.departures or None
 
@@ -156,10 +158,8 @@ class OpenSession:
         self.request = _remains(self.request)
 
     def _limit(self) -> None:
-        """Have it end when what let it in expires, the earlier of both, and when it must."""
-        identity, expires, expiry = self.identity, self.target.expires, self._registry.expiry
-        if identity is not None and identity.expires is not None:
-            expires = identity.expires if expires is None else min(expires, identity.expires)
+        """Have it end when what let it in expires, and when it must."""
+        expires, expiry = self._expires, self._registry.expiry
         if expires is not None or expiry.always:
             self._term = expiry.begin(self, expires)
 

@@ -44,6 +44,7 @@ from wsproxy.sessions.decision import Admission, Decisions, asCallable
 from wsproxy.sessions.expiry import Expiry
 from wsproxy.sessions.reception import Reception, Upgrade
 from wsproxy.sessions.session import OpenSession
+from wsproxy.sessions.trace import Trace
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.wire.subprotocol import choose, wireOf
 
@@ -184,9 +185,9 @@ class Sessions:
         """See L{Reception.enter}."""
         return self._reception.enter(request)
 
-    def explain(self, request: Request) -> Deferred[Refusal | None]:
+    def explain(self, request: Request, trace: Trace | None = None) -> Deferred[Refusal | None]:
         """See L{Reception.explain}."""
-        return self._reception.explain(request)
+        return self._reception.explain(request, trace)
 
     def visit(self, request: Request) -> Deferred[Identity | Refusal | None]:
         """See L{Reception.visit}."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wsproxy.command.kinds import ON, SECONDS, TARGETS
-from wsproxy.command.option import Need, Option
+from wsproxy.command.kinds import ADDRESS, EXPLAINED, EXPLAINED_HEADER, ON, SECONDS, TARGETS
+from wsproxy.command.option import Need, Option, needs
 
 __all__ = ["ACCESS"]
 
@@ -16,6 +16,8 @@ def _hasFile(given: Mapping[str, Any]) -> bool:
 
 
 _FILES = ("TokenFile", "ReadOnlyTokenFile")
+
+_EXPLAIN = (needs("explain"),)
 
 ACCESS = (
     Option(
@@ -40,5 +42,24 @@ ACCESS = (
         "token-revokes", "access.tokenRevokes", ON,
         "End the sessions of a token whose line is removed from its file. Some remove it to make it good for one time.",
         needs=(Need(_hasFile, "needs tokens of a file (--token-plugin TokenFile, --target-config)"),),
+    ),
+    Option(
+        "explain", "inspection.explain", EXPLAINED,
+        "Print what a request for this URL would get, and why, and exit: with 0 if it were let in, with 1 if not. "
+        "Nothing is dialled. A URL that holds a token: @FILE or env:NAME, where other users cannot see it.",
+    ),
+    Option(
+        "explain-header", "inspection.headers", EXPLAINED_HEADER,
+        "With --explain: a header that the request has, as in 'Origin: https://example.com' or 'Cookie: …'; also as "
+        "@FILE or env:NAME.",
+        repeatable=True, needs=_EXPLAIN,
+    ),
+    Option(
+        "explain-client", "inspection.client", ADDRESS,
+        "With --explain: the address that it comes from, or unix. Default: 127.0.0.1.", needs=_EXPLAIN,
+    ),
+    Option(
+        "check", "inspection.check", ON,
+        "Read and make all that a start would, print a line for each problem, and exit: with 0 if there is none.",
     ),
 )  # fmt: skip
