@@ -14,9 +14,11 @@ from typing import Any, get_args, get_type_hints
 
 __all__ = [
     "GROUPS",
+    "AccessConfig",
     "AuthenticationConfig",
     "ClientsConfig",
     "Config",
+    "InspectionConfig",
     "LifetimeConfig",
     "ListeningConfig",
     "LoggingConfig",
@@ -140,6 +142,8 @@ class SessionsConfig:
     text: bool = False
     heartbeat: float = 25.0
     bandwidth: float = 0.0
+    sessionTimeout: float = 0.0
+    sessionIdleTimeout: float = 0.0
     pump: bool = True
 
 
@@ -167,6 +171,19 @@ class AuthenticationConfig:
 
     def __repr__(self) -> str:
         return f"<AuthenticationConfig {self.plugin}>"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessConfig:
+    """
+    Where sessions may lead, of that which tokens and links say: patterns.
+
+    @ivar tokenRevokes: a token that is taken back ends its sessions.
+    """
+
+    allowTargets: tuple[str, ...] = ()
+    denyTargets: tuple[str, ...] = ()
+    tokenRevokes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +247,30 @@ class LoggingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class InspectionConfig:
+    """
+    What to tell instead of serving anybody.
+
+    @ivar explain: a URL: what would become of a request for it; may hold a secret.
+    @ivar headers: of that request, each C{NAME: VALUE}; so may these.
+    @ivar client: where it would come from: an IP address, or C{"unix"}.
+    @ivar check: whether there is anything wrong.
+    """
+
+    explain: str | None = None
+    headers: tuple[str, ...] = ()
+    client: str | None = None
+    check: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        return self.check or self.explain is not None
+
+    def __repr__(self) -> str:
+        return f"<InspectionConfig {'explain' if self.explain is not None else 'check' if self.check else 'nothing'}>"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything C{twistd websockify} can be told."""
 
@@ -241,11 +282,13 @@ class Config:
     proxies: ProxiesConfig = ProxiesConfig()
     sessions: SessionsConfig = SessionsConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
+    access: AccessConfig = AccessConfig()
     tls: TLSConfig | None = None
     web: WebConfig = WebConfig()
     recording: RecordingConfig | None = None
     lifetime: LifetimeConfig = LifetimeConfig()
     logging: LoggingConfig = LoggingConfig()
+    inspection: InspectionConfig = InspectionConfig()
 
 
 def _group(hint: Any) -> type[Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Close", "CloseCode", "ConfigError", "DialError", "Refusal", "WireError"]
+__all__ = ["Close", "CloseCode", "ConfigError", "DialError", "NotAllowed", "Refusal", "WireError"]
 
 _REASON_LIMIT = 123
 """Bytes of UTF-8 in a close reason: RFC 6455 section 5.5."""
@@ -66,6 +66,18 @@ class DialError(Exception):
     def __init__(self, reason: str) -> None:
         # it may quote a path with bytes that are not UTF-8, which Python holds as surrogates
         super().__init__(reason.encode(errors="replace")[:_REASON_LIMIT].decode(errors="ignore"))
+
+
+class NotAllowed(DialError):
+    """
+    A target must not be dialled. The client learns no more than that.
+
+    @param cause: for the log alone: which, why, and what cures it, in one line.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("Target not allowed")
+        self.cause = cause
 
 
 class Refusal(Exception):

@@ -80,6 +80,8 @@ class WebSockifyFactory(SwitchFactory):
     @param connectTimeout: seconds until a target is connected; a C{dialer} of one's own has a second more.
     @param heartbeat: seconds between pings; 0 for none.
     @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
+    @param sessionTimeout: seconds that a session may last, until it is closed with 4001; 0 for as long as it likes.
+    @param sessionIdleTimeout: seconds without payload, either way, that it may; 0 for as many as it likes.
     @param taps: each is asked for a tap on each session.
     @param pump: relay between sockets directly, with TLS or without, where the reactor can.
     @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
@@ -118,6 +120,8 @@ class WebSockifyFactory(SwitchFactory):
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = _SESSIONS.heartbeat,
         bandwidth: float = _SESSIONS.bandwidth,
+        sessionTimeout: float = _SESSIONS.sessionTimeout,
+        sessionIdleTimeout: float = _SESSIONS.sessionIdleTimeout,
         taps: Sequence[TapFactory] = (),
         pump: bool = _SESSIONS.pump,
         raw: bool = _CLIENTS.raw,
@@ -149,6 +153,8 @@ class WebSockifyFactory(SwitchFactory):
             connectTimeout=connectTimeout,
             heartbeat=heartbeat,
             bandwidth=bandwidth,
+            sessionTimeout=sessionTimeout,
+            sessionIdleTimeout=sessionIdleTimeout,
             taps=taps,
             pump=Pump(reactor) if pump and Pump.available(reactor) else Watch(reactor),
             shownPath=shownPath,

@@ -158,6 +158,7 @@ class Identity:
 
     @ivar name: appears in the log. An empty one is nobody in particular, and all that counts are C{responseHeaders}.
     @ivar claims: what else is known of it.
+    @ivar expires: until when it is good, as L{Target.expires}.
     @ivar responseHeaders: what the answer that lets it in has beside its own headers, each as often as it is there:
         C{("Set-Cookie", …)} on a 101, or on a page. None that HTTP or the handshake needs for itself, no control
         characters; in UTF-8.
@@ -166,17 +167,16 @@ class Identity:
     name: str
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     responseHeaders: tuple[tuple[str, str], ...] = ()
+    expires: float | None = None
 
 
 @dataclass(frozen=True)
 class Target:
     """Where a session leads.
 
-    C{text} alone is acted upon so far. The rest is carried along for those who are given the session.
-
     @ivar text: a target string as C{--target} takes it, such as C{host:port} or C{unix:/path}.
-    @ivar expires: until when this answer is good, in seconds since the epoch; L{None} for ever. Nothing ends a session
-        by it yet.
+    @ivar expires: until when this answer is good, in seconds since the epoch; L{None} for ever. The session ends then,
+        or earlier with its L{Identity}, by 4001.
     @ivar claims: what the resolver knows beside it, of a token say.
     @ivar sockets: whether whoever named it may name unix sockets, as files of the operator's may. Others' words, of an
         HTTP service say, are dialled as sockets only where a pattern of C{--allow-target} is about them.
@@ -224,6 +224,15 @@ class Session(Protocol):
         """
         End it with this close code and reason. Not to be called from within a call to a tap or its factory. Harmless
         when it is over.
+        """
+
+    def expireAt(self, when: float | None) -> None:
+        """
+        From now on its access ends then, sooner or later than before: so it is renewed. It does with close code 4001,
+        C{Token expired}, a second after that at the latest. Harmless when it is over; one that is closing already goes
+        on to do so. C{--session-timeout} holds all the same.
+
+        @param when: in seconds since the epoch; L{None} for never.
         """
 
 
@@ -320,7 +329,11 @@ class ITurnstile(Interface):
 
 
 class IDialer(Interface):
-    """How is a target reached?"""
+    """How is a target reached?
+
+    It may have another method, C{foresee(target)}: asked before the client is let in, it raises
+    L{DialError<wsproxy.errors.DialError>} for a target that it will not dial. The client is told 403.
+    """
 
     def dial(session: Session, factory: IProtocolFactory) -> Any:
         """

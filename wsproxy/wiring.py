@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
+from zope.interface import implementer
 
+from wsproxy.access.reach import Reach
 from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import (
     Config,
@@ -41,12 +44,13 @@ from wsproxy.process.supervisor import TOLD, Rebinding, Supervisor, WrapMode
 from wsproxy.recording.file import RecordingFiles
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.proxy import Proxy, announce
+from wsproxy.sessions.tokenwatch import Tokens, TokenWatch
 from wsproxy.static_web.pages import kindOf, makePages
 from wsproxy.tls.client import clientTLS, describeTLSFailure
 from wsproxy.tls.server import ServerTLS
 from wsproxy.tunnel.trafficmarks import TrafficMarks
 
-__all__ = ["WrappedProgram", "assemble", "findProgram", "makeProxy", "wrappedProgram"]
+__all__ = ["WrappedProgram", "assemble", "assembleAlone", "findProgram", "makeProxy", "parts", "wrappedProgram"]
 
 _LISTINGS = 4
 """Directories read at a time for C{--web-listing}."""
@@ -106,8 +110,14 @@ def assemble(
     """
     tls = ServerTLS(config.tls) if config.tls is not None else None
     recordings = _recordings(config.recording, reactor)
-    dialer = _dialer(config.target, config.proxies.send, reactor)
+
+    def own() -> Sequence[IAddress]:
+        return proxy.addresses
+
+    reach = Reach(config.access.allowTargets, config.access.denyTargets, own)
+    dialer = _dialer(config.target, config.proxies.send, reactor, reach)
     resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
+    entrance = makeEntrance(config, reactor, resolver)
     factory = WebSockifyFactory(
         reactor,
         dialer=way,
@@ -119,21 +129,69 @@ def assemble(
         verbose=config.logging.verbose,
         allow=config.proxies.allow,
         trustedProxies=config.proxies.trusted,
-        **makeEntrance(config, reactor, resolver).asKeywords(),
+        **entrance.asKeywords(),
         **asKeywords(config.clients),
         **asKeywords(config.sessions),
     )
+    if config.access.tokenRevokes:
+        TokenWatch(factory.sessions, cast(Tokens, entrance.resolver), reactor)
     if adopted is not None:
-        return Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+        proxy = Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+        return proxy
     listens = [parseListen(reactor, text) for text in config.listening.listen]
 
     def announceOne(log: Logger, port: IListeningPort) -> None:
         announce(log, config, port)
 
-    return Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+    proxy = Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+    return proxy
 
 
-def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any) -> Dialer:
+def assembleAlone(config: Config, reactor: Any) -> Proxy:
+    """
+    What L{makeProxy} makes, for somebody who asks it questions and does not start it: a program is not even looked for.
+
+    @raise ConfigError: see L{makeProxy}.
+    """
+    program = config.program
+    wrapped = None if program is None else WrappedProgram(program.words[0], TOLD, announced=False, again=False)
+    return assemble(config, reactor, _Nobody(), None, wrapped, Listeners())
+
+
+def parts(config: Config, reactor: Any) -> list[Callable[[], Any]]:
+    """
+    @return: what each make a part of a proxy, and raise L{ConfigError} where that cannot be: so all that is wrong is
+        found, where L{makeProxy} stops at the first. The last makes the whole.
+    """
+    program, tls, recording, target = config.program, config.tls, config.recording, config.target
+    made: list[Callable[[], Any]] = [partial(parseListen, reactor, text) for text in config.listening.listen]
+    if tls is not None:
+        made.append(partial(ServerTLS, tls))
+    if program is not None:
+        made.append(partial(findProgram, program, config.listening, reactor))
+    if recording is not None:
+        made.append(partial(RecordingFiles, recording.path, recording.keep))
+    if target.endpoint is not None:
+        plain = Dialer(reactor, connectTimeout=target.connectTimeout)
+        made.append(partial(plain.check, Target(target.endpoint)))
+    if target.authorities is not None:
+        made.append(partial(clientTLS, "localhost", authorities=target.authorities, insecure=target.insecure))
+    made.append(partial(makeEntrance, config, reactor, FixedResolver(Target("demo:"))))
+    return [*made, partial(assembleAlone, config, reactor)]
+
+
+@implementer(IStatusStop)
+class _Nobody:
+    """Of a proxy that is not started, and does not stop."""
+
+    def stop(self, status: int) -> None:
+        """It never is asked to."""
+
+    def fail(self, failure: Failure) -> None:
+        """It never does."""
+
+
+def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any, reach: Reach) -> Dialer:
     """@raise ConfigError: the authorities to trust cannot be read."""
     tls = partial(clientTLS, authorities=target.authorities, insecure=target.insecure)
     if target.authorities is not None:
@@ -145,6 +203,8 @@ def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any) -> Dialer
         describeTLS=describeTLSFailure,
         forceTLS=target.tls,
         sendProxy=sendProxy,
+        reach=reach,
+        fixed=target.endpoint,
     )
 
 

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.errors import ConfigError, Refusal
-from wsproxy.interfaces import Admitted, Identity, Request
+from wsproxy.errors import ConfigError, NotAllowed, Refusal
+from wsproxy.interfaces import Admitted, Identity, Request, Target
 from wsproxy.sessions.decision import Decisions, depart
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 40000)
@@ -174,3 +174,16 @@ class DecisionTests(SynchronousTestCase):
         )
         admission = self.successResultOf(decisions.decide(REQUEST))
         self.assertEqual((asked, admission.identity, admission.responseHeaders), ([None], None, cookies))
+
+    def test_foreseen(self) -> None:
+        """A target that will not be dialled is refused before anything is counted, and the log has the cause."""
+
+        def foresee(target: Target) -> None:
+            self.told.append(f"foresee {target}")
+            raise NotAllowed("target:1 is in no --allow-target")
+
+        decisions = self.decisions([lambda admitted: self.told.append("turnstile")], foresee=foresee)
+        refusal = self.failureResultOf(decisions.decide(REQUEST), Refusal).value
+        self.assertEqual((refusal.status, refusal.reason), (403, "Target not allowed"))
+        self.assertEqual(refusal.cause, "target:1 is in no --allow-target")
+        self.assertEqual(self.told, ["gate", "authenticate", "resolve", "authorise", "foresee target:1", refusal])

@@ -19,10 +19,12 @@ from twisted.logger import Logger
 from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.networks import Networks
 from wsproxy.access.origin import OriginPolicy
+from wsproxy.access.reach import Reach
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
 __all__ = [
+    "ADDRESS",
     "CHECKER",
     "CLIENTS",
     "COUNT",
@@ -30,6 +32,8 @@ __all__ = [
     "DIRECTORY",
     "DISCREET",
     "ENDPOINT",
+    "EXPLAINED",
+    "EXPLAINED_HEADER",
     "FILE",
     "HEADERS",
     "NAME",
@@ -43,6 +47,7 @@ __all__ = [
     "SECRET",
     "SIZE",
     "SUBPROTOCOL",
+    "TARGETS",
     "URL",
     "WORD",
     "WORKERS",
@@ -153,6 +158,11 @@ def _clients(name: str, word: str) -> str:
 
 def _proxy(name: str, word: str) -> str:
     TrustedProxies((word,))
+    return word
+
+
+def _reach(name: str, word: str) -> str:
+    Reach((word,)) if name == "allow-target" else Reach(deny=(word,))
     return word
 
 
@@ -274,11 +284,13 @@ def _read(name: str, path: str) -> str:
 ON = Kind("", lambda name, word: True)
 OFF = Kind("", lambda name, word: False)
 WORD = Kind("LIST", _word)
+ADDRESS = Kind("ADDRESS", _word)
 ENDPOINT = Kind("ENDPOINT", _endpoint)
 ORIGIN = Kind("ORIGIN", _origin)
 CLIENTS = Kind("CIDR", _clients)
 PROXY = Kind("CIDR", _proxy)
 SUBPROTOCOL = Kind("NAME", _subprotocol)
+TARGETS = Kind("PATTERN", _reach)
 SECONDS = Kind("SEC", _seconds)
 DEADLINE = Kind("SEC", _deadline)
 SIZE = Kind("SIZE", _size)
@@ -295,4 +307,6 @@ SECRET = Kind("SECRET", _secret, secret=True)
 """A literal one is warned of: it is seen in C{ps}."""
 DISCREET = Kind("ARG", _discreet, secret=True)
 """What may be a secret, and may not: C{@FILE} and C{env:NAME} say where it is."""
+EXPLAINED = Kind("URL", _discreet, secret=True)
+EXPLAINED_HEADER = Kind("HEADER", _discreet)
 CHECKER = Kind("CHECKER", _checker, secret=True)

@@ -14,6 +14,7 @@ that is left to write.
 from __future__ import annotations
 
 from wsproxy.command.option import Option
+from wsproxy.command.table.access import ACCESS
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 from wsproxy.command.table.forward import FORWARD
@@ -31,15 +32,17 @@ HEADINGS = {
     "proxies": "Who clients are",
     "sessions": "Sessions",
     "authentication": "Who may come in",
+    "access": "Access",
     "tls": "TLS",
     "web": "Files and pages",
     "recording": "Recording",
     "lifetime": "Ending",
     "logging": "Logging",
+    "inspection": "Trying it out",
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS)
+_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *ACCESS)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

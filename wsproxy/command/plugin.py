@@ -5,6 +5,7 @@ An embedder starts below this module, at L{wsproxy.factory}: no signals, limits 
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -43,6 +44,12 @@ def makeService(options: Options) -> IService:
     installResolver(reactor)
     passOverStart(cast(Any, reactor))
     try:
+        if options.config.inspection.wanted:
+            from wsproxy.command.inspection import inspect  # late: nobody else has use for it
+
+            status = inspect(options.config, reactor)
+            sys.stdout.flush()
+            os._exit(status)  # whatever threads there are
         log = makeLog(twistd, reactor, sys.__stdout__)
         drain = options.config.lifetime.drain
         stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())

@@ -15,7 +15,7 @@ from wsproxy.command.table.tokens import TOKEN_PLUGINS, settleTokens
 from wsproxy.config import GROUPS, Config
 from wsproxy.errors import ConfigError
 
-__all__ = ["forgetSecrets", "makeConfig"]
+__all__ = ["forgetSecrets", "makeConfig", "problemsIn"]
 
 _OPTIONS = {option.name: option for option in TABLE}
 _CERTIFICATE = "self.pem"
@@ -37,6 +37,17 @@ def makeConfig(given: Mapping[str, Any]) -> Config:
     _checkNeeds(given)
     _checkClashes(given)
     return _config(given)
+
+
+def problemsIn(given: Mapping[str, Any]) -> list[str]:
+    """@return: what L{makeConfig} would raise of each option by itself, where it raises the first."""
+    problems = []
+    for option in _of(given):
+        try:
+            option.parse(given[option.name])
+        except ConfigError as error:
+            problems.append(str(error))
+    return problems
 
 
 def forgetSecrets(given: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from wsproxy.command.help import asHelp
 from wsproxy.command.kinds import DIRECTORY, FILE, PATTERN
 from wsproxy.command.option import PROGRAM, Option
 from wsproxy.command.options import TABLE
-from wsproxy.command.settings import forgetSecrets, makeConfig
+from wsproxy.command.settings import forgetSecrets, makeConfig, problemsIn
 from wsproxy.config import Config
 from wsproxy.daemon.exit import complaint
 from wsproxy.daemon.pidfile import checkPidfile
@@ -120,9 +120,19 @@ class Options(usage.Options):
         twistd: Mapping[str, Any] = self.parent or {}
         if "traffic" in given and not twistd.get("nodaemon", True):
             raise ConfigError("--traffic: needs twistd -n; a daemon has no terminal")
+        if "check" in given:
+            self._tellAll(problemsIn(given))
         self.config = makeConfig(given)
-        checkPidfile(twistd.get("pidfile"))
+        if not self.config.inspection.wanted:
+            checkPidfile(twistd.get("pidfile"))
         forgetSecrets(given)
+
+    def _tellAll(self, problems: Sequence[str]) -> None:
+        """@raise SystemExit: there are any."""
+        for problem in problems:
+            print(complaint(problem), file=sys.stderr)
+        if problems:
+            raise SystemExit(1)
 
 
 def _collecting(option: Option) -> Callable[[Options, str], None]:

@@ -7,6 +7,7 @@ target string ─► name resolution ─► Happy Eyeballs ─► TLS handshake,
 from __future__ import annotations
 
 import builtins
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,13 +45,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.access.proxyheader import VERSIONS
-from wsproxy.dialling.attempt import watchesSockets
+from wsproxy.access.reach import Reach
+from wsproxy.dialling.attempt import isLiteral, watchesSockets
 from wsproxy.dialling.demo import demoSocket
 from wsproxy.dialling.eyeballs import HappyEyeballsEndpoint
 from wsproxy.dialling.handshake import Handshake, HandshakeFactory, HandshakeFailed
+from wsproxy.dialling.held import heldSocket
 from wsproxy.dialling.names import NameResolver, chooseResolver
 from wsproxy.dialling.preface import PrefacedEndpoint, headerFor
 from wsproxy.dialling.reactor import IDiallingReactor
+from wsproxy.dialling.seen import SEEN, SeenReactor
 from wsproxy.endpoints.target import (
     DemoTarget,
     ParsedTarget,
@@ -61,7 +65,7 @@ from wsproxy.endpoints.target import (
     targetError,
 )
 from wsproxy.ends.securetransport import SecureTransport
-from wsproxy.errors import ConfigError, DialError
+from wsproxy.errors import ConfigError, DialError, NotAllowed
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
 from wsproxy.interfaces import IDialer, Session, Target
@@ -77,11 +81,12 @@ _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
     ((TimeoutError, TCPTimedOutError), "Target timed out"),
     (DNSLookupError, "Target name not found"),
     (ConfigError, "Target misconfigured"),
+    (NotAllowed, "Target not allowed"),
 )
 """What is told of each failure. Where several addresses failed differently, the reason that stands first here: who
 refuses is at least there."""
 
-_EXPECTED = (OSError, ConnectError, ConnectionClosed, NoProtocol)
+_EXPECTED = (OSError, ConnectError, ConnectionClosed, NoProtocol, NotAllowed)
 """Failures of a network for which there is no reason above. Whatever else is raised is a mistake in somebody's code."""
 
 _EXPECTED_TLS = (TLSError, VerifyError, VerificationError, CertificateError)
@@ -108,6 +113,8 @@ class Dialer:
     @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}.
     @param sendProxy: C{"v1"} or C{"v2"}: tell targets of their clients that do not say otherwise
         (C{Target.proxyHeader}); L{None}: do not.
+    @param reach: what may be dialled, of that which a resolver came up with; L{None} for everything.
+    @param fixed: the one target that may be all the same: the operator's own.
     @param nameResolver: by default the one that was installed in the reactor, or instead of Twisted's
         L{NameResolver}.
     """
@@ -123,6 +130,8 @@ class Dialer:
         describeTLS: Callable[[BaseException], str] = lambda error: "handshake failed",
         forceTLS: bool = False,
         sendProxy: str | None = None,
+        reach: Reach | None = None,
+        fixed: str | None = None,
         nameResolver: IHostnameResolver | None = None,
     ) -> None:
         self._reactor = reactor
@@ -132,6 +141,8 @@ class Dialer:
         self._describeTLS = describeTLS
         self._forceTLS = forceTLS
         self._sendProxy = sendProxy
+        self._reach = reach
+        self._fixed = fixed
         self._nameResolver = nameResolver
         self._ownResolver = NameResolver(reactor)
         self._parse = lru_cache(maxsize=256)(parseTarget)
@@ -152,7 +163,33 @@ class Dialer:
 
     def dial(self, session: Session, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See L{IDialer.dial}. @return: as L{connect} does."""
-        return self.connect(session.target, factory, self.header(session))
+        return self.connect(session.target, factory, self.header(session), self._reachOf(session.target))
+
+    def _reachOf(self, target: Target) -> Reach | None:
+        return None if target.text == self._fixed else self._reach
+
+    def foresee(self, target: Target) -> None:
+        """
+        Say no before the client is let in, where that is known: see L{IDialer}.
+
+        @raise NotAllowed: L{dial} would not dial it.
+        """
+        reach = self._reachOf(target)
+        if reach is None:
+            return
+        try:
+            parsed = self._parse(target.text)
+        except ConfigError:
+            return  # it will not be dialled either, but for another reason
+        match parsed:
+            case TCPTarget(host, port) if isLiteral(host):
+                reach.checkAddress(host, port)
+            case TCPTarget(host, port):
+                reach.checkName(host, port)
+            case UNIXTarget(path):
+                reach.checkSocket(os.path.realpath(path), target.sockets)
+            case StringTarget(description) if _prefix(description) not in SEEN:
+                reach.checkUnseen(description)
 
     def header(self, session: Session) -> bytes:
         """
@@ -166,40 +203,51 @@ class Dialer:
             raise targetError(session.target.text, f"a PROXY header is one of {', '.join(VERSIONS)}")
         return headerFor(version, session.request)
 
-    def connect(self, target: Target, factory: IProtocolFactory, header: bytes = b"") -> Deferred[IProtocol]:
+    def connect(
+        self, target: Target, factory: IProtocolFactory, header: bytes = b"", reach: Reach | None = None
+    ) -> Deferred[IProtocol]:
         """
         Connect to C{target} and build its protocol with C{factory}. Over TLS, that is only asked for one once the
         certificate is verified.
 
         @param header: what is sent first, before TLS, too.
+        @param reach: asked about the very address that is connected to.
         @return: fires with the protocol, or fails with L{DialError}.
         """
 
         def timedOut(result: object, timeout: float) -> NoReturn:
             raise TimeoutError
 
-        connecting = maybeDeferred(self._connect, target, factory, header)
+        connecting = maybeDeferred(self._connect, target, factory, header, reach)
         if not connecting.called:
             connecting.addTimeout(self._timeout, self._reactor, timedOut)
         return connecting.addErrback(self._explain, target)
 
-    def _connect(self, target: Target, factory: IProtocolFactory, header: bytes) -> Deferred[IProtocol]:
+    def _connect(
+        self, target: Target, factory: IProtocolFactory, header: bytes, reach: Reach | None
+    ) -> Deferred[IProtocol]:
         parsed = self._parse(target.text)
         if isinstance(parsed, TCPTarget) and not (parsed.tls or self._forceTLS):
-            endpoint = self._endpoint(parsed.host, parsed.port)
+            endpoint = self._endpoint(parsed.host, parsed.port, reach)
             return (PrefacedEndpoint(endpoint, header) if header else endpoint).connect(factory)
-        return Deferred.fromCoroutine(self._connectOther(parsed, factory, header))
+        return Deferred.fromCoroutine(self._connectOther(parsed, factory, header, reach, target.sockets))
 
-    async def _connectOther(self, target: ParsedTarget, factory: IProtocolFactory, header: bytes) -> IProtocol:
+    async def _connectOther(
+        self, target: ParsedTarget, factory: IProtocolFactory, header: bytes, reach: Reach | None, named: bool
+    ) -> IProtocol:
         match target:
             case TCPTarget(host, port):
-                protocol, header = await self._connectTLS(host, port, factory, header), b""
+                protocol, header = await self._connectTLS(host, port, factory, header, reach), b""
+            case UNIXTarget(path) if reach is not None:
+                with heldSocket(path) as (real, held):
+                    reach.checkSocket(real, named)
+                    protocol = await self._connectUNIX(held, factory)
             case UNIXTarget(path):
                 protocol = await self._connectUNIX(path, factory)
             case DemoTarget():
                 protocol = self._adopt(demoSocket(self._reactor), factory)
             case StringTarget(description):
-                protocol = await _clientFromString(self._reactor, description).connect(factory)
+                protocol = await self._connectString(description, factory, reach, named)
         transport = getattr(protocol, "transport", None)
         if header:
             _begin(transport, header)
@@ -209,14 +257,26 @@ class Dialer:
                 transport.setTcpKeepAlive(True)
         return protocol
 
-    def _endpoint(self, host: str, port: int) -> HappyEyeballsEndpoint:
+    def _endpoint(self, host: str, port: int, reach: Reach | None) -> HappyEyeballsEndpoint:
         resolver = self._nameResolver or chooseResolver(self._reactor, self._ownResolver)
-        return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout)
+        return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout, reach)
 
-    async def _connectTLS(self, host: str, port: int, factory: IProtocolFactory, header: bytes) -> IProtocol:
+    async def _connectString(
+        self, description: str, factory: IProtocolFactory, reach: Reach | None, named: bool
+    ) -> IProtocol:
+        reactor: Any = self._reactor
+        if reach is not None:
+            if _prefix(description) not in SEEN:
+                reach.checkUnseen(description)
+            reactor = SeenReactor(reactor, reach, description, named)
+        return await _clientFromString(reactor, description).connect(factory)
+
+    async def _connectTLS(
+        self, host: str, port: int, factory: IProtocolFactory, header: bytes, reach: Reach | None
+    ) -> IProtocol:
         secured = TLSMemoryBIOFactory(self._tls(host), True, HandshakeFactory(factory), self._reactor)
         secured.protocol = SecureTransport  # which the pump can take the socket from
-        endpoint = self._endpoint(host, port)
+        endpoint = self._endpoint(host, port, reach)
         transport = await (PrefacedEndpoint(endpoint, header) if header else endpoint).connect(secured)
         assert isinstance(transport, SecureTransport)
         handshake = transport.wrappedProtocol
@@ -287,3 +347,7 @@ def _begin(transport: Any, header: bytes) -> None:
         transport.abortConnection()
         raise ConfigError("--send-proxy: does not work with endpoints that speak TLS; use tls:HOST:PORT")
     transport.write(header)
+
+
+def _prefix(description: str) -> str:
+    return description.partition(":")[0].lower()

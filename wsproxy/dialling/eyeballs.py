@@ -19,7 +19,7 @@ from itertools import chain, zip_longest
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
@@ -35,8 +35,10 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.access.reach import Reach
 from wsproxy.dialling.attempt import connectAddress, isLiteral
 from wsproxy.dialling.reactor import IRacingReactor
+from wsproxy.errors import NotAllowed
 
 __all__ = ["ATTEMPT_DELAY", "HappyEyeballsEndpoint"]
 
@@ -53,16 +55,25 @@ class HappyEyeballsEndpoint:
     @param reactor: what L{connectAddress} needs, and C{IReactorTime}.
     @param nameResolver: asked about names; never about an IP address.
     @param timeout: of each attempt, in seconds.
+    @param reach: asked about each address, in the moment in which it is connected to. One that it does not allow
+        counts as one that did not answer.
     """
 
     def __init__(
-        self, reactor: IRacingReactor, nameResolver: IHostnameResolver, host: str, port: int, timeout: float
+        self,
+        reactor: IRacingReactor,
+        nameResolver: IHostnameResolver,
+        host: str,
+        port: int,
+        timeout: float,
+        reach: Reach | None = None,
     ) -> None:
         self._reactor = reactor
         self._nameResolver = nameResolver
         self._host = host
         self._port = port
         self._timeout = timeout
+        self._reach = reach
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         if isLiteral(self._host):
@@ -76,6 +87,11 @@ class HappyEyeballsEndpoint:
         return await _Race(self._reactor, [partial(self._attempt, host) for host in hosts], factory).start()
 
     def _attempt(self, host: str, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        if self._reach is not None:
+            try:
+                self._reach.checkAddress(host, self._port, None if host == self._host else self._host)
+            except NotAllowed:
+                return fail()
         return connectAddress(self._reactor, host, self._port, factory, self._timeout)
 
     def _resolved(self) -> Deferred[list[IAddress]]:

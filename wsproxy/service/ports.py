@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 
 from wsproxy.endpoints.listen import Listen
 
@@ -15,10 +15,15 @@ __all__ = ["Ports", "stopped"]
 
 
 class Ports:
-    """What listens for C{factory}."""
+    """
+    What listens for C{factory}.
+
+    @ivar addresses: where it has listened so far.
+    """
 
     def __init__(self, factory: IProtocolFactory) -> None:
         self._factory = factory
+        self.addresses: list[IAddress] = []
         self._open: list[IListeningPort] = []
         self._stopping: list[Deferred[None]] = []
 
@@ -30,6 +35,7 @@ class Ports:
 
         def listening(ports: list[IListeningPort]) -> list[IListeningPort]:
             self._open += ports
+            self.addresses += [port.getHost() for port in ports]
             return ports
 
         return listen.bind(self._factory).addCallback(listening)

@@ -10,20 +10,22 @@ from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsproxy.access.peer import printable
 from wsproxy.config import Config, LifetimeConfig
 from wsproxy.endpoints.listen import Listen, parseListen
+from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import IStatusStop
+from wsproxy.interfaces import IStatusStop, Request
 from wsproxy.process.supervisor import Supervisor
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.lifetime import Lifetime
 from wsproxy.service.ports import Ports
+from wsproxy.sessions.trace import Trace
 from wsproxy.static_web.entry import entryPath
 from wsproxy.tls.server import ServerTLS
 
@@ -157,6 +159,20 @@ class Proxy(MultiService):
         ending = gatherResults([self._stopListening(), closed, super().stopService()])
         recorded = now + RECORDING
         return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
+
+    @property
+    def addresses(self) -> Sequence[IAddress]:
+        """Where it has listened so far."""
+        return self._ports.addresses
+
+    def explain(self, request: Request, trace: Trace) -> Deferred[Refusal | None]:
+        """See L{Reception.explain<wsproxy.sessions.reception.Reception.explain>}."""
+        return self._factory.sessions.explain(request, trace)
+
+    def shownPath(self, request: Request) -> str:
+        """What the log says of its path."""
+        shown = self._factory.sessions.shownPath
+        return request.path if shown is None else shown(request)
 
     @property
     def sessions(self) -> int:

@@ -2,7 +2,7 @@
 
 ::
 
-    gates ─► origin ─► authenticate ─► resolve ─► authorise ─► turnstiles ─► 101
+    gates ─► origin ─► authenticate ─► resolve ─► authorise ─► foresee ─► turnstiles ─► 101
     gates ─► authenticate, with --web-auth ─► a page
 
 Those who answer are plugins and embedders' objects: interfaces of L{wsproxy.interfaces}, or plain callables. They may
@@ -12,6 +12,7 @@ L{Admission}, of which a session is made, or a failure. No session is known here
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.errors import ConfigError, Refusal
+from wsproxy.errors import ConfigError, DialError, Refusal
 from wsproxy.fault import logFault
 from wsproxy.interfaces import (
     AnyAuthenticator,
@@ -36,8 +37,9 @@ from wsproxy.interfaces import (
 )
 from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.bounded import bounded
+from wsproxy.sessions.trace import Trace, shownIdentity, shownTarget
 
-__all__ = ["Admission", "Decisions", "asCallable", "depart", "malformation"]
+__all__ = ["Admission", "Decisions", "asCallable", "checkMoment", "depart", "malformation"]
 
 _log = Logger()
 
@@ -51,6 +53,7 @@ class Admission:
 
     @ivar departures: what the turnstiles want to have called when it leaves.
     @ivar responseHeaders: those of its L{Identity}, for the 101.
+    @ivar expires: when that or its L{Target} does, the earlier of both; in seconds since the epoch.
     """
 
     request: Request
@@ -58,6 +61,7 @@ class Admission:
     target: Target
     departures: list[Callable[[], Any]] = field(default_factory=list)
     responseHeaders: tuple[tuple[str, str], ...] = ()
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +90,7 @@ class Decisions:
     @param gates: are asked first, one after the other, and told who was refused after them.
     @param turnstiles: are passed last, one after the other.
     @param webAuth: the authenticator is asked about pages, too.
+    @param foresee: raises L{DialError} for a target that the dialer is not going to dial.
     @param timeout: seconds for all questions together.
     @raise ConfigError: it is to be asked, and there is none.
     @ivar coverPages: whether there is anybody to be asked about pages.
@@ -102,6 +107,7 @@ class Decisions:
         gates: Sequence[AnyGate] = (),
         turnstiles: Sequence[AnyTurnstile] = (),
         webAuth: bool = False,
+        foresee: Callable[[Target], None] | None = None,
         timeout: float,
     ) -> None:
         if webAuth and authenticator is None:
@@ -114,6 +120,7 @@ class Decisions:
         self._gates = gates
         self._turnstiles = [asCallable(turnstile, "admit") for turnstile in turnstiles]
         self._webAuth = webAuth
+        self._foresee = foresee
         self._timeout = timeout
         self.coverPages = webAuth or bool(gates)
         self._closed: str | None = None  # the newest of
@@ -145,6 +152,23 @@ class Decisions:
         questions = self._pass(request, self._ask) if self._gates else self._ask(request)
         deciding = Deferred.fromCoroutine(questions)
         return deciding if deciding.called else bounded(deciding, self._timeout, self._clock, _leave)
+
+    def traced(self, trace: Trace) -> Decisions:
+        """@return: the same questions, each of which C{trace} notes the answer to."""
+        authorise, foresee = self._authorise, self._foresee
+        return Decisions(
+            self._clock,
+            origins=trace.origins(self._origins),
+            authenticator=None
+            if self._authenticate is None
+            else trace.asking("authenticate", self._authenticate, lambda answer: shownIdentity(_asIdentity(answer))),
+            resolver=trace.asking("resolve", self._resolve, lambda answer: shownTarget(_asTarget(answer))),
+            authoriser=None if authorise is None else trace.asking("authorise", authorise, _shownConsent),
+            gates=[trace.gate(gate) for gate in self._gates],
+            turnstiles=[trace.asking("turnstile", each, lambda answer: "room") for each in self._turnstiles],
+            foresee=None if foresee is None else trace.telling("target", foresee, "may be dialled, as far as is known"),
+            timeout=self._timeout,
+        )
 
     def enter(self, request: Request) -> None:
         """@raise Refusal: a gate is shut to this client."""
@@ -180,22 +204,29 @@ class Decisions:
         if self._closed is not None:
             raise Refusal(503, self._closed)
         identity = None if self._authenticate is None else await self._identify(request)
-        responseHeaders = () if identity is None else identity.responseHeaders
+        responseHeaders, expires = ((), None) if identity is None else (identity.responseHeaders, identity.expires)
         if identity is not None and not identity.name:
             identity = None
         target = self._resolve(request, identity)
         if hasattr(target, "__await__"):
             target = await awaited(target)
-        if type(target) is not Target or type(target.text) is not str:
+        if type(target) is not Target or type(target.text) is not str or target.expires is not None:
             target = _asTarget(target)
+            if target.expires is not None:
+                expires = target.expires if expires is None else min(expires, target.expires)
         if self._authorise is not None:
             consent = self._authorise(request, identity, target)
             if hasattr(consent, "__await__"):
                 consent = await awaited(consent)
             _checkConsent(consent)
+        if self._foresee is not None:
+            try:
+                self._foresee(target)
+            except DialError as error:
+                raise Refusal(403, str(error), cause=getattr(error, "cause", "")) from error
         if self._closed is not None:  # meanwhile
             raise Refusal(503, self._closed)
-        admission = Admission(request, identity, target, responseHeaders=responseHeaders)
+        admission = Admission(request, identity, target, responseHeaders=responseHeaders, expires=expires)
         if self._turnstiles:
             await self._admit(admission)
         return admission
@@ -263,6 +294,7 @@ def _asIdentity(answer: object) -> Identity | None:
     headers = answer.responseHeaders
     if headers and not (isinstance(headers, (tuple, list)) and all(map(_isSendable, headers))):
         raise TypeError("an authenticator answered an Identity with responseHeaders that no response can have")
+    checkMoment(answer.expires, "an authenticator's Identity")
     return answer
 
 
@@ -289,16 +321,28 @@ _VALUE = re.compile("[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
 def _asTarget(answer: object) -> Target:
     """@raise TypeError: a resolver cannot mean that."""
     if isinstance(answer, Target) and isinstance(answer.text, str):
+        checkMoment(answer.expires, "a resolver's Target")
         return answer
     if isinstance(answer, str):
         return Target(answer)
     raise TypeError(f"a resolver answered {_kind(answer)}, not a Target or a str")
 
 
+def checkMoment(when: object, whose: str) -> None:
+    """@raise TypeError: it is no moment, in seconds since the epoch, nor L{None}."""
+    if when is not None and (type(when) not in (int, float) or math.isnan(when)):  # type: ignore[arg-type]
+        raise TypeError(f"{whose} expires at {_kind(when)}, not at seconds since the epoch")
+
+
 def _checkConsent(answer: object) -> None:
     """@raise TypeError: it looks like a no, which is said by raising L{Refusal}."""
     if answer is not None and not answer:
         raise TypeError(f"an authoriser answered {_kind(answer)}; it refuses by raising Refusal, and returns None")
+
+
+def _shownConsent(answer: object) -> str:
+    _checkConsent(answer)
+    return "may go there"
 
 
 def _checkDeparture(answer: object) -> Callable[[], Any]:

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsproxy.errors import ConfigError, DialError, Refusal
+from wsproxy.errors import ConfigError, DialError, NotAllowed, Refusal
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
 
@@ -63,6 +63,8 @@ def _causes(error: BaseException | None) -> Iterator[str]:
         waiting.append(cause.__cause__)
         if isinstance(cause, ExceptionGroup):
             waiting += cause.exceptions
+        elif isinstance(cause, NotAllowed):
+            yield escape(cause.cause, None)
         elif isinstance(cause, ConfigError):
             yield escape(str(cause))
         else:

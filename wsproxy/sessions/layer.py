@@ -206,6 +206,12 @@ class LayeredEnd:
     def abort(self) -> None:
         self._target.abort()
 
+    def sendAt(self, rate: float) -> None:
+        self._target.sendAt(rate)
+
+    def receiveAt(self, rate: float) -> None:
+        self._target.receiveAt(rate)
+
     def unsent(self) -> int:
         return self._target.unsent()
 

@@ -24,11 +24,14 @@ from wsproxy.access.refusallog import RefusalLog
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
-from wsproxy.interfaces import Identity, Request
+from wsproxy.interfaces import Admitted, Identity, Request
 from wsproxy.sessions.bounded import GivenUp
 from wsproxy.sessions.decision import Admission, Decisions, depart, malformation
+from wsproxy.sessions.trace import Trace
 
 __all__ = ["Reception", "Upgrade"]
+
+_log = Logger()
 
 _UNAVAILABLE = Refusal(503, "Service unavailable")
 _LATE = Refusal(503, "Service unavailable", cause="no decision in time: --handshake-timeout, or handshakeTimeout")
@@ -93,14 +96,16 @@ class Reception:
             logFault(self._log, "waiting for an answer")
             undecided.refuse(_UNAVAILABLE)
 
-    def explain(self, request: Request) -> Deferred[Refusal | None]:
+    def explain(self, request: Request, trace: Trace | None = None) -> Deferred[Refusal | None]:
         """
         What would become of this request, were it an upgrade: those who decide are asked, and know why
         (C{request.explaining}). Nothing is dialled or logged, unless somebody raises what is not a refusal.
 
+        @param trace: notes what each of them says.
         @return: fires with the refusal, or L{None} where the client would be let in.
         """
-        decision = self._decisions.decide(replace(request, explaining=True))
+        decisions = self._decisions if trace is None else self._decisions.traced(trace)
+        decision = decisions.decide(replace(request, explaining=True))
         return decision.addCallbacks(_forget, self._refusal, errbackArgs=(request,))
 
     def enter(self, request: Request) -> Refusal | None:
@@ -149,6 +154,11 @@ class Reception:
         """Answer so those who wait to be decided about."""
         for waiting in tuple(self._undecided):
             waiting.refuse(refusal)
+
+    def revoke(self, matches: Callable[[Admitted], bool], reason: str) -> None:
+        """Of those who wait to be decided about, refuse whom this will be true of."""
+        for waiting in self._undecided:
+            waiting.revocations.append((matches, reason))
 
     def decided(self, undecided: _Undecided, upgrade: Upgrade, raw: bool, result: Admission | Failure | None) -> None:
         """This client waits no longer. C{result} is L{None} where it has vanished."""
@@ -204,7 +214,11 @@ def _forget(admission: Admission) -> None:
 
 
 class _Undecided:
-    """A client that has not been answered yet."""
+    """
+    A client that has not been answered yet.
+
+    @ivar revocations: what must not be true of it once it is to be let in, or else it is told why not.
+    """
 
     def __init__(self, reception: Reception, upgrade: Upgrade, raw: bool, decision: Deferred[Admission]) -> None:
         self._reception = reception
@@ -212,6 +226,7 @@ class _Undecided:
         self._raw = raw
         self._decision = decision
         self._refusal: Refusal | None = None
+        self.revocations: list[tuple[Callable[[Admitted], bool], str]] = []
 
     def start(self) -> None:
         self._decision.addBoth(self._decided)
@@ -226,6 +241,19 @@ class _Undecided:
         answer: Admission | Failure | None = result
         if isinstance(result, Failure) and result.check(GivenUp):
             answer = None if self._refusal is None else Failure(self._refusal)
+        elif isinstance(result, Admission):
+            answer = self._unlessRevoked(result)
         upgrade = self._upgrade
         del self._upgrade  # it leads back here
         self._reception.decided(self, upgrade, self._raw, answer)
+
+    def _unlessRevoked(self, admission: Admission) -> Admission | Failure:
+        for matches, reason in self.revocations:
+            try:
+                if not matches(admission):
+                    continue
+            except BaseException:
+                logFault(_log, "revoking")
+            depart(admission.departures)
+            return Failure(Refusal(403, reason))
+        return admission

@@ -31,8 +31,9 @@ from wsproxy.escape import escape
 from wsproxy.fault import logFault, tellLog
 from wsproxy.interfaces import Ending, Request, Tap, TapFactory
 from wsproxy.sessions.approach import Dialling
-from wsproxy.sessions.decision import Admission, depart
+from wsproxy.sessions.decision import Admission, checkMoment, depart
 from wsproxy.sessions.excuse import UNREACHABLE
+from wsproxy.sessions.expiry import Expiry, Term
 from wsproxy.sessions.negotiation import Negotiation
 from wsproxy.sessions.targetend import TargetEnd
 from wsproxy.tunnel.heartbeat import Heartbeat
@@ -40,10 +41,13 @@ from wsproxy.tunnel.tap import closeTap, joinTaps
 from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.wire import Wire
 
-__all__ = ["ABORT_TIMEOUT", "FAULT_TIMEOUT", "OpenSession", "Registry"]
+__all__ = ["ABORT_TIMEOUT", "END_TIMEOUT", "FAULT_TIMEOUT", "OpenSession", "Registry"]
 
 FAULT_TIMEOUT = 6.0
 """Seconds after which a session is aborted in which something raised: nobody knows what still works of it."""
+
+END_TIMEOUT = 6.0
+"""Seconds after which a session is aborted whose client has no more access, however much it is still owed."""
 
 ABORT_TIMEOUT = 1.0
 """Seconds after which a session is given up whose ends do not go when they are aborted."""
@@ -67,6 +71,7 @@ class Registry(Protocol):
     taps: Sequence[TapFactory]
     pump: Adopter | None
     bandwidth: float
+    expiry: Expiry
     shownPath: Callable[[Request], str] | None
 
     def opened(self, session: OpenSession) -> bool:
@@ -95,10 +100,12 @@ class OpenSession:
         "_deadline",
         "_departures",
         "_dialling",
+        "_expires",
         "_registry",
         "_since",
         "_state",
         "_tap",
+        "_term",
         "_tunnel",
         "id",
         "identity",
@@ -125,6 +132,8 @@ class OpenSession:
         self._dialling: Dialling | Negotiation | None = None
         self._deadline: IDelayedCall | None = None
         self._cause = ""
+        self._expires = admission.expires
+        self._term: Term | None = None
         self._departures = admission.departures or None
 
     # Its beginning
@@ -135,6 +144,7 @@ class OpenSession:
 
         @param peer: how the address that it comes from is shown in the log, for which C{subprotocol} is, too.
         """
+        self._limit()
         if not self._registry.opened(self):
             self._closing = _BROKEN
         end: End = client
@@ -153,6 +163,12 @@ class OpenSession:
             self._state = _State.OPEN
             self._proceed()
         self.request = _remains(self.request)
+
+    def _limit(self) -> None:
+        """Have it end when what let it in expires, and when it must."""
+        expires, expiry = self._expires, self._registry.expiry
+        if expires is not None or expiry.always:
+            self._term = expiry.begin(self, expires)
 
     def _announce(self, peer: str, subprotocol: str | None, plain: bool) -> None:
         request, shownPath = self.request, self._registry.shownPath
@@ -253,6 +269,37 @@ class OpenSession:
                 logFault(self._log, "{session:.8} closing", session=self.id)
                 self.abort()
 
+    def end(self, close: Close) -> None:
+        """
+        Close it with this, and be done with it in L{END_TIMEOUT} and L{ABORT_TIMEOUT} seconds, whatever it does. The
+        target hears of it for L{CLOSE_TIMEOUT<wsproxy.tunnel.patience.CLOSE_TIMEOUT>} seconds at most; one that is
+        not connected yet never does.
+        """
+        self.close(close)
+        if self._state is not _State.OPEN:
+            return
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._unreachable(close.reason, "")
+        if self._deadline is None and self._state is _State.OPEN:
+            self._startDeadline(END_TIMEOUT, self.abort)
+
+    def expireAt(self, when: float | None) -> None:
+        """See L{Session<wsproxy.interfaces.Session>}."""
+        checkMoment(when, "a session")
+        if self._state is _State.OVER:
+            return
+        if self._term is not None:
+            self._registry.expiry.set(self._term, when)
+        elif when is not None:
+            self._term = self._registry.expiry.begin(self, when)
+
+    @property
+    def carried(self) -> int:
+        """Bytes of payload so far, both ways."""
+        tunnel = self._tunnel
+        return 0 if tunnel is None else tunnel.bytesFromClient + tunnel.bytesFromTarget
+
     def abort(self) -> None:
         """End now, without ceremony. L{Registry.ended} follows within L{ABORT_TIMEOUT} seconds."""
         if self._state is _State.OPENING:
@@ -302,6 +349,8 @@ class OpenSession:
         if self._dialling is not None:
             self._dialling.cancel()
             self._dialling = None
+        if self._term is not None:
+            self._registry.expiry.end(self._term)
         if self._tunnel is not None:
             self._registry.heartbeats.remove(self._tunnel)
         if self._tap is not None:

@@ -23,9 +23,10 @@ from wsproxy.access.refusallog import RefusalLog
 from wsproxy.config import ClientsConfig, TargetConfig
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
-from wsproxy.errors import Close, Refusal
+from wsproxy.errors import Close, CloseCode, Refusal
 from wsproxy.fault import logFault
 from wsproxy.interfaces import (
+    Admitted,
     AnyAuthenticator,
     AnyAuthoriser,
     AnyDialer,
@@ -41,8 +42,10 @@ from wsproxy.interfaces import (
     TapFactory,
 )
 from wsproxy.sessions.decision import Admission, Decisions, asCallable
+from wsproxy.sessions.expiry import Expiry
 from wsproxy.sessions.reception import Reception, Upgrade
 from wsproxy.sessions.session import OpenSession
+from wsproxy.sessions.trace import Trace
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.wire.subprotocol import choose, wireOf
 
@@ -68,6 +71,8 @@ class Sessions:
     @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
     @param heartbeat: seconds between pings; 0 for none.
     @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
+    @param sessionTimeout: seconds that a session may last; 0 for as long as it likes.
+    @param sessionIdleTimeout: seconds without payload, either way, that it may; 0 for as many as it likes.
     @param taps: each is asked for a tap on each session.
     @param pump: makes the ends of tunnels of their transports; without it those serve as they are.
     @param shownPath: what the log says of a request's path: where that holds a token, its template. By default the
@@ -98,6 +103,8 @@ class Sessions:
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = 0.0,
         bandwidth: float = 0.0,
+        sessionTimeout: float = 0.0,
+        sessionIdleTimeout: float = 0.0,
         taps: Sequence[TapFactory] = (),
         pump: Adopter | None = None,
         shownPath: Callable[[Request], str] | None = None,
@@ -111,6 +118,7 @@ class Sessions:
         self.pump = pump
         self.bandwidth = bandwidth
         self.heartbeats = Heartbeat(clock, heartbeat)
+        self.expiry = Expiry(clock, now, sessionTimeout, sessionIdleTimeout)
         self.taps = taps
         self.refusals = RefusalLog(clock)
         self.shownPath = shownPath
@@ -124,6 +132,7 @@ class Sessions:
             gates=gates,
             turnstiles=turnstiles,
             webAuth=webAuth,
+            foresee=getattr(dialer, "foresee", None),
             timeout=decisionTimeout,
         )
         self.coverPages = decisions.coverPages
@@ -184,9 +193,9 @@ class Sessions:
         """See L{Reception.enter}."""
         return self._reception.enter(request)
 
-    def explain(self, request: Request) -> Deferred[Refusal | None]:
+    def explain(self, request: Request, trace: Trace | None = None) -> Deferred[Refusal | None]:
         """See L{Reception.explain}."""
-        return self._reception.explain(request)
+        return self._reception.explain(request, trace)
 
     def visit(self, request: Request) -> Deferred[Identity | Refusal | None]:
         """See L{Reception.visit}."""
@@ -235,6 +244,23 @@ class Sessions:
             waiting, self._idle = self._idle, []
             for deferred in waiting:
                 deferred.callback(None)
+
+    def revoke(self, matches: Callable[[Admitted], bool], reason: str = "Access revoked") -> int:
+        """
+        Take back the access of those whom C{matches} is true of: sessions are closed with 4001, and are gone within
+        L{END_TIMEOUT} and L{ABORT_TIMEOUT} seconds, whatever they do; whoever is just being decided about is refused
+        with 403. Whoever comes later is not concerned: what let them in must not do so again.
+
+        @param matches: is given sessions and those who are to become one: their C{identity} and C{target}, and of a
+            session no more of its C{request} than it keeps. What it raises is raised here, and nobody is concerned.
+        @param reason: what they read: at most 123 bytes of UTF-8.
+        @return: how many sessions there were.
+        """
+        concerned = [session for session in self._active.values() if matches(session)]
+        self._reception.revoke(matches, reason)
+        for session in concerned:
+            session.end(Close(CloseCode.EXPIRED, reason))
+        return len(concerned)
 
     def refuseNew(self, reason: str) -> Callable[[], None]:
         """

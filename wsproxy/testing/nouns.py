@@ -62,6 +62,7 @@ def makeSession(
     id: str | None = None,
     started: float = 0.0,
     close: Callable[[Close], object] = lambda close: None,
+    expireAt: Callable[[float | None], object] = lambda when: None,
 ) -> Session:
     """
     A session, as it comes to a dialer, a tap or an observer. Nothing is behind it, and its request stays whole.
@@ -69,6 +70,7 @@ def makeSession(
     @param id: 32 hexadecimal digits; by default at random.
     @param started: in seconds since the epoch.
     @param close: called where somebody ends it.
+    @param expireAt: called where somebody renews it.
     """
     return _Session(
         id=secrets.token_hex(16) if id is None else id,
@@ -77,6 +79,7 @@ def makeSession(
         target=Target(target) if isinstance(target, str) else target,
         started=started,
         closed=close,
+        renewed=expireAt,
     )
 
 
@@ -88,6 +91,10 @@ class _Session:
     target: Target
     started: float
     closed: Callable[[Close], object]
+    renewed: Callable[[float | None], object]
 
     def close(self, close: Close) -> None:
         self.closed(close)
+
+    def expireAt(self, when: float | None) -> None:
+        self.renewed(when)
