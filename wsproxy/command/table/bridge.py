@@ -107,12 +107,12 @@ BRIDGE = (
         "Ping each client every so many seconds; two of them without a sign of life close the session. 0: never.",
     ),
     Option(
-        "bandwidth", "sessions.bandwidth", RATE,
-        "Bytes that each session may send, and receive, a second, such as 300k or 2M.",
-    ),
-    Option(
         "no-pump", "sessions.pump", OFF,
         "Relay through Twisted's transports always, not from socket to socket where that is possible.",
+    ),
+    Option(
+        "bandwidth", "sessions.bandwidth", RATE,
+        "Bytes that each session may send, and receive, a second, such as 300k or 2M.",
     ),
     Option(
         "cert", "tls.certificate", FILE,
