@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from twisted.application.service import IService, IServiceCollection
+
+from wsproxy.cluster.parent import Answers, Parent
 from wsproxy.config import AuthenticationConfig, Config
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import (
@@ -24,12 +27,16 @@ from wsproxy.interfaces import (
 )
 from wsproxy.tokens.plugin import locationOf, makeResolver
 
-__all__ = ["Entrance", "makeEntrance"]
+__all__ = ["Entrance", "answerWorkers", "makeEntrance"]
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """What L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>} takes under these names."""
+    """
+    What L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>} takes under these names.
+
+    @ivar services: what has to be started and stopped with the rest; not the factory's.
+    """
 
     resolver: AnyResolver
     authenticator: AnyAuthenticator | None = None
@@ -40,13 +47,23 @@ class Entrance:
     observers: tuple[AnyObserver, ...] = ()
     shownPath: Callable[[Request], str] | None = None
 
+    services: tuple[IService, ...] = ()
+
     def asKeywords(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "services"}
+
+    def attach(self, proxy: IServiceCollection) -> None:
+        """Have C{services} live as long as C{proxy}."""
+        for service in self.services:
+            service.setServiceParent(proxy)
 
 
-def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver | None) -> Entrance:
+def makeEntrance(
+    config: Config, reactor: Any, resolver: AnyResolver | None, parent: Parent | None = None
+) -> Entrance:
     """
     @param resolver: where sessions lead where no token says so; L{None}: nowhere.
+    @param parent: of a worker, which keeps what all of them have in common.
     @raise ConfigError: it cannot be as it is configured.
     """
     if config.tokens.areKnown:
@@ -72,6 +89,15 @@ def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver | None) -> 
         observers=observers,
         shownPath=None if config.tokens.path is None else locationOf(config.tokens).shownPath,
     )
+
+
+def answerWorkers(config: Config, reactor: Any, answers: Answers) -> tuple[IService, ...]:
+    """
+    Keep, in the parent, what its workers have in common.
+
+    @return: what has to be started and stopped with them.
+    """
+    return ()
 
 
 _NOBODY = AuthenticationConfig()

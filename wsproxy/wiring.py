@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from wsproxy.access.resolver import FixedResolver
+from wsproxy.cluster.parent import Parent
 from wsproxy.config import (
     Config,
     ListeningConfig,
@@ -95,6 +96,7 @@ def assemble(
     adopted: Sequence[Listen] | None = None,
     wrapped: WrappedProgram | None = None,
     listeners: Listeners | None = None,
+    parent: Parent | None = None,
 ) -> Proxy:
     """
     The proxy without the program that is wrapped: that of a single process, or one of several.
@@ -102,12 +104,14 @@ def assemble(
     @param adopted: where to listen, instead of C{--listen}: a worker's sockets.
     @param wrapped: the program, if there is one; in a worker's case the parent runs it.
     @param listeners: where it listens.
+    @param parent: of a worker.
     @raise ConfigError: see L{makeProxy}; for a worker, things may have changed since the parent was started.
     """
     tls = ServerTLS(config.tls) if config.tls is not None else None
     recordings = _recordings(config.recording, reactor)
     dialer = _dialer(config.target, config.proxies.send, reactor)
     resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
+    entrance = makeEntrance(config, reactor, resolver, parent)
     factory = WebSockifyFactory(
         reactor,
         dialer=way,
@@ -119,18 +123,22 @@ def assemble(
         verbose=config.logging.verbose,
         allow=config.proxies.allow,
         trustedProxies=config.proxies.trusted,
-        **makeEntrance(config, reactor, resolver).asKeywords(),
+        **entrance.asKeywords(),
         **asKeywords(config.clients),
         **asKeywords(config.sessions),
     )
     if adopted is not None:
-        return Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+        worker = Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+        entrance.attach(worker)
+        return worker
     listens = [parseListen(reactor, text) for text in config.listening.listen]
 
     def announceOne(log: Logger, port: IListeningPort) -> None:
         announce(log, config, port)
 
-    return Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+    proxy = Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+    entrance.attach(proxy)
+    return proxy
 
 
 def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any) -> Dialer:
