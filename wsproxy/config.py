@@ -16,8 +16,10 @@ __all__ = [
     "GROUPS",
     "AuthenticationConfig",
     "ClientsConfig",
+    "ClusterConfig",
     "Config",
     "LifetimeConfig",
+    "LimitsConfig",
     "ListeningConfig",
     "LoggingConfig",
     "ProgramConfig",
@@ -170,6 +172,26 @@ class AuthenticationConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """How many sessions there may be at a time. Each 0: as many as there are."""
+
+    sessions: int = 0
+    perClient: int = 0
+    perIdentity: int = 0
+    perToken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What nodes have in common: the URL of a Redis, which may hold a password."""
+
+    url: str | None = None
+
+    def __repr__(self) -> str:
+        return "<ClusterConfig>"
+
+
+@dataclass(frozen=True, slots=True)
 class TLSConfig:
     """
     Files and limits of the TLS side.
@@ -241,6 +263,8 @@ class Config:
     proxies: ProxiesConfig = ProxiesConfig()
     sessions: SessionsConfig = SessionsConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
+    limits: LimitsConfig = LimitsConfig()
+    cluster: ClusterConfig = ClusterConfig()
     tls: TLSConfig | None = None
     web: WebConfig = WebConfig()
     recording: RecordingConfig | None = None

@@ -16,8 +16,6 @@ import hmac
 import re
 from typing import Any
 
-from twisted.logger import Logger
-
 from wsproxy.cluster.address import Address, parseURL
 from wsproxy.cluster.redis import Redis, connect
 from wsproxy.errors import ConfigError
@@ -27,7 +25,6 @@ __all__ = ["OPTION", "Cluster", "checkCluster", "joinCluster"]
 OPTION = "--cluster"
 
 _PREFIX = re.compile("[A-Za-z0-9._-]{1,64}")
-_log = Logger()
 
 
 class Cluster:
@@ -51,9 +48,12 @@ class Cluster:
         return hmac.digest(self._key, text, "sha256").hex()
 
 
-def checkCluster(url: str) -> None:
-    """@raise ConfigError: there can be no such cluster."""
-    _parse(url)
+def checkCluster(url: str) -> bool:
+    """
+    @return: whether it has a key that nobody knows.
+    @raise ConfigError: there can be no such cluster.
+    """
+    return _parse(url)[2] is not None
 
 
 def joinCluster(reactor: Any, url: str) -> Cluster:
@@ -63,8 +63,6 @@ def joinCluster(reactor: Any, url: str) -> Cluster:
     @raise ConfigError: there can be no such cluster, or txredisapi is not installed.
     """
     address, prefix, key = _parse(url)
-    if key is None:
-        _log.warn("{option}: no key= in its URL, and no password: who reads Redis can try out tokens", option=OPTION)
     return Cluster(connect(reactor, address, OPTION), prefix, key or b"")
 
 

@@ -17,6 +17,7 @@ from wsproxy.command.option import Option
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 from wsproxy.command.table.forward import FORWARD
+from wsproxy.command.table.limits import LIMITS
 from wsproxy.command.table.proxies import PROXIES
 from wsproxy.command.table.tokens import TOKENS
 
@@ -31,6 +32,8 @@ HEADINGS = {
     "proxies": "Who clients are",
     "sessions": "Sessions",
     "authentication": "Who may come in",
+    "limits": "Limits",
+    "cluster": "Cluster",
     "tls": "TLS",
     "web": "Files and pages",
     "recording": "Recording",
@@ -39,7 +42,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS)
+_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *LIMITS)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""
