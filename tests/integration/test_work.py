@@ -170,7 +170,7 @@ class WorkTests(TestCase):
 
     async def test_limits(self) -> None:
         """Limits and a throttle cost so many calls more, no system call, and leave no garbage either."""
-        limits = {kind: 100 for kind in KINDS}
+        limits = dict.fromkeys(KINDS, 100)
         work = await self.work(self.connections)
         gate = Throttle(OwnBook(Guesses(reactor.seconds)))
         await self.listen(gates=[gate], turnstiles=[gate, SessionLimits(Counts(limits), limits)])
