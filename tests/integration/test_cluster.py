@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 
 from tests.integration.redisserver import RedisServer
 from tests.integration.test_redis import RedisTestCase
+from tests.integration.twistd import startTwistd
 from tests.limits.contract import LIMITS, BookContract, TallyContract, check, count, look, take
 from wsproxy.cluster.cluster import Cluster, joinCluster
 from wsproxy.cluster.redis import WITHIN
@@ -253,6 +254,23 @@ class URLTests(RedisTestCase):
             error = self.assertRaises(ConfigError, joinCluster, reactor, url)
             self.assertTrue(str(error).startswith("--cluster: "), url)
             self.assertNotIn("geheim", str(error))
+
+    async def test_start(self) -> None:
+        """A start with such a URL is one line, with status 1; one that holds a secret is warned of."""
+        outcome = await startTwistd(self, "--target", "demo:", "--cluster", "redis://h/geheim").end()
+        self.assertEqual(outcome.status, 1)
+        self.assertRegex(outcome.err, r"^twistd websockify: --cluster: not redis://.*\n$")
+        self.assertNotIn("geheim", outcome.err + outcome.out)
+        words = ("--target", "demo:", "--listen", "127.0.0.1:0", "--cluster")
+        for url, warning in (
+            ("redis://:geheim@127.0.0.1", "--cluster: all users of this machine can read it"),
+            ("redis://127.0.0.1", "--cluster: neither key= nor a password"),
+        ):
+            twistd = startTwistd(self, *words, url)
+            await twistd.line("Listening on")
+            outcome = await twistd.stop()
+            self.assertEqual(outcome.out.count("--cluster"), 1, outcome.out)
+            self.assertIn(warning, outcome.out)
 
     def test_silent(self) -> None:
         """No password is shown of what is made of it."""

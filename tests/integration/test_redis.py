@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -19,6 +21,7 @@ from tests.integration.redisserver import RedisServer
 from wsproxy.cluster.address import Address
 from wsproxy.cluster.errors import RedisAway, RedisError
 from wsproxy.cluster.redis import LONGEST_DELAY, WITHIN, Redis, connect
+from wsproxy.errors import ConfigError
 
 reactor: Any = _reactor
 
@@ -135,6 +138,14 @@ class ThereTests(RedisTestCase):
         self.assertEqual(await trusting.execute("PING"), "PONG")
         await self.assertFails(self.redis(server.port, host="localhost", tls=True), WITHIN)
         self.assertIn("certificate", self.lines[-1])
+
+
+class MissingTests(RedisTestCase):
+    def test_missing(self) -> None:
+        """Without the extra it is one line that says what is missing."""
+        with patch.dict(sys.modules, {"wsproxy.cluster.protocol": None}):
+            error = self.assertRaises(ConfigError, connect, reactor, Address("h"), "--token-plugin TokenRedis")
+        self.assertEqual(str(error), "--token-plugin TokenRedis: needs txredisapi: pip install wsproxy[redis]")
 
 
 class AwayTests(RedisTestCase):

@@ -7,10 +7,12 @@ from typing import Any
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.limits.contract import LIMITS, BookContract, TallyContract, take
 from tests.limits.loop import Loop, Worker
+from wsproxy.access.origin import OriginPolicy
 from wsproxy.cluster.parent import PARENT_WITHIN
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import Identity, Request, Target
@@ -21,7 +23,7 @@ from wsproxy.limits.leases import Leases, ParentTally
 from wsproxy.limits.subjects import customer, isOurs
 from wsproxy.limits.throttle import Throttle
 from wsproxy.limits.turnstile import SessionLimits
-from wsproxy.sessions.decision import Admission
+from wsproxy.sessions.decision import Admission, Decisions
 from wsproxy.testing import makeRequest
 from wsproxy.testing.nouns import PEER
 
@@ -329,6 +331,31 @@ class ThrottleTests(TestCase):
         self.assertEqual(refusal.headers, (("Retry-After", f"{WINDOW:.0f}"),))
         self.assertFalse(refusal.guess)
         self.throttle.enter(makeRequest(peer=IPv4Address("TCP", "192.0.2.77", 1)))
+
+    def test_nothingAsked(self) -> None:
+        """On behalf of one who is blocked nobody is asked anything, be it to come in or to be told why not."""
+        asked: list[Request] = []
+
+        def no(request: Request) -> None:
+            asked.append(request)
+            raise Refusal(401, "Wrong", guess=True)
+
+        decisions = Decisions(
+            Clock(),
+            origins=OriginPolicy(),
+            authenticator=no,
+            resolver=lambda request, identity: "demo:",
+            authoriser=None,
+            gates=[self.throttle],
+            turnstiles=[self.throttle],
+            timeout=5.0,
+        )
+        statuses = []
+        for number in range(40):
+            request = makeRequest(explaining=number % 2 == 0)
+            statuses.append(self.failureResultOf(decisions.decide(request), Refusal).value.status)
+        self.assertEqual(statuses, [401] * ALLOWED + [429] * (40 - ALLOWED))
+        self.assertEqual(len(asked), ALLOWED)
 
     def test_late(self) -> None:
         """Who was on his way in when he was blocked is told the same, be his guess wrong or right."""
