@@ -219,11 +219,23 @@ class AwayTests(RedisTestCase):
 
     async def test_lies(self) -> None:
         """What is no answer of Redis's fails within the bound, and is never taken for one."""
+        failing = []
         for lie in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff\xfe\r\n", b"$x\r\n", b"*x\r\n", b":one\r\n", b"+PONG"):
-            first = await self.lying(lie)
-            await self.assertFails(first, WITHIN + 0.5)
-            second = await self.lying(b"+PONG\r\n", lie)
-            await self.assertFails(second, WITHIN + 0.5)
+            for answers in ((lie,), (b"+PONG\r\n", lie)):
+                redis = await self.lying(*answers)
+                failing.append(Deferred.fromCoroutine(self.assertFails(redis, WITHIN + 1)))
+        await gatherResults(failing)
+
+    async def test_leftWhileConnecting(self) -> None:
+        """One that ends while it looks for Redis says nothing of it."""
+        server = self.server()
+        server.freeze()
+        redis = self.redis(server.port)
+        waiting = self.assertFailure(redis.execute("PING"), RedisAway)
+        await deferLater(reactor, 0.1, lambda: None)
+        await redis.stopService()
+        await waiting
+        self.assertEqual(self.lines, [])
 
     async def test_endless(self) -> None:
         """An answer without an end is not read to it."""

@@ -213,6 +213,8 @@ class Redis(Service):
             try:
                 connection = await self._wait(connecting.addTimeout(WITHIN, self._reactor))
             except Exception as error:
+                if self._closed:
+                    return
                 self._lose(_reason(error))
             else:
                 began = self._reactor.seconds()

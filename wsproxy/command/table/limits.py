@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from twisted.logger import Logger
 
 from wsproxy.cluster.cluster import checkCluster
 from wsproxy.command.kinds import COUNT, SECRET, Kind
-from wsproxy.command.option import Option
+from wsproxy.command.option import Need, Option
+from wsproxy.command.table.authentication import AUTHENTICATORS
 
 __all__ = ["LIMITS"]
 
@@ -25,6 +29,14 @@ def _isOpen(word: str) -> bool:
     return "@" not in word and "key=" not in word and not word.startswith("env:")
 
 
+def _knowsUsers(given: Mapping[str, Any]) -> bool:
+    return any(name in given for name in AUTHENTICATORS)
+
+
+def _knowsTokens(given: Mapping[str, Any]) -> bool:
+    return any(name in given for name in ("token-plugin", "target-config", "link-key"))
+
+
 _CLUSTER = Kind("URL", _cluster, secret=True)
 
 LIMITS = (
@@ -33,8 +45,14 @@ LIMITS = (
         "max-sessions-per-client", "limits.perClient", COUNT,
         "Sessions at a time of one client address; of IPv6, of one /64.",
     ),
-    Option("max-sessions-per-identity", "limits.perIdentity", COUNT, "Sessions at a time of one user."),
-    Option("max-sessions-per-token", "limits.perToken", COUNT, "Sessions at a time with one token."),
+    Option(
+        "max-sessions-per-identity", "limits.perIdentity", COUNT, "Sessions at a time of one user.",
+        needs=(Need(_knowsUsers, "needs somebody who knows users, --auth-plugin say"),),
+    ),
+    Option(
+        "max-sessions-per-token", "limits.perToken", COUNT, "Sessions at a time with one token.",
+        needs=(Need(_knowsTokens, "needs somebody who knows tokens, --token-plugin say"),),
+    ),
     Option(
         "cluster", "cluster.url", _CLUSTER,
         "The Redis that nodes share, for which limits and single-use links then hold together: "
