@@ -87,6 +87,7 @@ _memory = Figure("KB/session", lambda sample: sample.memory / sample.clients / 1
 _busy = Figure("CPU %", lambda sample: sample.processor / sample.seconds * 100, lessIsBetter=True)
 _recorded = ("--record", "recording")
 _twoWorkers = ("--workers", "2")
+_limits = ("--max-sessions", "10000", "--max-sessions-per-client", "10000")
 
 SCENARIOS = (
     Scenario("down", "down", 1, _megabytes, target="source"),
@@ -99,7 +100,9 @@ SCENARIOS = (
     Scenario("ping-pong x 50, recorded", "echo", 50, _trips, (64,), options=_recorded),
     Scenario("ping-pong x 50, 2 workers", "echo", 50, _trips, (64,), options=_twoWorkers),
     Scenario("connections", "connect", 16, _connections),
+    Scenario("connections, limits", "connect", 16, _connections, options=_limits),
     Scenario("connections, 2 workers", "connect", 16, _connections, options=_twoWorkers),
+    Scenario("connections, 2 workers, limits", "connect", 16, _connections, options=(*_twoWorkers, *_limits)),
     Scenario("idle x 400", "idle", 400, (_memory,)),
     Scenario("idle x 9000, heartbeat", "idle", 9000, (_memory, _busy), options=("--heartbeat", "10"), atLeast=10.0),
     Scenario("interactive x 100", "echo", 100, (_p99,), (64, 20)),

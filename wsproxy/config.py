@@ -17,9 +17,11 @@ __all__ = [
     "AccessConfig",
     "AuthenticationConfig",
     "ClientsConfig",
+    "ClusterConfig",
     "Config",
     "InspectionConfig",
     "LifetimeConfig",
+    "LimitsConfig",
     "ListeningConfig",
     "LoggingConfig",
     "ProgramConfig",
@@ -187,6 +189,26 @@ class AccessConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """How many sessions there may be at a time. Each 0: as many as there are."""
+
+    sessions: int = 0
+    perClient: int = 0
+    perIdentity: int = 0
+    perToken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What nodes have in common: the URL of a Redis, which may hold a password."""
+
+    url: str | None = None
+
+    def __repr__(self) -> str:
+        return "<ClusterConfig>"
+
+
+@dataclass(frozen=True, slots=True)
 class TLSConfig:
     """
     Files and limits of the TLS side.
@@ -283,6 +305,8 @@ class Config:
     sessions: SessionsConfig = SessionsConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
     access: AccessConfig = AccessConfig()
+    limits: LimitsConfig = LimitsConfig()
+    cluster: ClusterConfig = ClusterConfig()
     tls: TLSConfig | None = None
     web: WebConfig = WebConfig()
     recording: RecordingConfig | None = None

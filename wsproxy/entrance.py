@@ -8,9 +8,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
+from twisted.application.service import IService, IServiceCollection
+
+from wsproxy.cluster.cluster import Cluster, joinCluster
+from wsproxy.cluster.parent import Answers, Parent
 from wsproxy.config import AuthenticationConfig, Config
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import (
@@ -22,14 +27,19 @@ from wsproxy.interfaces import (
     AnyTurnstile,
     Request,
 )
+from wsproxy.limits.make import answerLimits, makeSessionLimits, makeThrottle
 from wsproxy.tokens.plugin import locationOf, makeResolver
 
-__all__ = ["Entrance", "makeEntrance"]
+__all__ = ["Entrance", "answerWorkers", "makeEntrance"]
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """What L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>} takes under these names."""
+    """
+    What L{WebSockifyFactory<wsproxy.factory.WebSockifyFactory>} takes under these names.
+
+    @ivar services: what has to be started and stopped with the rest; not the factory's.
+    """
 
     resolver: AnyResolver
     authenticator: AnyAuthenticator | None = None
@@ -39,18 +49,30 @@ class Entrance:
     webAuth: bool = False
     observers: tuple[AnyObserver, ...] = ()
     shownPath: Callable[[Request], str] | None = None
+    services: tuple[IService, ...] = ()
 
     def asKeywords(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "services"}
+
+    def attach(self, proxy: IServiceCollection) -> None:
+        """Have C{services} live as long as C{proxy}."""
+        for service in self.services:
+            service.setServiceParent(proxy)
 
 
-def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver | None) -> Entrance:
+def makeEntrance(
+    config: Config, reactor: Any, resolver: AnyResolver | None, parent: Parent | None = None
+) -> Entrance:
     """
     @param resolver: where sessions lead where no token says so; L{None}: nowhere.
+    @param parent: of a worker, which keeps what all of them have in common.
     @raise ConfigError: it cannot be as it is configured.
     """
+    services: list[IService] = []
+    tokenOf: Callable[[Request], str | None] | None = None
     if config.tokens.areKnown:
-        resolver = makeResolver(config.tokens, reactor, {})
+        resolver = makeResolver(config.tokens, reactor, {"TokenRedis": partial(_tokenRedis, reactor, services)})
+        tokenOf = locationOf(config.tokens).of
     if resolver is None:
         raise ConfigError("--target: where should sessions lead?")
     who = config.authentication
@@ -65,13 +87,61 @@ def makeEntrance(config: Config, reactor: Any, resolver: AnyResolver | None) -> 
         from wsproxy.authentication.plugin import makeAuthenticator  # late: 20 ms of twisted.cred, for some
 
         authenticator, resolver = makeAuthenticator(who, reactor, resolver, tokens=config.tokens.areKnown)
-    return Entrance(
+    entrance = Entrance(
         resolver,
         authenticator,
         webAuth=who.web,
         observers=observers,
         shownPath=None if config.tokens.path is None else locationOf(config.tokens).shownPath,
+        services=tuple(services),
     )
+    return _limited(entrance, config, reactor, tokenOf, parent)
+
+
+def _tokenRedis(reactor: Any, services: list[IService], source: str) -> Any:
+    from wsproxy.tokens.redis import TokenRedis  # late: for some
+
+    tokens = TokenRedis(source, reactor)
+    services.append(tokens.redis)
+    return tokens
+
+
+def _cluster(config: Config, reactor: Any) -> Cluster | None:
+    return None if config.cluster.url is None else joinCluster(reactor, config.cluster.url)
+
+
+def _limited(
+    entrance: Entrance,
+    config: Config,
+    reactor: Any,
+    tokenOf: Callable[[Request], str | None] | None,
+    parent: Parent | None,
+) -> Entrance:
+    """Guesses are counted where there is something to guess: the last gate, so that it hears of all refusals."""
+    cluster = _cluster(config, reactor) if parent is None else None
+    limits, services = makeSessionLimits(config.limits, reactor, tokenOf, cluster, parent)
+    turnstiles: tuple[AnyTurnstile, ...] = () if limits is None else (limits,)
+    gates = entrance.gates
+    if entrance.authenticator is not None or tokenOf is not None:
+        throttle = makeThrottle(reactor, cluster, parent, config.cluster.url is not None)
+        gates, turnstiles = (*gates, throttle), (throttle, *turnstiles)
+    return replace(
+        entrance,
+        gates=gates,
+        turnstiles=(*turnstiles, *entrance.turnstiles),
+        services=(*entrance.services, *services, *(() if cluster is None else (cluster.redis,))),
+    )
+
+
+def answerWorkers(config: Config, reactor: Any, answers: Answers) -> tuple[IService, ...]:
+    """
+    Keep, in the parent, what its workers have in common.
+
+    @return: what has to be started and stopped with them.
+    """
+    cluster = _cluster(config, reactor)
+    services = answerLimits(config.limits, reactor, cluster, answers)
+    return services if cluster is None else (*services, cluster.redis)
 
 
 _NOBODY = AuthenticationConfig()

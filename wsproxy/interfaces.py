@@ -92,8 +92,9 @@ class Request:
     @ivar secure: whether it came over TLS, to us or to the endpoint that listens.
     @ivar subprotocols: what it offered, in its order.
     @ivar certificate: what the client has shown of itself in TLS, where that asked for it; verified as that was set up.
-    @ivar explaining: it is only asked what would become of it. Answer as ever, but spend nothing (a token that is good
-        for one time), and count nothing against the client.
+    @ivar explaining: it is only asked what would become of it. Answer as ever, but spend nothing: neither a token that
+        is good for one time, nor room for a session. A guess is a guess (L{wsproxy.errors.Refusal}'s C{guess}) and is
+        counted: who tries out credentials learns as much from the explanation.
     @ivar page: it is for a page or a file, and no session comes of it. A refusal may be a redirect.
     @ivar method: C{"GET"} of an upgrade; of a page C{"HEAD"} as well, or what a resource of an embedder takes.
     @ivar forwarded: what proxies in front say of the client, where any are trusted.
@@ -312,8 +313,13 @@ class IGate(Interface):
         @raise wsproxy.errors.Refusal: 403 or 429.
         """
 
-    def refused(request: Request, refusal: Refusal) -> None:
-        """It was let in here, but not by those who were asked after; C{refusal.guess} tells why."""
+    def refused(request: Request, refusal: Refusal) -> Any:
+        """
+        It was let in here, but not by those who were asked after; C{refusal.guess} tells why.
+
+        @return: L{None}, or what fires with that before the client is told anything.
+        @raise wsproxy.errors.Refusal: what it is told instead.
+        """
 
 
 class ITurnstile(Interface):
@@ -447,7 +453,7 @@ class _Authorises(Protocol):
 class _Gates(Protocol):
     def enter(self, request: Request) -> None: ...
 
-    def refused(self, request: Request, refusal: Refusal) -> None: ...
+    def refused(self, request: Request, refusal: Refusal) -> Any: ...
 
 
 class _Admits(Protocol):

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from wsproxy.access.reach import Reach
 from wsproxy.access.resolver import FixedResolver
+from wsproxy.cluster.parent import Parent
 from wsproxy.config import (
     Config,
     ListeningConfig,
@@ -99,6 +100,7 @@ def assemble(
     adopted: Sequence[Listen] | None = None,
     wrapped: WrappedProgram | None = None,
     listeners: Listeners | None = None,
+    parent: Parent | None = None,
 ) -> Proxy:
     """
     The proxy without the program that is wrapped: that of a single process, or one of several.
@@ -106,6 +108,7 @@ def assemble(
     @param adopted: where to listen, instead of C{--listen}: a worker's sockets.
     @param wrapped: the program, if there is one; in a worker's case the parent runs it.
     @param listeners: where it listens.
+    @param parent: of a worker.
     @raise ConfigError: see L{makeProxy}; for a worker, things may have changed since the parent was started.
     """
     tls = ServerTLS(config.tls) if config.tls is not None else None
@@ -117,7 +120,7 @@ def assemble(
     reach = Reach(config.access.allowTargets, config.access.denyTargets, own)
     dialer = _dialer(config.target, config.proxies.send, reactor, reach)
     resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
-    entrance = makeEntrance(config, reactor, resolver)
+    entrance = makeEntrance(config, reactor, resolver, parent)
     factory = WebSockifyFactory(
         reactor,
         dialer=way,
@@ -137,6 +140,7 @@ def assemble(
         TokenWatch(factory.sessions, cast(Tokens, entrance.resolver), reactor)
     if adopted is not None:
         proxy = Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
+        entrance.attach(proxy)
         return proxy
     listens = [parseListen(reactor, text) for text in config.listening.listen]
 
@@ -144,6 +148,7 @@ def assemble(
         announce(log, config, port)
 
     proxy = Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
+    entrance.attach(proxy)
     return proxy
 
 

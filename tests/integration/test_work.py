@@ -35,6 +35,12 @@ from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Session, Target
+from wsproxy.limits.books import OwnBook
+from wsproxy.limits.counts import Counts
+from wsproxy.limits.guesses import Guesses
+from wsproxy.limits.subjects import KINDS
+from wsproxy.limits.throttle import Throttle
+from wsproxy.limits.turnstile import SessionLimits
 from wsproxy.static_web.pages import OwnPages
 from wsproxy.tls.server import ServerTLS
 
@@ -97,6 +103,7 @@ class WorkTests(TestCase):
     scheme = b"http"
     tls: Any = None
     connection = (915, 245, 56)  # 731; 196 of them ours; 44. With heartbeats, boundaries and causes 775; 234; 45
+    limits = 35  # 28
     pingPong = (20, 12)  # 11, and 17 when each has to be waited for; 6, and 10
     burst = 16  # 8, by how the kernel hands them over
     bulk = (150, 50, 24)  # for each MiB 106 to 123; 39 of them ours; 18
@@ -145,21 +152,32 @@ class WorkTests(TestCase):
             sys.setprofile(None)
         return work
 
+    def connections(self) -> None:
+        """20, with one byte there and back."""
+        for _ in range(20):
+            with self.session() as (client, target):
+                client.sendall(frame(b"?"))
+                target.sendall(_exactly(target, 1))
+                _exactly(client, 3)
+
     async def test_connection(self) -> None:
         """From accept to close with one byte there and back, a connection costs so many calls."""
-
-        def connect() -> None:
-            for _ in range(20):
-                with self.session() as (client, target):
-                    client.sendall(frame(b"?"))
-                    target.sendall(_exactly(target, 1))
-                    _exactly(client, 3)
-
-        work = await self.work(connect)
+        work = await self.work(self.connections)
         calls, own, system = self.connection
         self.assertLess(work.calls / 20, calls)
         self.assertLess(work.own / 20, own)
         self.assertLess(work.system / 20, system)
+
+    async def test_limits(self) -> None:
+        """Limits and a throttle cost so many calls more, no system call, and leave no garbage either."""
+        limits = dict.fromkeys(KINDS, 100)
+        work = await self.work(self.connections)
+        gate = Throttle(OwnBook(Guesses(reactor.seconds)))
+        await self.listen(gates=[gate], turnstiles=[gate, SessionLimits(Counts(limits), limits)])
+        more = await self.work(self.connections)
+        self.assertLess((more.calls - work.calls) / 20, self.limits)
+        self.assertLess((more.system - work.system) / 20, 3)
+        self.assertEqual(await self.garbage(self.converse), set())
 
     async def garbage(self, script: Callable[[], None]) -> set[str]:
         """

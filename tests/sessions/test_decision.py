@@ -79,6 +79,39 @@ class DecisionTests(SynchronousTestCase):
         self.failureResultOf(self.decisions(resolver=no).decide(REQUEST), Refusal)
         self.assertIs(self.told[-1], refusal)
 
+    def test_refusedLater(self) -> None:
+        """The client is told nothing before every gate has taken note of it."""
+        taking: Deferred[None] = Deferred()
+        refusal = Refusal(403, "No", guess=True)
+
+        class Slow(_Gate):
+            def refused(self, request: Request, refusal: Refusal) -> Any:
+                return taking
+
+        def no(request: Request, identity: Identity | None) -> str:
+            raise refusal
+
+        deciding = self.decisions(resolver=no, gates=[Slow(self.told), _Gate(self.told)]).decide(REQUEST)
+        self.assertNoResult(deciding)
+        self.assertNotIn(refusal, self.told)
+        taking.callback(None)
+        self.assertIs(self.failureResultOf(deciding).value, refusal)
+        self.assertIs(self.told[-1], refusal)
+
+    def test_refusedOtherwise(self) -> None:
+        """What a gate raises then is what the client is told."""
+        instead = Refusal(429, "Too many")
+
+        class Other(_Gate):
+            def refused(self, request: Request, refusal: Refusal) -> Any:
+                raise instead
+
+        def no(request: Request, identity: Identity | None) -> str:
+            raise Refusal(403, "No", guess=True)
+
+        deciding = self.decisions(resolver=no, gates=[Other(self.told)]).decide(REQUEST)
+        self.assertIs(self.failureResultOf(deciding).value, instead)
+
     def test_departures(self) -> None:
         """What the turnstiles want is called once, last things first, whatever it raises."""
 

@@ -32,6 +32,7 @@ class Process:
         self.pid = pid
         self.signals: list[int] = []
         self.heard: list[Message] = []
+        self.answers: list[Answer] = []
         self._reactor = reactor
         self._connection = connection
         self._connection.setblocking(False)
@@ -43,6 +44,10 @@ class Process:
         """What it has been told so far, and was not asked."""
         self._hear()
         return [[each.verb, *each.fields.values()] for each in self.heard if each.ask is None]
+
+    def answered(self) -> list[Answer]:
+        self._hear()
+        return self.answers
 
     @property
     def asked(self) -> list[tuple[str, int]]:
@@ -61,7 +66,9 @@ class Process:
             except BlockingIOError:
                 return
             for message in self._messages.feed(data, descriptors):
-                assert isinstance(message, Message)
+                if isinstance(message, Answer):
+                    self.answers.append(message)
+                    continue
                 self.heard.append(message)
                 for descriptor in message.descriptors:
                     os.close(descriptor)
@@ -248,6 +255,41 @@ class LifeTests(WorkersTestCase):
         self.assertEqual(
             [(event["log_namespace"], event["log_level"].name) for event in self.events[:2]], [("there", "warn")] * 2
         )
+
+    def test_answers(self) -> None:
+        """Who has something in common with workers answers each by itself, and is told of its start and its end."""
+        heard: list[Any] = []
+        self.workers.answer("room.ask", lambda asker, what: heard.append((asker.number, what)) or asker.number * 10)
+        self.workers.whenStarted(lambda asker: asker.tell("room.first", number=asker.number))
+        self.workers.whenGone(lambda asker: heard.append((asker.number, "gone")))
+        self.start()
+        first, second = self.reactor.processes
+        self.assertEqual([message[0] for message in second.told], ["start", "program", "room.first"])
+        second.send(Message("room.ask", {"what": "this"}, ask=7))
+        self.assertEqual(second.answered(), [Answer(7, 20)])
+        self.workers.tellAll("room.news", of="all")
+        self.assertEqual([first.told[-1], second.told[-1]], [["room.news", "all"]] * 2)
+        second.say("room.ask", what="last")
+        second.end()
+        self.assertEqual(heard, [(2, "this"), (2, "last"), (2, "gone")])
+        self.reactor.advance(1)
+        self.assertEqual(self.running().told[-1], ["room.first", 2])
+
+    def test_answersRaise(self) -> None:
+        """One of them that raises keeps nobody from being told, and no worker from being replaced."""
+        heard: list[int] = []
+
+        def fail(asker: Any) -> None:
+            raise ZeroDivisionError
+
+        for tell in (self.workers.whenStarted, self.workers.whenGone):
+            tell(fail)
+            tell(lambda asker: heard.append(asker.number))
+        self.start()
+        self.running().end()
+        self.reactor.advance(1)
+        self.assertEqual(heard, [1, 2, 2, 2])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
 
     def test_program(self) -> None:
         """What workers find out about the program counts, unless there is newer word of it."""

@@ -6,6 +6,7 @@ from dataclasses import astuple
 from typing import Any
 
 from wsproxy.config import Config
+from wsproxy.entrance import answerWorkers
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.supervisor import Supervisor, WrapMode
@@ -31,7 +32,7 @@ def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int
     """The parent of several processes, each of which has what L{assemble} makes."""
     if config.program is None:
         assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
-        return Workers(config, reactor, stopper, stdout=stdout)
+        return _answering(Workers(config, reactor, stopper, stdout=stdout), config, reactor)
     command, rebinding = findProgram(config.program, config.listening, reactor)
     wrapped = wrappedProgram(config.program, command, rebinding)
     listeners = Listeners()
@@ -39,4 +40,10 @@ def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int
     workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, stdout)
     mode = WrapMode(config.program.mode)
     Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
+    return _answering(workers, config, reactor)
+
+
+def _answering(workers: Workers, config: Config, reactor: Any) -> Workers:
+    for service in answerWorkers(config, reactor, workers):
+        service.setServiceParent(workers)
     return workers

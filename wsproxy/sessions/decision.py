@@ -193,7 +193,9 @@ class Decisions:
             return await ask(request)
         except Refusal as refusal:
             for gate in self._gates:
-                gate.refused(request, refusal)
+                told = gate.refused(request, refusal)
+                if hasattr(told, "__await__"):
+                    await told
             raise
 
     async def _ask(self, request: Request) -> Admission:

@@ -32,6 +32,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.cluster.parent import PARENT_WITHIN
 from wsproxy.config import fromPlain
 from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import THREADS, within
@@ -86,7 +87,7 @@ class Child:
         self._proxy: Proxy | None = None
         self._listeners = ListenersElsewhere(self._tell)
         self._stopping = False
-        verbs: dict[str, Callable[..., object]] = {
+        self._verbs: dict[str, Callable[..., object]] = {
             "start": self._start,
             "program": self._listeners.become,
             "sessions": self._sessions,
@@ -94,9 +95,19 @@ class Child:
             "drain": self._drain,
             "end": self._end,
         }
-        channel.start(verbs, ended=lambda: self.stop(0))
+        channel.start(self._verbs, ended=lambda: self.stop(0))
         reactor.addSystemEventTrigger("before", "shutdown", self._stopped)
         reactor.addSystemEventTrigger("during", "shutdown", watchdog.leaveWithin, THREADS)
+
+    def ask(self, verb: str, /, *, within: float = PARENT_WITHIN, **fields: Any) -> Deferred[Any]:
+        """See L{Parent<wsproxy.cluster.parent.Parent>}, as with those below."""
+        return self._channel.ask(verb, within=within, **fields)
+
+    def tell(self, verb: str, /, **fields: Any) -> None:
+        self._channel.tell(verb, **fields)
+
+    def hear(self, verb: str, function: Callable[..., object]) -> None:
+        self._verbs[verb] = function
 
     def _tell(self, verb: str, /, **fields: Any) -> None:
         self._lines.flush()
@@ -139,7 +150,7 @@ class Child:
             for text, descriptor in zip(listens, sockets, strict=True)
         ]
         program = WrappedProgram(*wrapped) if wrapped else None
-        proxy = assemble(fromPlain(config), self._reactor, self, adopted, program, self._listeners)
+        proxy = assemble(fromPlain(config), self._reactor, self, adopted, program, self._listeners, self)
         self._proxy = proxy
         proxy.privilegedStartService()
         proxy.startService()

@@ -24,6 +24,8 @@ The verbs are::
     end       the program has ended
     (end of the stream)  there is no parent; end
 
+and those of whoever has something in common with all workers (L{wsproxy.cluster.parent}), in the form C{room.verb}.
+
 No Twisted in here.
 """
 

@@ -36,10 +36,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wsproxy.cluster.parent import Asker
 from wsproxy.config import Config, asPlain
 from wsproxy.daemon.backoff import HEALTHY, LONGEST_DELAY, Backoff
 from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
+from wsproxy.fault import logFault
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import Listeners
 from wsproxy.service.ports import stopped
@@ -101,6 +103,9 @@ class Workers(MultiService):
         self._ending = False
         self._killing: IDelayedCall | None = None
         self._verbs: dict[str, Callable[..., object]] = {}
+        self._answers: dict[str, Callable[..., object]] = {}
+        self._started: list[Callable[[Asker], object]] = []
+        self._gone: list[Callable[[Asker], object]] = []
         self._proven = False  # whether there has been a worker that took connections
         # made now: twistd changes directory, and may be started with relative entries in there
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
@@ -184,6 +189,7 @@ class Workers(MultiService):
         status = await worker.ended()
         self._workers[index] = None
         self._share.leave(index)
+        self._call(self._gone, worker)
         if worker.complaint is not None:
             if not self._proven:
                 raise ConfigError(worker.complaint)
@@ -192,7 +198,7 @@ class Workers(MultiService):
 
     def _start(self, index: int) -> Worker:
         """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
-        worker = Worker(index + 1, self._verbs, self._prove)
+        worker = Worker(index + 1, self._verbs, self._answers, self._prove)
         worker.start(self._reactor, self._environment, self._stdout)
         try:
             self._instruct(worker)
@@ -211,6 +217,27 @@ class Workers(MultiService):
         )
         if self._listeners is not None:
             worker.tell("program", state=self._listeners.state())
+        self._call(self._started, worker)
+
+    def _call(self, functions: list[Callable[[Asker], object]], worker: Worker) -> None:
+        for function in functions:
+            try:
+                function(worker)
+            except Exception:
+                logFault(self._log, "telling of worker {number}", number=worker.number)
+
+    def answer(self, verb: str, function: Callable[..., object]) -> None:
+        """See L{Answers<wsproxy.cluster.parent.Answers>}, as with the others. Before this is started."""
+        self._answers[verb] = function
+
+    def whenStarted(self, function: Callable[[Asker], object]) -> None:
+        self._started.append(function)
+
+    def whenGone(self, function: Callable[[Asker], object]) -> None:
+        self._gone.append(function)
+
+    def tellAll(self, verb: str, /, **fields: Any) -> None:
+        self._tell(verb, **fields)
 
     def _prove(self) -> None:
         self._proven = True

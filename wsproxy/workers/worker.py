@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -31,7 +31,9 @@ class Worker(ProcessProtocol):
     One process.
 
     @param verbs: what it may say that is not about the process alone: L{Channel.start}.
+    @param answers: likewise, but called with this worker first.
     @param proven: called when it takes connections.
+    @ivar number: which one it is to people, from 1.
     @ivar complaint: why it cannot start, where the configuration is to blame.
     @ivar ending: fires when its clients have been told to go, or it has ended.
     """
@@ -41,15 +43,20 @@ class Worker(ProcessProtocol):
     _log = Logger()
 
     def __init__(
-        self, number: int, verbs: Mapping[str, Callable[..., object]], proven: Callable[[], object]
+        self,
+        number: int,
+        verbs: Mapping[str, Callable[..., object]],
+        answers: Mapping[str, Callable[..., object]],
+        proven: Callable[[], object],
     ) -> None:
         self.complaint: str | None = None
         self.ending: Deferred[None] = Deferred()
-        self._number = number
+        self.number = number
         self._proven = proven
         self._up = False
-        self._verbs = {
+        self._verbs: dict[str, Callable[..., object]] = {
             **verbs,
+            **{verb: partial(function, self) for verb, function in answers.items()},
             "up": self._isUp,
             "unable": self._isUnable,
             "log": self._logged,
@@ -62,7 +69,7 @@ class Worker(ProcessProtocol):
     def start(self, reactor: Any, environment: dict[str, str], stdout: int | None) -> None:
         """@raise OSError: it cannot be."""
         # -P: modules are not looked for in the current directory, which is anybody's
-        words = [sys.executable, "-P", "-m", "wsproxy.workers.child", str(self._number), type(reactor).__module__]
+        words = [sys.executable, "-P", "-m", "wsproxy.workers.child", str(self.number), type(reactor).__module__]
         words.append("parent" if stdout is None else "stdout")
         ours, theirs = socket.socketpair()
         with theirs:
@@ -73,9 +80,9 @@ class Worker(ProcessProtocol):
             except BaseException:
                 ours.close()
                 raise
-        self._channel = Channel(reactor, ours, f"worker {self._number}")
+        self._channel = Channel(reactor, ours, f"worker {self.number}")
         self._channel.start(self._verbs)
-        self._log.info("worker {number} started as process {pid}", number=self._number, pid=self.transport.pid)
+        self._log.info("worker {number} started as process {pid}", number=self.number, pid=self.transport.pid)
 
     def tell(self, verb: str, /, *, descriptors: Sequence[int] = (), **fields: object) -> None:
         """@raise OSError: this process has no descriptors left."""
@@ -90,12 +97,12 @@ class Worker(ProcessProtocol):
         self.tell("drain")
 
     def _drains(self, sessions: int) -> None:
-        self._log.info("worker {number} drains its sessions: {sessions}", number=self._number, sessions=sessions)
+        self._log.info("worker {number} drains its sessions: {sessions}", number=self.number, sessions=sessions)
 
     def _isMute(self, failure: Failure) -> None:
         if failure.check(TimeoutError):
             self._log.warn(
-                "worker {number} has not answered for {time:.0f} s", number=self._number, time=ANSWER_WITHIN
+                "worker {number} has not answered for {time:.0f} s", number=self.number, time=ANSWER_WITHIN
             )
         else:
             failure.trap(ChannelError)
@@ -132,7 +139,7 @@ class Worker(ProcessProtocol):
 
     def _isUp(self) -> None:
         self._up = True
-        self._log.info("worker {number} is up", number=self._number)
+        self._log.info("worker {number} is up", number=self.number)
         self._proven()
 
     def _isUnable(self, line: str) -> None:
@@ -145,10 +152,10 @@ class Worker(ProcessProtocol):
     def _logged(self, namespace: str, level: str, text: str) -> None:
         emit, severity = _logger(namespace).emit, LogLevel.lookupByName(level)
         for line in text.splitlines():
-            emit(severity, "worker {number}: {line}", number=self._number, line=line)
+            emit(severity, "worker {number}: {line}", number=self.number, line=line)
 
     def _printed(self, line: str) -> None:
-        self._log.warn("worker {number}: {line}", number=self._number, line=line)
+        self._log.warn("worker {number}: {line}", number=self.number, line=line)
 
     def processEnded(self, reason: Failure) -> None:
         self._channel.exhaust()

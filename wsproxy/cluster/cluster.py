@@ -1,0 +1,77 @@
+"""The nodes that share one Redis: what their keys are called, and what stands in them instead of a secret.
+
+::
+
+    --cluster redis://HOST[:PORT][/DB][?prefix=NAME][&key=SECRET]
+
+    wsproxy:NAME:once:2c26b46b68ffc68f…       keys have a lifetime, each of them
+
+Whoever reads Redis, or a copy of it, is to learn no token and no name: they stand there as HMAC-SHA256 under the
+cluster's key. That is C{key}, else made of the password; without either, guesses can be tried out on what is there.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Any
+
+from wsproxy.cluster.address import Address, parseURL
+from wsproxy.cluster.redis import Redis, connect
+from wsproxy.errors import ConfigError
+
+__all__ = ["OPTION", "Cluster", "checkCluster", "joinCluster"]
+
+OPTION = "--cluster"
+
+_PREFIX = re.compile("[A-Za-z0-9._-]{1,64}")
+
+
+class Cluster:
+    """
+    @param key: those of its nodes have in common, and nobody else.
+    @ivar redis: not asked anything yet.
+    """
+
+    def __init__(self, redis: Redis, prefix: str, key: bytes) -> None:
+        self.redis = redis
+        self._prefix = prefix
+        self._key = key
+
+    def key(self, *names: str) -> str:
+        """@param names: what it is about; no secret is among them but as L{hidden} has it."""
+        return ":".join(("wsproxy", self._prefix, *names))
+
+    def hidden(self, secret: str | bytes) -> str:
+        """@return: what stands in Redis for a token, or for who somebody is: 64 hexadecimal digits."""
+        text = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
+        return hmac.digest(self._key, text, "sha256").hex()
+
+
+def checkCluster(url: str) -> bool:
+    """
+    @return: whether it has a key that nobody knows.
+    @raise ConfigError: there can be no such cluster.
+    """
+    return _parse(url)[2] is not None
+
+
+def joinCluster(reactor: Any, url: str) -> Cluster:
+    """
+    Nothing is connected yet.
+
+    @raise ConfigError: there can be no such cluster, or txredisapi is not installed.
+    """
+    address, prefix, key = _parse(url)
+    return Cluster(connect(reactor, address, OPTION), prefix, key or b"")
+
+
+def _parse(url: str) -> tuple[Address, str, bytes | None]:
+    address, parameters = parseURL(OPTION, url, ("prefix", "key"))
+    prefix = parameters.get("prefix", "main")
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(f"{OPTION}: a prefix has letters, digits, dots and dashes, 64 at most")
+    secret = parameters.get("key") or address.password
+    if secret is None:
+        return address, prefix, None
+    return address, prefix, hmac.digest(secret.encode(), b"wsproxy cluster", "sha256")

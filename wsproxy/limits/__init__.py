@@ -1,0 +1,1 @@
+"""How many may come in, and how often one may guess."""

@@ -1,0 +1,204 @@
+"""Sessions counted for all nodes of a cluster: each has a lease in Redis, which its node renews.
+
+::
+
+    wsproxy:PREFIX:sessions:all                     a sorted set: leases NODE:N, by when they are over
+    wsproxy:PREFIX:sessions:client:192.0.2.1
+    wsproxy:PREFIX:sessions:identity:HMAC           no name and no token stands there
+    wsproxy:PREFIX:sessions:token:HMAC
+
+A node that dies renews nothing, so that its sessions are counted for L{LEASE} seconds more and then no longer. While
+Redis is away each node goes on with its own counts; what has been let in meanwhile is counted as soon as it is back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsproxy.cluster.cluster import Cluster
+from wsproxy.cluster.errors import RedisAway, RedisError
+from wsproxy.cluster.script import NOW, Script
+from wsproxy.fault import logFault
+from wsproxy.limits.counts import Counts, Full, Give
+from wsproxy.limits.subjects import Subject, Subjects
+
+__all__ = ["LEASE", "ClusterTally"]
+
+LEASE = 30.0
+"""Seconds that a session is counted for which nobody renews; renewed three times in that time."""
+
+_AT_ONCE = 500
+"""Leases in one command: Redis serves nobody else meanwhile."""
+
+_LOOK = f"""{NOW}
+for i, key in ipairs(KEYS) do
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+    if redis.call('ZCARD', key) >= tonumber(ARGV[i]) then return i end
+end
+"""
+
+_LOOKS = Script(f"{_LOOK}return 0")
+
+_TAKE = Script(
+    f"""{_LOOK}
+local over = now + ARGV[#ARGV]
+for _, key in ipairs(KEYS) do
+    redis.call('ZADD', key, over, ARGV[#ARGV - 1])
+    redis.call('PEXPIRE', key, ARGV[#ARGV])
+end
+return 0
+"""
+)
+
+_RENEW = Script(
+    f"""{NOW}
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
+)
+
+
+class ClusterTally(Service):
+    """
+    A L{Tally<wsproxy.limits.counts.Tally>} of all nodes.
+
+    @param own: the counts of this node.
+    @param lease: seconds.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: Any, own: Counts, cluster: Cluster, limits: Mapping[str, int], lease: float = LEASE
+    ) -> None:
+        self._own = own
+        self._cluster = cluster
+        self._redis = cluster.redis
+        self._limits = limits
+        self._lease = int(1000 * lease)
+        self._node = secrets.token_hex(8)
+        self._numbers = count()
+        self._leases: dict[str, Sequence[str]] = {}  # keys, by lease
+        self._alone = False
+        self._renewing = LoopingCall(self._renew)
+        self._renewing.clock = clock
+        self._redis.whenFound(self._renew)
+        self._redis.beforeLeaving(self._leave)
+
+    def startService(self) -> None:
+        super().startService()
+        self._renewing.start(self._lease / 3000, now=False).addErrback(
+            lambda failure: logFault(self._log, "renewing leases", failure)
+        )
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._renewing.running:
+            self._renewing.stop()
+
+    def take(self, subjects: Subjects) -> Give | Deferred[Give]:
+        give = self._own.take(subjects)
+        if not subjects:
+            return give
+        lease, keys = f"{self._node}:{next(self._numbers)}", self._keys(subjects)
+        self._leases[lease] = keys
+        taken: Deferred[Give] = Deferred(lambda _: self._give(give, lease))
+        asked = _TAKE.run(self._redis, keys, *self._most(subjects), lease, self._lease)
+        asked.addErrback(self._goOn).addCallback(self._answered, taken, subjects, give, lease)
+        asked.addErrback(lambda failure: logFault(self._log, "counting sessions", failure))
+        return taken
+
+    def _answered(
+        self, full: object, taken: Deferred[Give], subjects: Subjects, give: Give, lease: str
+    ) -> None:
+        if taken.called:
+            return  # nobody waits, and it has been given back already
+        kind = _kind(full, subjects)
+        if kind is None:
+            taken.callback(partial(self._give, give, lease))
+        else:
+            del self._leases[lease]
+            give()
+            taken.errback(Full(kind))
+
+    def look(self, subjects: Subjects) -> Deferred[None] | None:
+        self._own.look(subjects)
+        if not subjects:
+            return None
+        asked = _LOOKS.run(self._redis, self._keys(subjects), *self._most(subjects))
+        return asked.addErrback(self._goOn).addCallback(self._looked, subjects)
+
+    def _looked(self, full: object, subjects: Subjects) -> None:
+        kind = _kind(full, subjects)
+        if kind is not None:
+            raise Full(kind)
+
+    def _give(self, give: Give, lease: str) -> None:
+        give()
+        for key in self._leases.pop(lease, ()):
+            self._redis.execute("ZREM", key, lease).addErrback(_ignore)
+
+    def _goOn(self, failure: Failure) -> int:
+        """Redis cannot say: what this node knows by itself has to do. Its log has said already that it is away."""
+        failure.trap(RedisError)
+        if not failure.check(RedisAway) and not self._alone:
+            self._alone = True
+            text = "Sessions are limited by the counts of this node alone: {error}"
+            self._log.warn(text, error=failure.getErrorMessage())
+        return 0
+
+    def _renew(self) -> None:
+        self._alone = False
+        for key, leases in self._byKey():
+            _RENEW.run(self._redis, [key], self._lease, *leases).addErrback(_ignore)
+
+    def _leave(self) -> None:
+        """All of this ends, and its sessions with it."""
+        for key, leases in self._byKey():
+            self._redis.execute("ZREM", key, *leases).addErrback(_ignore)
+        self._leases.clear()
+
+    def _byKey(self) -> Iterator[tuple[str, list[str]]]:
+        """@return: keys and their leases, not too many at once."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for lease, keys in self._leases.items():
+            for key in keys:
+                found[key].append(lease)
+        for key, leases in found.items():
+            for start in range(0, len(leases), _AT_ONCE):
+                yield key, leases[start : start + _AT_ONCE]
+
+    def _keys(self, subjects: Subjects) -> list[str]:
+        return [self._cluster.key("sessions", *self._names(subject)) for subject in subjects]
+
+    def _names(self, subject: Subject) -> tuple[str, ...]:
+        kind, name = subject
+        if kind == "all":
+            return (kind,)
+        return kind, self._cluster.hidden(f"{kind}:{name}") if kind in ("identity", "token") else name
+
+    def _most(self, subjects: Subjects) -> list[int]:
+        return [self._limits[kind] for kind, _ in subjects]
+
+
+def _kind(full: object, subjects: Subjects) -> str | None:
+    """@param full: the number, from 1, of what there are enough of; 0 for none, and anything for nonsense."""
+    if isinstance(full, int) and 0 < full <= len(subjects):
+        return subjects[full - 1][0]
+    return None
+
+
+def _ignore(failure: Failure) -> None:
+    """A lease that is neither renewed nor given back ends by itself."""
+    failure.trap(RedisError)
