@@ -151,6 +151,19 @@ class RecheckTests(SynchronousTestCase):
             self.assertEqual((session.closes, self.clock.getDelayedCalls()), ([], []))
         self.assertEqual(cancelled, [True])
 
+    def test_closedLate(self) -> None:
+        """Nor by what a verifier comes to that was given up: a refusal, a failure, consent."""
+        for late in (Refusal(503, "No"), Refusal(403, "No"), ZeroDivisionError(), Identity("me")):
+
+            def giveUp(waiting: Deferred[Any], late: Any = late) -> None:
+                waiting.errback(late) if isinstance(late, Exception) else waiting.callback(late)
+
+            self.answer = Deferred(giveUp)
+            session = self.open(Identity("me"))
+            self.wait(EVERY)
+            self.rechecks.closed(cast(Session, session), Ending("client", Close(1000)))
+            self.assertEqual((session.closes, self.clock.getDelayedCalls()), ([], []))
+
     def test_spread(self) -> None:
         """Sessions that have come together are not asked about all at once."""
         for _ in range(100):

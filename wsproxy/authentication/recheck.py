@@ -58,9 +58,11 @@ class _Watch:
         self._every = rechecks.every
         self._asking: Deferred[None] | None = None
         self._timers: list[IDelayedCall] = []
+        self._over = False
         self._confirmed()
 
     def stop(self) -> None:
+        self._over = True  # whatever it may still be told
         self._endTimers()
         if self._asking is not None:
             self._asking.cancel()
@@ -75,9 +77,12 @@ class _Watch:
         """It may go on. Those that began together are not asked about together."""
         self._endTimers()
         self._timers.append(self._clock.callLater(2 * self._every, self._close, _UNCONFIRMED))
-        self._askLater(self._every * random.uniform(0.75, 1))
+        self._askIn(self._every * random.uniform(0.75, 1))
 
-    def _askLater(self, seconds: float) -> None:
+    def _askSooner(self) -> None:
+        self._askIn(self._every / 4)
+
+    def _askIn(self, seconds: float) -> None:
         self._timers.append(self._clock.callLater(seconds, self._askAgain))
 
     def _askAgain(self) -> None:
@@ -85,21 +90,21 @@ class _Watch:
         self._asking.addErrback(self._failed)
 
     async def _again(self) -> None:
+        proceed = await self._verdict()
+        if not self._over:
+            proceed()
+
+    async def _verdict(self) -> Callable[[], None]:
         try:
             identity = await self._ask(self._request)
         except Refusal as refusal:
-            if refusal.status == 503:
-                return self._askLater(self._every / 4)
-            return self._withdraw()
-        if _nameOf(identity) == self._name:
-            self._confirmed()
-        else:
-            self._withdraw()
+            return self._askSooner if refusal.status == 503 else self._withdraw
+        return self._confirmed if _nameOf(identity) == self._name else self._withdraw
 
     def _failed(self, failure: Failure) -> None:
-        if self._timers:
+        if not self._over:
             logFault(self._log, "asking again about a session", failure)
-            self._askLater(self._every / 4)
+            self._askSooner()
 
     def _withdraw(self) -> None:
         self._asking = None  # nobody is asked any more
