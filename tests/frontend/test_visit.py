@@ -282,6 +282,7 @@ class ForAnybodyTests(VisitTestCase):
         proof = b"/.well-known/acme-challenge/Proof-1"
         (response,) = responses(self.told(proof))
         self.assertEqual((response.status, response.body, self.asked), (200, b"0123456789", []))
+        self.assertEqual(len(self.gate.entered), 1)
         others = (
             b"/.well-known/security.txt",
             b"/.well-known/acme-challenge/",

@@ -117,9 +117,10 @@ class FrontDoor:
             connection, _ = self._leave(request)
             connection.linger(refusalBytes(_webSocketOnly, body=request.method != b"HEAD"))
             return NOT_DONE_YET
-        if self._sessions.coverPages and not isForAnybody(request.path):
+        if self._sessions.coverPages:
             asked = self._describe(request, request.isSecure(), _namedBefore(request), page=True)
-            visit(request, self._sessions.visit(asked), self._pages)
+            asking = self._sessions.visit(asked, forAnybody=isForAnybody(request.path))
+            visit(request, asking, self._pages)
             return NOT_DONE_YET
         return getChildForRequest(self._pages, request).render(request)
 

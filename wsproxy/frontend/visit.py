@@ -35,7 +35,7 @@ nothing to show for itself; who asks for one must know its name, of 128 random b
 
 
 def isForAnybody(path: bytes) -> bool:
-    """Whether nobody is asked about requests for this path, as sent."""
+    """Whether it does not matter who asks for this path, as sent; gates are asked all the same."""
     return _PROOF.fullmatch(path) is not None
 
 

@@ -175,17 +175,16 @@ class Decisions:
         for gate in self._gates:
             gate.enter(request)
 
-    def visit(self, request: Request) -> Deferred[Identity | None]:
+    def visit(self, request: Request, *, forAnybody: bool = False) -> Deferred[Identity | None]:
         """
         Ask those whom pages concern.
 
+        @param forAnybody: no matter who it is, as long as the gates let it in.
         @return: fires with who the client is, as far as anybody was asked; fails and is cancelled as L{decide} is.
         """
-        visiting = Deferred.fromCoroutine(self._pass(request, self._admitToPages))
+        ask = self._identify if self._webAuth and not forAnybody else _nobody
+        visiting = Deferred.fromCoroutine(self._pass(request, ask))
         return visiting if visiting.called else bounded(visiting, self._timeout, self._clock)
-
-    async def _admitToPages(self, request: Request) -> Identity | None:
-        return await self._identify(request) if self._webAuth else None
 
     async def _pass(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
         self.enter(request)
@@ -253,6 +252,10 @@ class Decisions:
         except BaseException:
             depart(admission.departures)
             raise
+
+
+async def _nobody(request: Request) -> None:
+    """Who it is was not asked."""
 
 
 def depart(departures: list[Callable[[], Any]]) -> None:

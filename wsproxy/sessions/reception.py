@@ -122,14 +122,15 @@ class Reception:
             return refusal
         return None
 
-    def visit(self, request: Request) -> Deferred[Identity | Refusal | None]:
+    def visit(self, request: Request, *, forAnybody: bool = False) -> Deferred[Identity | Refusal | None]:
         """
         Ask those whom pages concern, where L{Decisions.coverPages}.
 
+        @param forAnybody: see L{Decisions.visit}.
         @return: fires with the refusal, of which the log has a line unless it is a redirect; else with who the client
             is, as far as anybody was asked. To cancel it gives up, with L{GivenUp}.
         """
-        return self._decisions.visit(request).addErrback(self._turnAway, request)
+        return self._decisions.visit(request, forAnybody=forAnybody).addErrback(self._turnAway, request)
 
     def _turnAway(self, failure: Failure, request: Request) -> Refusal:
         refusal = self._refusal(failure, request)

@@ -197,9 +197,9 @@ class Sessions:
         """See L{Reception.explain}."""
         return self._reception.explain(request, trace)
 
-    def visit(self, request: Request) -> Deferred[Identity | Refusal | None]:
+    def visit(self, request: Request, *, forAnybody: bool = False) -> Deferred[Identity | Refusal | None]:
         """See L{Reception.visit}."""
-        return self._reception.visit(request)
+        return self._reception.visit(request, forAnybody=forAnybody)
 
     def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
         request = admission.request
