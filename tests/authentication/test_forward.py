@@ -71,6 +71,11 @@ class QuestionTests(SynchronousTestCase):
         headers = {"cookie": "a=b; c=d", "authorization": "Bearer x", "accept": "*/*", "x-y": "\xff"}
         self.assertLessEqual(headers.items(), shown(makeRequest(headers)).items())
 
+    def test_beyond(self) -> None:
+        """What C{--explain} was told to ask may be beyond what comes from a socket."""
+        asked = shown(makeRequest({"x-y": "\u65e5", "host": "\udc80"}, path="/\u65e5"))
+        self.assertEqual((asked["x-y"], asked["x-forwarded-host"]), ("\u65e5".encode().decode("latin-1"), "?"))
+
     def test_dropped(self) -> None:
         """Nothing of the connection, the upgrade, a body or another host is."""
         names = (
@@ -171,6 +176,7 @@ class AnswerTests(SynchronousTestCase):
         location = ("Location", "/")
         for status, headers in (
             *((status, []) for status in (100, 304, 300, 400, 404, 407, 429, 500, 502, 503, 599, 600, 999)),
+            *((status, [location]) for status in (304, 305, 404, 500)),
             *((302, headers) for headers in ([], [location, location], [("Location", b"/\xff")], [("Location", "\0")])),
             (401, [("WWW-Authenticate", b"\xff")]),
             (200, [("Remote-User", "a"), ("Remote-User", "b")]),

@@ -62,10 +62,18 @@ def questionOf(request: Request, copied: Sequence[str] = ()) -> Headers:
     for name, value in request.headers.items():
         spelling = _spelling(name)
         if spelling not in dropped and not spelling.startswith(_DROPPED_PREFIXES):
-            headers.addRawHeader(name.encode("latin-1"), value.encode("latin-1"))
+            headers.addRawHeader(_encode(name), _encode(value))
     for said, value in _said(request):
-        headers.setRawHeaders(said, [value.encode("latin-1")])
+        headers.setRawHeaders(said, [_encode(value)])
     return headers
+
+
+def _encode(text: str) -> bytes:
+    """As it came; a request that came from no socket may have what no header has."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _spelling(name: str) -> str:
@@ -129,7 +137,7 @@ class ForwardAuth:
         if len(found) > 1:
             raise VerifierError(f"{name} is several times in its answer")
         claims = {each: _joined(answer, each) for each in others if answer.headers.hasHeader(each)}
-        return Identity(found[0].strip(), {name: found[0].strip(), **claims}, cookies)
+        return Identity(found[0].strip(), {name: found[0].strip(), **claims}, responseHeaders=cookies)
 
 
 _FORBIDDEN = "Not allowed"
