@@ -22,7 +22,7 @@ from wsproxy.access.redaction import secretsOf, withoutSecrets
 from wsproxy.endpoints.target import TCPTarget, parseTarget
 from wsproxy.errors import ConfigError, Refusal
 from wsproxy.interfaces import AnyResolver, IAuthenticator, Identity, IResolver, Request, Target
-from wsproxy.plugins.blocking import BlockingPlugin
+from wsproxy.plugins.blocking import BlockingPlugin, finished
 from wsproxy.plugins.headers import asMessage
 
 __all__ = ["OldAuth", "asRefusal"]
@@ -74,7 +74,7 @@ class OldAuth:
 
     def _authenticate(self, request: Request, host: Any, port: Any) -> Deferred[Any]:
         def ask() -> None:
-            answer = self._ask(headers=asMessage(request), target_host=host, target_port=port)
+            answer = finished(self._ask(headers=asMessage(request), target_host=host, target_port=port))
             if answer is False:
                 raise TypeError("it answered False; it refuses by raising AuthenticationError")
 

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from wsproxy.errors import ConfigError
-from wsproxy.plugins.blocking import BlockingPlugin
+from wsproxy.plugins.blocking import BlockingPlugin, finished
 
 __all__ = ["OldTokens", "asTokenPlugin"]
 
@@ -30,7 +30,7 @@ class OldTokens:
         """
         @return: fires with the class's answer, whatever that is; fails with L{Refusal}, a 503, where it has none.
         """
-        return self._calls.call(lambda: self._ask(token), lambda: (token,), lambda error: None)
+        return self._calls.call(lambda: finished(self._ask(token)), lambda: (token,), lambda error: None)
 
 
 def asTokenPlugin(plugin: Any, name: str, reactor: Any) -> Any:
