@@ -176,6 +176,12 @@ class OldAuthTests(SynchronousTestCase):
         self.assertNotIn("hunter2", text)
         self.assertNotIn(request.headers["authorization"], text)
 
+    def test_coroutine(self) -> None:
+        """A coroutine is waited for, and not taken for consent."""
+        refusal = self.failureResultOf(self.ask("Asynchronous", "x"), Refusal).value
+        self.assertEqual((refusal.status, refusal.reason), (403, "Forbidden"))
+        self.assertEqual(self.successResultOf(self.ask("Asynchronous", "")), self.answer)
+
     def test_gone(self) -> None:
         """Of a client that has left during its lookup nobody is asked any more."""
         self.answer = Deferred()

@@ -37,6 +37,15 @@ class OldTokensTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.ask("Loops", "5900")), ("localhost", 5900))
         self.assertEqual(self.successResultOf(self.ask("Answers", "('h', b'1')")), ("h", b"1"))
 
+    def test_ports(self) -> None:
+        """How it answers ports is remembered, for an auth class that is asked about them after it."""
+        for answer, port in (("('h', '1')", "9"), ("['h', 1]", 9), ("('h', b'1')", b"9"), ("None", "9"), ("42", "9")):
+            tokens = self.make("Answers", answer)
+            result = tokens.lookup("sesame")
+            self.reactor.deliver(1)
+            self.successResultOf(result)
+            self.assertEqual((tokens.portAs("9"), type(tokens.portAs("9"))), (port, type(port)))
+
     def test_raises(self) -> None:
         """What it raises is a 503; its traceback is logged, without the token that it may hold."""
         with capturedLogs() as events:

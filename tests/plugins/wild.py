@@ -122,6 +122,18 @@ class LateImport:
         raise InvalidOriginError(expected="https://here", actual=headers.get("origin"))
 
 
+class Asynchronous:
+    """Of no contract there ever was. Refuses where it has a source."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    async def authenticate(self, headers: Any, target_host: Any, target_port: Any) -> None:
+        await asyncio.sleep(0)
+        if self.source:
+            raise AuthenticationError()
+
+
 class New:
     """The new contract, which knows nothing of the original."""
 

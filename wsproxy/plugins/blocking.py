@@ -6,6 +6,7 @@ password, which no log is to show: so its traceback is logged without.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from wsproxy.errors import Refusal
 from wsproxy.fault import tellLog
 from wsproxy.plugins.pool import PluginPool
 
-__all__ = ["BlockingPlugin"]
+__all__ = ["BlockingPlugin", "finished"]
 
 _T = TypeVar("_T")
 
@@ -70,3 +71,8 @@ class BlockingPlugin:
             return False
         self._told[place] = now
         return True
+
+
+def finished(answer: Any) -> Any:
+    """In a thread. A coroutine is none of that contract, but to take it for an answer would be to let everybody in."""
+    return asyncio.get_event_loop().run_until_complete(answer) if hasattr(answer, "__await__") else answer

@@ -11,7 +11,7 @@ work it may, which is what these classes are made of; the proxy's own are asked 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -22,7 +22,7 @@ from wsproxy.access.redaction import secretsOf, withoutSecrets
 from wsproxy.endpoints.target import TCPTarget, parseTarget
 from wsproxy.errors import ConfigError, Refusal
 from wsproxy.interfaces import AnyResolver, IAuthenticator, Identity, IResolver, Request, Target
-from wsproxy.plugins.blocking import BlockingPlugin
+from wsproxy.plugins.blocking import BlockingPlugin, finished
 from wsproxy.plugins.headers import asMessage
 
 __all__ = ["OldAuth", "asRefusal"]
@@ -36,8 +36,8 @@ class OldAuth:
     @param plugin: of which C{authenticate} is called, in several threads at a time.
     @param name: for the log.
     @param resolver: where requests lead.
-    @param tokens: whether a token says so. Without, pages have the same target; and a port, which is C{str} of most
-        tokens, is an C{int}.
+    @param tokens: whether a token says so. Without, pages have the same target. The port is then an C{int}; that of a
+        token is what the C{resolver}'s method C{portAs} makes of it, or a C{str}.
     """
 
     def __init__(self, plugin: Any, name: str, reactor: Any, resolver: AnyResolver, *, tokens: bool) -> None:
@@ -45,6 +45,7 @@ class OldAuth:
         self._calls = BlockingPlugin(name, reactor)
         self._resolve: Any = getattr(resolver, "resolve", resolver)
         self._tokens = tokens
+        self._port: Callable[[str], Any] = getattr(resolver, "portAs", str) if tokens else int
 
     def authenticate(self, request: Request) -> Deferred[Any] | None:
         """Of pages, for which nothing is looked up; of others, L{resolve} asks."""
@@ -74,7 +75,7 @@ class OldAuth:
 
     def _authenticate(self, request: Request, host: Any, port: Any) -> Deferred[Any]:
         def ask() -> None:
-            answer = self._ask(headers=asMessage(request), target_host=host, target_port=port)
+            answer = finished(self._ask(headers=asMessage(request), target_host=host, target_port=port))
             if answer is False:
                 raise TypeError("it answered False; it refuses by raising AuthenticationError")
 
@@ -90,7 +91,7 @@ class OldAuth:
             return None, None
         if not isinstance(parsed, TCPTarget):
             return None, None
-        return parsed.host, str(parsed.port) if self._tokens else parsed.port
+        return parsed.host, self._port(str(parsed.port))
 
 
 def asRefusal(error: BaseException, secrets: tuple[str, ...] = (), tried: bool = False) -> Refusal | None:

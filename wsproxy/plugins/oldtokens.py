@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from wsproxy.errors import ConfigError
-from wsproxy.plugins.blocking import BlockingPlugin
+from wsproxy.plugins.blocking import BlockingPlugin, finished
 
 __all__ = ["OldTokens", "asTokenPlugin"]
 
@@ -25,12 +25,25 @@ class OldTokens:
     def __init__(self, plugin: Any, name: str, reactor: Any) -> None:
         self._ask = plugin.lookup
         self._calls = BlockingPlugin(name, reactor)
+        self._kind: type = str
 
     def lookup(self, token: str) -> Deferred[Any]:
         """
         @return: fires with the class's answer, whatever that is; fails with L{Refusal}, a 503, where it has none.
         """
-        return self._calls.call(lambda: self._ask(token), lambda: (token,), lambda error: None)
+        asked = self._calls.call(lambda: finished(self._ask(token)), lambda: (token,), lambda error: None)
+        return asked.addCallback(self._learn)
+
+    def portAs(self, port: str) -> str | int | bytes:
+        """@return: this port as the class answers ports: one and the same way, the last one's."""
+        if self._kind is bytes:
+            return port.encode("ascii")
+        return int(port) if self._kind is int else port
+
+    def _learn(self, answer: Any) -> Any:
+        if isinstance(answer, (tuple, list)) and len(answer) == 2 and type(answer[1]) in (str, int, bytes):
+            self._kind = type(answer[1])
+        return answer
 
 
 def asTokenPlugin(plugin: Any, name: str, reactor: Any) -> Any:

@@ -89,6 +89,10 @@ class TokenResolver:
         """@return: the token that a request came with, be it good or not."""
         return self._location.of(request)
 
+    def portAs(self, port: str) -> Any:
+        """@return: this port of a target as the source answers them, which old classes are given."""
+        return getattr(self._source, "portAs", str)(port)
+
     def stillGood(self, token: str) -> bool:
         """Whether this token, which was accepted once, would still be. Where nobody can tell, it is."""
         ask = getattr(self._source, "stillGood", None)
