@@ -185,7 +185,11 @@ class Decisions:
         return visiting if visiting.called else bounded(visiting, self._timeout, self._clock)
 
     async def _admitToPages(self, request: Request) -> Identity | None:
-        return await self._identify(request) if self._webAuth else None
+        if not self._webAuth:
+            return None
+        identity = await self._identify(request)
+        self.enter(request)  # again: of many guesses at a time a right one comes too late, too
+        return identity
 
     async def _pass(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
         self.enter(request)
