@@ -304,7 +304,10 @@ class IAuthoriser(Interface):
 
 
 class IGate(Interface):
-    """May this client ask at all? Before any question is, and of requests for pages, too."""
+    """
+    May this client ask at all? Before any question is, and of requests for pages, too; of these once more, where it was
+    established who the client is, which may have taken a while.
+    """
 
     def enter(request: Request) -> None:
         """

@@ -255,6 +255,14 @@ class URLTests(RedisTestCase):
             self.assertTrue(str(error).startswith("--cluster: "), url)
             self.assertNotIn("geheim", str(error))
 
+    def test_authorities(self) -> None:
+        """A file of authorities is told of now, not to the first client."""
+        for url, complaint in (
+            ("rediss://h?cafile=ca.pem", "--cluster: cafile in the URL: an absolute path is wanted"),
+            ("rediss://h?cafile=/nowhere/ca.pem", "--cluster: /nowhere/ca.pem: No such file or directory"),
+        ):
+            self.assertEqual(str(self.assertRaises(ConfigError, joinCluster, reactor, url)), complaint)
+
     async def test_start(self) -> None:
         """A start with such a URL is one line, with status 1; one that holds a secret is warned of."""
         outcome = await startTwistd(self, "--target", "demo:", "--cluster", "redis://h/geheim").end()

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tests.integration.bridge import connect
 from tests.integration.client import Client, Response
+from tests.integration.proxy import Proxy
 from tests.integration.redisserver import RedisServer
 from tests.integration.stream import adopt
 from tests.integration.test_life import GREETING, LifeTestCase
@@ -215,3 +216,40 @@ class NodesTests(WorkersTestCase, LimitsTestCase):
         self.assertEqual(await self.statuses(5, GuessesTests.right), [101] * 4 + [503])
         for proxy in (again, one):
             self.assertNotIn("geheim", "".join(proxy.lines))
+
+
+class TokensTests(WorkersTestCase, LimitsTestCase):
+    """Tokens in Redis: counted, guessed, and looked up again after a restart."""
+
+    async def test_tokens(self) -> None:
+        """One token has its sessions; unknown ones are guesses; Redis comes back without anybody's help."""
+        server = RedisServer(Path(self.mktemp()).absolute())
+        self.addCleanup(server.stop)
+        server.start()
+        server.cli("set", "ns:geheim", self.target())
+        words = ("--token-plugin", "TokenRedis", "--token-source", f"127.0.0.1:{server.port}:::ns")
+        words = (*words, "--max-sessions-per-token", "1", "--trusted-proxy", "127.0.0.1", "--workers", "2")
+        proxy = Proxy(Path(self.mktemp()).absolute(), *words)
+        self.addCleanup(proxy.stop)
+        self.port = await proxy.port()
+        self.assertEqual([await self.ask("geheim") for _ in range(3)], [101, 429, 429])
+        self.assertEqual([await self.ask("wrong") for _ in range(12)], [403] * 10 + [429] * 2)
+        server.stop()
+        told = [await self.ask("geheim", "203.0.113.8") for _ in range(3)]
+        self.assertEqual(told, [503] * 3)
+        server.start()
+        server.cli("set", "ns:another", self.target())
+        until = time.monotonic() + 8
+        while (status := await self.ask("another", "203.0.113.8")) != 101:
+            self.assertEqual(status, 503)
+            self.assertLess(time.monotonic(), until)
+        self.assertNotIn("geheim", "".join(proxy.lines))
+
+    def target(self) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+    async def ask(self, token: str, client: str = "203.0.113.7") -> int:
+        client_ = Client(self.connect())
+        return (await client_.upgrade(f"/?token={token}", headers=[f"X-Forwarded-For: {client}"])).status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
@@ -340,16 +341,7 @@ class ThrottleTests(TestCase):
             asked.append(request)
             raise Refusal(401, "Wrong", guess=True)
 
-        decisions = Decisions(
-            Clock(),
-            origins=OriginPolicy(),
-            authenticator=no,
-            resolver=lambda request, identity: "demo:",
-            authoriser=None,
-            gates=[self.throttle],
-            turnstiles=[self.throttle],
-            timeout=5.0,
-        )
+        decisions = self.decisions(no)
         statuses = []
         for number in range(40):
             request = makeRequest(explaining=number % 2 == 0)
@@ -367,6 +359,35 @@ class ThrottleTests(TestCase):
         right = self.assertRaises(Refusal, self.throttle.admit, Admission(request, None, Target("demo:")))
         self.assertEqual((wrong.status, wrong.reason, wrong.headers), (right.status, right.reason, right.headers))
         self.assertEqual(wrong.status, 429)
+
+    def test_atOnce(self) -> None:
+        """Of many guesses for pages at the same time ten are answered; a right one after those is not."""
+        answers: list[Deferred[Identity]] = []
+
+        def authenticate(request: Request) -> Deferred[Identity]:
+            answers.append(Deferred())
+            return answers[-1]
+
+        decisions = self.decisions(authenticate)
+        visits = [decisions.visit(replace(makeRequest(), page=True)) for _ in range(50)]
+        for answer in answers[:-1]:
+            answer.errback(Refusal(401, "Wrong", guess=True))
+        answers[-1].callback(Identity("alice"))
+        statuses = [self.failureResultOf(visit, Refusal).value.status for visit in visits]
+        self.assertEqual(statuses, [401] * ALLOWED + [429] * (50 - ALLOWED))
+
+    def decisions(self, authenticator: Any) -> Decisions:
+        return Decisions(
+            Clock(),
+            origins=OriginPolicy(),
+            authenticator=authenticator,
+            resolver=lambda request, identity: "demo:",
+            authoriser=None,
+            gates=[self.throttle],
+            turnstiles=[self.throttle],
+            webAuth=True,
+            timeout=5.0,
+        )
 
     def test_missing(self) -> None:
         """Who shows nothing has guessed nothing."""

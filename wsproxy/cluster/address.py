@@ -59,6 +59,8 @@ def parseURL(option: str, url: str, also: Iterable[str] = ()) -> tuple[Address, 
         address = _address(parts, cafile)
     except ValueError:
         raise ConfigError(f"{option}: {_FORM}") from None
+    if cafile is not None and not cafile.startswith("/"):
+        raise ConfigError(f"{option}: cafile in the URL: an absolute path is wanted")
     for name in parameters:
         if name not in also:
             known = ", ".join(("cafile", *also))

@@ -30,7 +30,7 @@ from twisted.internet.defer import (
 )
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IDelayedCall, IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -76,8 +76,15 @@ def connect(reactor: Any, address: Address, option: str) -> Redis:
         raise ConfigError(f"{option}: needs txredisapi: pip install wsproxy[redis]") from None
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=WITHIN)
     if address.tls:
-        endpoint = wrapClientTLS(clientTLS(address.host, authorities=address.authorities, insecure=False), endpoint)
+        endpoint = wrapClientTLS(_tls(address, option), endpoint)
     return Redis(reactor, address, option, endpoint, lambda: RedisProtocol(reactor))
+
+
+def _tls(address: Address, option: str) -> IOpenSSLClientConnectionCreator:
+    try:
+        return clientTLS(address.host, authorities=address.authorities, insecure=False)
+    except ConfigError as error:
+        raise ConfigError(f"{option}: {str(error).removeprefix('--target-cafile ')}") from None
 
 
 class _State(Enum):

@@ -182,9 +182,14 @@ class Decisions:
         @param forAnybody: no matter who it is, as long as the gates let it in.
         @return: fires with who the client is, as far as anybody was asked; fails and is cancelled as L{decide} is.
         """
-        ask = self._identify if self._webAuth and not forAnybody else _nobody
+        ask = self._admitToPages if self._webAuth and not forAnybody else _nobody
         visiting = Deferred.fromCoroutine(self._pass(request, ask))
         return visiting if visiting.called else bounded(visiting, self._timeout, self._clock)
+
+    async def _admitToPages(self, request: Request) -> Identity | None:
+        identity = await self._identify(request)
+        self.enter(request)  # again: of many guesses at a time a right one comes too late, too
+        return identity
 
     async def _pass(self, request: Request, ask: Callable[[Request], Awaitable[T]]) -> T:
         self.enter(request)

@@ -55,8 +55,8 @@ LIMITS = (
     ),
     Option(
         "cluster", "cluster.url", _CLUSTER,
-        "The Redis that nodes share, for which limits and single-use links then hold together: "
-        "redis://[USER:PASSWORD@]HOST[:PORT][/DB][?prefix=NAME&key=SECRET], rediss://… over TLS; or @FILE or env:NAME "
-        "with that.",
+        "The Redis that nodes share, for which limits and single-use links then hold together: redis://HOST:PORT, or "
+        "rediss:// over TLS, with USER:PASSWORD@ before it, and /DB and ?prefix=NAME&key=SECRET behind it where need "
+        "be. Or @FILE or env:NAME, which hold that.",
     ),
 )  # fmt: skip
