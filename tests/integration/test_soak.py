@@ -38,8 +38,8 @@ RENEWALS = 100 if LONG else 10
 LEFT = (4 if LONG else 2) << 20
 """Bytes that many short sessions may leave behind: the allocator scatters what they used, 100 bytes each in the end."""
 
-LAST_WORDS = 128 << 10
-"""Bytes that a client does not take, behind which the end of its target still reaches the proxy."""
+LAST_WORDS = 64 << 10
+"""Bytes that a client does not take, and the proxy does, so that it sees the end of the target behind them."""
 
 AT_ONCE = 50
 """Sessions of one test at the same time."""
