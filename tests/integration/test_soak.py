@@ -38,6 +38,9 @@ RENEWALS = 100 if LONG else 10
 LEFT = (4 if LONG else 2) << 20
 """Bytes that many short sessions may leave behind: the allocator scatters what they used, 100 bytes each in the end."""
 
+LAST_WORDS = 64 << 10
+"""Bytes that a client does not take, and the proxy does, so that it sees the end of the target behind them."""
+
 AT_ONCE = 50
 """Sessions of one test at the same time."""
 
@@ -306,7 +309,7 @@ class DeafTests(SoakTestCase):
         if not LONG:
             raise SkipTest("takes half a minute; WSPROXY_SOAK=long runs it")
         client, target = await self.session(receiveBuffer=4096)
-        target.write(bytes(1 << 20))
+        target.write(bytes(LAST_WORDS))
         await still(self.proxy.grown)
         target.close()
         self.assertRegex(await self.ending(client), r"^closed by target: 1000 Target closed; 3\d\.\d s")

@@ -75,7 +75,9 @@ class TransportEnd(Protocol):
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
         self.transport.pauseProducing()
-        self.sendAt()
+        connection = _socket(self.transport)
+        if connection is not None:
+            limitUnsent(connection)
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -139,7 +141,7 @@ class TransportEnd(Protocol):
         connection = _socket(self.transport)
         return -1 if connection is None else connection.fileno()
 
-    def sendAt(self, rate: float = 0.0) -> None:
+    def sendAt(self, rate: float) -> None:
         connection = _socket(self.transport)
         if connection is not None:
             limitUnsent(connection, rate)
