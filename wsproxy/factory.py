@@ -16,6 +16,7 @@ from twisted.web.resource import IResource
 from wsproxy.access.clients import AllowedClients
 from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.origin import OriginPolicy
+from wsproxy.access.origingate import OriginGate
 from wsproxy.config import ClientsConfig, LoggingConfig, ProxiesConfig, SessionsConfig, TargetConfig
 from wsproxy.dialling.dial import Dialer
 from wsproxy.ends.pump import Pump
@@ -66,7 +67,8 @@ class WebSockifyFactory(SwitchFactory):
     @param sendProxy: C{"v1"} or C{"v2"}: each target is told of its client in a header of the PROXY protocol, unless
         C{Target.proxyHeader} says otherwise. A C{dialer} of one's own sees to that itself.
     @param origins: pages that may connect, as C{--origin} takes them; by default those of the same host, whatever
-        their scheme and port, but on a loopback host of the same port.
+        their scheme and port, but on a loopback host of the same port. Or what is asked about each upgrade, and
+        answers at once; C{request.headers.get("origin")} is L{None} for a client that is no browser.
     @param originRequired: refuse clients without an C{Origin}, which are no browsers.
     @param strictScheme: refuse pages of C{http:} over TLS, unless they are in C{origins}; by default where something
         that browsers send by themselves may let them in: an authenticator is asked, or client certificates are.
@@ -107,7 +109,7 @@ class WebSockifyFactory(SwitchFactory):
         allow: tuple[str, ...] = _PROXIES.allow,
         trustedProxies: tuple[str, ...] = _PROXIES.trusted,
         sendProxy: str | None = _PROXIES.send,
-        origins: tuple[str, ...] = _SESSIONS.origins,
+        origins: Sequence[str] | Callable[[Request], bool] = _SESSIONS.origins,
         originRequired: bool = _SESSIONS.originRequired,
         strictScheme: bool | None = None,
         subprotocols: tuple[str, ...] = _SESSIONS.subprotocols,
@@ -130,6 +132,9 @@ class WebSockifyFactory(SwitchFactory):
         verbose: bool = LoggingConfig().verbose,
     ) -> None:
         self._reopen: Callable[[], None] | None = None
+        listed: Sequence[str] = ("*",) if callable(origins) else origins
+        if callable(origins):
+            gates = [*gates, OriginGate(origins)]
         if strictScheme is None:
             strictScheme = authenticator is not None or asksForCertificates(tls)
         if dialer is None:
@@ -146,7 +151,7 @@ class WebSockifyFactory(SwitchFactory):
             gates=gates,
             turnstiles=turnstiles,
             webAuth=webAuth,
-            origins=OriginPolicy(origins, strictScheme=strictScheme, required=originRequired),
+            origins=OriginPolicy(tuple(listed), strictScheme=strictScheme, required=originRequired),
             subprotocols=subprotocols,
             text=text,
             decisionTimeout=handshakeTimeout,

@@ -72,6 +72,16 @@ class ClientTests(SynchronousTestCase):
         client.close(1000, "Enough")
         self.assertEqual(client.closed, Close(1000, "Enough"))
 
+    def test_originsAsked(self) -> None:
+        """Which pages may connect an embedder may be asked, for clients that are no pages, too."""
+
+        def allows(request: Request) -> bool:
+            return (request.headers.get("origin") or "").endswith(".example")
+
+        factory = WebSockifyFactory(self.reactor, resolver=lambda request, _: "demo:", origins=allows)
+        for origin, status in (("https://a.example", 101), ("https://b.invalid", 403), (None, 403)):
+            self.assertEqual(MemoryClient(factory, origin=origin).status, status, origin)
+
     def test_certificate(self) -> None:
         """What it shows of itself is seen by those who decide."""
         seen: list[Request] = []
