@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.errors import Close
-from wsproxy.interfaces import Identity, Target
+from wsproxy.interfaces import Forwarded, Identity, Target
 from wsproxy.testing import makeRequest, makeSession
 
 
@@ -37,6 +38,24 @@ class RequestTests(SynchronousTestCase):
         """Who is judged by an address is the peer."""
         peer = IPv4Address("TCP", "192.0.2.9", 1)
         self.assertEqual(makeRequest(peer=peer).client, peer)
+
+    def test_forwarded(self) -> None:
+        """Behind a proxy in front that is trusted, it is whom that names."""
+        peer, client = UNIXAddress(b""), IPv4Address("TCP", "192.0.2.9", 0)
+        request = makeRequest(peer=peer, client=client)
+        self.assertEqual((request.peer, request.client), (peer, client))
+
+    def test_public(self) -> None:
+        """What a browser connected to is what the proxy says, or else what has come to us."""
+        request = makeRequest(host=UNIXAddress(b""), client=UNIXAddress(b""), secure=True)
+        self.assertEqual((request.publicHost, request.publicSecure), (None, True))
+        request = replace(request, headers={"host": "backend"})
+        self.assertEqual((request.publicHost, request.publicSecure), ("backend", True))
+        said = Forwarded(UNIXAddress(b""), host="console.example", secure=False)
+        request = replace(request, forwarded=said)
+        self.assertEqual((request.publicHost, request.publicSecure, request.secure), ("console.example", False, True))
+        request = replace(request, forwarded=None)
+        self.assertEqual((request.publicHost, request.publicSecure), ("backend", True))
 
     def test_headers(self) -> None:
         """Names are in lower case, and have hyphens."""

@@ -181,7 +181,7 @@ class Target:
     @ivar claims: what the resolver knows beside it, of a token say.
     @ivar sockets: whether whoever named it may name unix sockets, as files of the operator's may. Others' words, of an
         HTTP service say, are dialled as sockets only where a pattern of C{--allow-target} is about them.
-    @ivar proxyHeader: C{"v1"} or C{"v2"}: this target wants a header of the PROXY protocol. None is sent yet.
+    @ivar proxyHeader: C{"v1"} or C{"v2"}: this target is told of its client in a header of the PROXY protocol.
     """
 
     text: str
@@ -205,8 +205,8 @@ class Session(Protocol):
     def request(self) -> Request:
         """
         What it came with. Whole while observers hear of the opening, taps are made and the dialer is called, until that
-        returns or first waits; who needs more of it later keeps that. From then on only C{peer}, C{host} and C{secure}
-        are left of it: a stranger may have made the rest 64 KiB large, and sessions last for days.
+        returns or first waits; who needs more of it later keeps that. From then on only C{peer}, C{client}, C{host} and
+        C{secure} are left of it: a stranger may have made the rest 64 KiB large, and sessions last for days.
         """
 
     @property

@@ -49,6 +49,17 @@ class RefusalLogTests(SynchronousTestCase):
             ],
         )
 
+    def test_client(self) -> None:
+        """Behind a proxy in front it is the client who is named and counted, and the proxy shown."""
+        for host in ("10.0.0.1", "10.0.0.2"):
+            client = IPv4Address("TCP", host, 0)
+            for _ in range(LINES + 1):
+                self.refusals.refused(PEER, 403, "No", client=client)
+        line = "{} via 192.0.2.1:4321 refused: 403 No"
+        self.assertEqual(self.lines, [line.format("10.0.0.1")] * LINES + [line.format("10.0.0.2")] * LINES)
+        self.refusals.flush()
+        self.assertIn("10.0.0.1 refused: 403 No (1 times more)", self.lines)
+
     def test_fields(self) -> None:
         """Observers get it in pieces, too."""
         self.refusals.refused(PEER, 403, "No", "allow it")

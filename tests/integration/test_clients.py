@@ -559,6 +559,27 @@ class ProcessTests(ClientTestCase):
         self.assertEqual((await self.visit(knocks("/to/"), front.port, STRANGER))[0], 403)
         await running.line(rf"{STRANGER}:\d+ via {FRONT}:\d+ refused: 403 Client not allowed")
 
+    async def test_tokenFile(self) -> None:
+        """A token file says of one target that it is to be told, and of another nothing."""
+        targets = self.ended(NginxStream([("proxy_protocol", TELLS), ("", 'return "hello\n";')]))
+        tokens = f"told: 127.0.0.1:{targets.ports[0]} proxy=v1\nplain: 127.0.0.1:{targets.ports[1]}\n"
+        running = startTwistd(
+            self,
+            *("--listen", "127.0.0.1:0", "--token-plugin", "TokenFile", "--token-source", self.file(tokens.encode())),
+            options=["--pidfile="],
+        )
+        port = int((await running.line(r"Listening on 127.0.0.1:(\d+)"))[1])
+
+        def told(token: str) -> Callable[[Visit], str]:
+            def tell(client: Visit) -> str:
+                self.assertEqual(client.upgrade(f"/?token={token}"), 101)
+                return client.message().decode()
+
+            return tell
+
+        self.assertTrue((await self.visit(told("told"), port)).startswith(f"{CLIENT} "))
+        self.assertEqual(await self.visit(told("plain"), port), "hello\n")
+
     async def test_complaints(self) -> None:
         """What is no network is one line at the start."""
         for option, word in (("--trusted-proxy", "proxy:nginx"), ("--allow", "10.0.0.1/8"), ("--send-proxy", "v3")):

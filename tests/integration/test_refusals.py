@@ -73,7 +73,7 @@ PLAIN_TO_TLS = (
     "a proxy in front? nginx: proxy_pass https://…; HAProxy: ssl on the server line"
 )
 PROXY_PROTOCOL = (
-    "the PROXY protocol is not awaited: HAProxy: no send-proxy on the server line; or --listen haproxy:tcp:PORT"
+    "the PROXY protocol is not awaited: HAProxy: no send-proxy on the server line; or --trusted-proxy proxy:CIDR"
 )
 NO_SPACE = (
     "refused: 400 Malformed request: "

@@ -94,6 +94,30 @@ class AnnouncedTests(DialerTestCase):
         self.assertTrue(self.listeners.served)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_header(self) -> None:
+        """A program that is told of its clients is so with each connection, and others are not."""
+        told: list[bytes] = []
+
+        def connect(target: Target, factory: IProtocolFactory, header: bytes = b"") -> Deferred[Any]:
+            told.append(header)
+            return self.addresses.connect(target, factory)
+
+        self.listeners.add(80, "127.0.0.1:1")
+        self.addresses.open.add("127.0.0.1:1")
+        for header in (b"PROXY UNKNOWN\r\n", b""):
+            dialer = ProgramDialer(
+                self.clock,
+                "prog",
+                self.listeners,
+                80,
+                announced=True,
+                connect=connect,
+                header=lambda session, header=header: header,  # type: ignore[misc]
+                timeout=10.0,
+            )
+            self.successResultOf(dialer.dial(makeSession(target="prog"), Factory()))
+        self.assertEqual(told, [b"PROXY UNKNOWN\r\n", b""])
+
     def test_waits(self) -> None:
         """A client that comes first is connected when the program listens."""
         first, second = self.dial(), self.dial()

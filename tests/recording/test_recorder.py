@@ -14,6 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
@@ -508,6 +509,12 @@ class NameTests(RecordingTestCase):
         files = self.files("vnc-{time}-{session}-{peer}.js")
         name = "vnc-19700101T001640Z-0000beef-192.0.2.1-5000.js"
         self.assertEqual([self.create(files) for _ in range(3)], [name, f"{name}.1", f"{name}.2"])
+
+    def test_client(self) -> None:
+        """Behind a proxy in front that is trusted, it is the real client's address that is in the name."""
+        client = IPv4Address("TCP", "192.0.2.7", 0)
+        session = makeSession(request=makeRequest(client=client), id="0000beef", started=1000)
+        self.assertEqual(self.create(self.files("{peer}"), session), "192.0.2.7")
 
     def test_peers(self) -> None:
         """No client can choose a name that leads elsewhere."""
