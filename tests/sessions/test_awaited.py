@@ -7,9 +7,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.sessions.awaited import awaited
+from wsproxy.sessions.approach import Dialling
+from wsproxy.sessions.awaited import awaited, awaiting
+from wsproxy.sessions.targetend import TargetEnd
 
 
 class AwaitedTests(SynchronousTestCase):
@@ -95,6 +99,35 @@ class AwaitedTests(SynchronousTestCase):
             self.loop.call_soon(start)
             self.loop.run_forever()
         self.assertEqual((cancelled, future.cancelled()), ([waited], True))
+
+    def test_dialers(self) -> None:
+        """A dialer may be a coroutine that waits for asyncio, or answer a future of its connection."""
+
+        def connect(factory: Any) -> Any:
+            end = factory.buildProtocol(None)
+            end.makeConnection(StringTransport())
+            return end
+
+        async def coroutine(session: Any, factory: Any) -> Any:
+            await asyncio.sleep(0.001)
+            return connect(factory)
+
+        def future(session: Any, factory: Any) -> Any:
+            answer = self.loop.create_future()
+            self.loop.call_later(0.001, lambda: answer.set_result(connect(factory)))
+            return answer
+
+        for dial in (coroutine, future):
+            connected: list[Any] = []
+            dialling = Dialling("name", connected.append, self.fail)
+
+            def start(dial: Any = dial, dialling: Dialling = dialling) -> None:
+                dialling.start(awaiting(dial), None, Clock(), 5)  # type: ignore[arg-type]
+                self.loop.call_later(0.05, self.loop.stop)
+
+            self.loop.call_soon(start)
+            self.loop.run_forever()
+            self.assertIsInstance(connected[0], TargetEnd, connected)
 
     def test_otherReactors(self) -> None:
         """Where no loop runs, nothing is done to an answer."""

@@ -11,13 +11,14 @@ a future on the way out::
 from __future__ import annotations
 
 import asyncio
+import inspect
 import types
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-__all__ = ["awaited"]
+__all__ = ["awaited", "awaiting"]
 
 T = TypeVar("T")
 
@@ -31,6 +32,13 @@ def awaited(answer: Awaitable[T]) -> Awaitable[T]:
     except RuntimeError:  # another reactor
         return answer
     return Deferred.fromFuture(loop.create_task(_asTask(answer, loop)))
+
+
+def awaiting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """@return: C{function}; of one that makes coroutines, what L{awaited} makes of those."""
+    if not inspect.iscoroutinefunction(function):
+        return function
+    return lambda *arguments: awaited(function(*arguments))
 
 
 async def _asTask(answer: Awaitable[T], loop: asyncio.AbstractEventLoop) -> T:

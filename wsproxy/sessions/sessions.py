@@ -41,6 +41,7 @@ from wsproxy.interfaces import (
     Session,
     TapFactory,
 )
+from wsproxy.sessions.awaited import awaiting
 from wsproxy.sessions.decision import Admission, Decisions, asCallable
 from wsproxy.sessions.expiry import Expiry
 from wsproxy.sessions.reception import Reception, Upgrade
@@ -111,7 +112,7 @@ class Sessions:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.clock = clock
-        self.dial = asCallable(dialer, "dial")
+        self.dial = awaiting(asCallable(dialer, "dial"))
         self.dialTimeout = connectTimeout + GRACE
         self.negotiate = None if negotiator is None else asCallable(negotiator, "negotiate")
         self.negotiationTimeout = decisionTimeout
