@@ -50,6 +50,7 @@ from tests.integration.peers import (
 from tests.integration.proxy import descriptors, memory, ticks
 from tests.integration.stream import Target
 from tests.integration.test_bounds import BOUND
+from wsproxy.recording.backlog import MEMORY
 
 reactor: Any = _reactor
 
@@ -400,7 +401,8 @@ class RecordedTests(PairsTests):
     """On record."""
 
     onlyLong = True
-    leftBehind = 2 * LEFT_BEHIND  # measured: 8 MB in the second round of 200, 1 to 2 in further ones of 70
+    leftBehind = LEFT_BEHIND + 24 * MEMORY
+    """So many recordings more than in any round before may be behind at once, each with its backlog in memory."""
     arguments = (*PairsTests.arguments, "--record", "record", "--record-keep", "100")
 
 
