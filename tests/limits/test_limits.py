@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -18,7 +18,7 @@ from wsproxy.cluster.parent import PARENT_WITHIN
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import Identity, Request, Target
 from wsproxy.limits.books import OwnBook, ParentBook, answerGuesses
-from wsproxy.limits.counts import Counts, Tally, Unknown
+from wsproxy.limits.counts import Counts, Full, Tally, Unknown
 from wsproxy.limits.guesses import ALLOWED, REMEMBERED, WINDOW, Guesses
 from wsproxy.limits.leases import Leases, ParentTally
 from wsproxy.limits.subjects import customer, isOurs
@@ -113,6 +113,19 @@ class WorkersTests(TallyContract, TestCase):
         ParentTally(worker).take([("all", "")]).addErrback(lambda failure: None)
         loop.end(worker)
         self.assertTrue(asked[1].called)
+
+
+    async def test_refusedLater(self) -> None:
+        """One that is refused after a while is nobody's any more, either."""
+        loop = Loop()
+
+        class Elsewhere(Counts):
+            def take(self, subjects: Any) -> Any:
+                return fail(Full("all"))
+
+        leases = Leases(Elsewhere(LIMITS), loop)
+        await self.assertFailure(ParentTally(loop.worker()).take([("all", "")]), Full)
+        self.assertEqual(len(leases), 0)
 
 
 class TurnstileTests(SynchronousTestCase):
