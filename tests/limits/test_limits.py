@@ -217,6 +217,7 @@ class CustomerTests(SynchronousTestCase):
             (IPv4Address("TCP", "127.0.0.1", 1), True),
             (IPv4Address("TCP", "127.8.9.1", 1), True),
             (IPv6Address("TCP", "::1", 1), True),
+            (IPv6Address("TCP", "0:0::0:1", 1), True),
             (IPv6Address("TCP", "::ffff:127.0.0.1", 1), True),
             (UNIXAddress(None), True),
             (UNIXAddress(b"/run/x"), True),
