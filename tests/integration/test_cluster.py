@@ -255,6 +255,15 @@ class URLTests(RedisTestCase):
             self.assertTrue(str(error).startswith("--cluster: "), url)
             self.assertNotIn("geheim", str(error))
 
+    async def test_environment(self) -> None:
+        """A URL in the environment is taken out of it: programs that are started here do not inherit it."""
+        program = 'echo "url: [$CLUSTER]"; exec sleep 60'
+        words = ("--listen", "127.0.0.1:0", "--cluster", "env:CLUSTER", "--", "sh", "-c", program, "{port}")
+        twistd = startTwistd(self, *words, CLUSTER="redis://:geheim@127.0.0.1/")
+        await twistd.line(r"url: \[\]")
+        outcome = await twistd.stop()
+        self.assertNotIn("geheim", outcome.out + outcome.err)
+
     def test_authorities(self) -> None:
         """A file of authorities is told of now, not to the first client."""
         for url, complaint in (

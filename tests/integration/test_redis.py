@@ -188,7 +188,7 @@ class AwayTests(RedisTestCase):
         redis = self.redis(server.port)
         await redis.execute("PING")
         server.freeze()
-        await self.assertFails(redis, WITHIN + 0.5)
+        await self.assertFails(redis, WITHIN + 1)
         await self.assertFails(redis, 0.1)
         await deferLater(reactor, 0.5, lambda: None)  # it has been connected to once more: the kernel does that
         await self.assertFails(redis, 0.1)
@@ -200,7 +200,7 @@ class AwayTests(RedisTestCase):
         server = self.server()
         server.freeze()
         redis = self.redis(server.port)
-        await self.assertFails(redis, WITHIN + 0.5)
+        await self.assertFails(redis, WITHIN + 1)
         await self.assertFails(redis, 0.1)
 
     async def lying(self, *answers: bytes) -> Redis:

@@ -77,7 +77,8 @@ class Loop:
         what() if self._waiting is None else self._waiting.append(what)
 
     def stop(self) -> None:
-        self._waiting = []
+        if self._waiting is None:
+            self._waiting = []
 
     def goOn(self) -> None:
         waiting, self._waiting = self._waiting or [], None

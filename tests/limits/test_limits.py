@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -18,7 +18,7 @@ from wsproxy.cluster.parent import PARENT_WITHIN
 from wsproxy.errors import Refusal
 from wsproxy.interfaces import Identity, Request, Target
 from wsproxy.limits.books import OwnBook, ParentBook, answerGuesses
-from wsproxy.limits.counts import Counts, Tally, Unknown
+from wsproxy.limits.counts import Counts, Full, Tally, Unknown
 from wsproxy.limits.guesses import ALLOWED, REMEMBERED, WINDOW, Guesses
 from wsproxy.limits.leases import Leases, ParentTally
 from wsproxy.limits.subjects import customer, isOurs
@@ -115,6 +115,19 @@ class WorkersTests(TallyContract, TestCase):
         self.assertTrue(asked[1].called)
 
 
+    async def test_refusedLater(self) -> None:
+        """One that is refused after a while is nobody's any more, either."""
+        loop = Loop()
+
+        class Elsewhere(Counts):
+            def take(self, subjects: Any) -> Any:
+                return fail(Full("all"))
+
+        leases = Leases(Elsewhere(LIMITS), loop)
+        await self.assertFailure(ParentTally(loop.worker()).take([("all", "")]), Full)
+        self.assertEqual(len(leases), 0)
+
+
 class TurnstileTests(SynchronousTestCase):
     """What clients are told."""
 
@@ -204,6 +217,7 @@ class CustomerTests(SynchronousTestCase):
             (IPv4Address("TCP", "127.0.0.1", 1), True),
             (IPv4Address("TCP", "127.8.9.1", 1), True),
             (IPv6Address("TCP", "::1", 1), True),
+            (IPv6Address("TCP", "0:0::0:1", 1), True),
             (IPv6Address("TCP", "::ffff:127.0.0.1", 1), True),
             (UNIXAddress(None), True),
             (UNIXAddress(b"/run/x"), True),

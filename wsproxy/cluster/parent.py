@@ -18,8 +18,9 @@ from twisted.internet.defer import Deferred
 
 __all__ = ["PARENT_WITHIN", "Answers", "Asker", "Parent"]
 
-PARENT_WITHIN = 2.0
-"""Seconds that a parent is waited for, where nothing else is said. It may be stopped (SIGSTOP)."""
+PARENT_WITHIN = 3.0
+"""Seconds that a parent is waited for, where nothing else is said: longer than it waits for Redis itself. It may be
+stopped (SIGSTOP)."""
 
 
 class Parent(Protocol):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -38,8 +38,8 @@ __all__ = ["LEASE", "ClusterTally"]
 LEASE = 30.0
 """Seconds that a session is counted for which nobody renews; renewed three times in that time."""
 
-_AT_ONCE = 500
-"""Leases in one command: Redis serves nobody else meanwhile."""
+_AT_ONCE = 100
+"""Keys and their leases in one command: neither we nor Redis serve anybody else meanwhile."""
 
 _LOOK = f"""{NOW}
 for i, key in ipairs(KEYS) do
@@ -63,8 +63,10 @@ return 0
 
 _RENEW = Script(
     f"""{NOW}
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+for i, key in ipairs(KEYS) do
+    redis.call('ZADD', key, now + ARGV[1], ARGV[i + 1])
+    redis.call('PEXPIRE', key, ARGV[1])
+end
 """
 )
 
@@ -158,26 +160,27 @@ class ClusterTally(Service):
             self._log.warn(text, error=failure.getErrorMessage())
         return 0
 
-    def _renew(self) -> None:
+    def _renew(self) -> Deferred[None]:
         self._alone = False
-        for key, leases in self._byKey():
-            _RENEW.run(self._redis, [key], self._lease, *leases).addErrback(_ignore)
+        return Deferred.fromCoroutine(self._renewAll()).addErrback(_ignore)
+
+    async def _renewAll(self) -> None:
+        """One command after the other: those of 10,000 sessions in one go would hold up everybody else."""
+        pairs = [(key, lease) for lease, keys in self._leases.items() for key in keys]
+        for start in range(0, len(pairs), _AT_ONCE):
+            left = [pair for pair in pairs[start : start + _AT_ONCE] if pair[1] in self._leases]
+            if left:  # others were given back meanwhile
+                await _RENEW.run(self._redis, [key for key, _ in left], self._lease, *(lease for _, lease in left))
 
     def _leave(self) -> None:
         """All of this ends, and its sessions with it."""
-        for key, leases in self._byKey():
-            self._redis.execute("ZREM", key, *leases).addErrback(_ignore)
-        self._leases.clear()
-
-    def _byKey(self) -> Iterator[tuple[str, list[str]]]:
-        """@return: keys and their leases, not too many at once."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
+        byKey: defaultdict[str, list[str]] = defaultdict(list)
         for lease, keys in self._leases.items():
             for key in keys:
-                found[key].append(lease)
-        for key, leases in found.items():
-            for start in range(0, len(leases), _AT_ONCE):
-                yield key, leases[start : start + _AT_ONCE]
+                byKey[key].append(lease)
+        self._leases.clear()
+        for key, leases in byKey.items():
+            self._redis.execute("ZREM", key, *leases).addErrback(_ignore)
 
     def _keys(self, subjects: Subjects) -> list[str]:
         return [self._cluster.key("sessions", *self._names(subject)) for subject in subjects]

@@ -88,6 +88,10 @@ class Leases:
         answers.answer("sessions.look", self._look)
         answers.whenGone(self._forget)
 
+    def __len__(self) -> int:
+        """How many there are, those included that are not decided about."""
+        return sum(map(len, self._held.values()))
+
     def _take(self, asker: Asker, lease: int, subjects: list[list[str]]) -> Any:
         held = self._held.setdefault(asker, {})
         try:

@@ -55,7 +55,7 @@ def customer(address: IAddress) -> str:
     if isinstance(address, IPv4Address):
         return str(address.host)
     if isinstance(address, IPv6Address):
-        network = socket.inet_pton(socket.AF_INET6, address.host.partition("%")[0])[:8] + bytes(8)
+        network = _packed(address)[:8] + bytes(8)
         return f"{socket.inet_ntop(socket.AF_INET6, network)}/64"
     if isinstance(address, HostnameAddress):
         return printable(address).rpartition(":")[0]
@@ -68,5 +68,12 @@ def isOurs(address: IAddress) -> bool:
     if isinstance(address, IPv4Address):
         return str(address.host).startswith("127.")
     if isinstance(address, IPv6Address):
-        return str(address.host) == "::1"
+        return _packed(address) == _LOOPBACK
     return not isinstance(address, HostnameAddress)
+
+
+_LOOPBACK = bytes(15) + b"\1"
+
+
+def _packed(address: IPv6Address) -> bytes:
+    return socket.inet_pton(socket.AF_INET6, address.host.partition("%")[0])
