@@ -137,7 +137,7 @@ def assemble(
         **asKeywords(config.sessions),
     )
     if config.access.tokenRevokes:
-        TokenWatch(factory.sessions, cast(Tokens, entrance.resolver), reactor)
+        TokenWatch(factory.sessions, _tokens(entrance.resolver), reactor)
     if adopted is not None:
         proxy = Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
         entrance.attach(proxy)
@@ -194,6 +194,13 @@ class _Nobody:
 
     def fail(self, failure: Failure) -> None:
         """It never does."""
+
+
+def _tokens(resolver: object) -> Tokens:
+    """@raise ConfigError: nobody knows whether a token is still good."""
+    if not (hasattr(resolver, "token") and hasattr(resolver, "stillGood")):
+        raise ConfigError("--token-revokes: clashes with an --auth-plugin that is asked after the lookup")
+    return cast(Tokens, resolver)
 
 
 def _dialer(target: TargetConfig, sendProxy: str | None, reactor: Any, reach: Reach) -> Dialer:

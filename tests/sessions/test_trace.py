@@ -76,7 +76,7 @@ class TraceTests(SynchronousTestCase):
                 ("resolve", "console:1, until 1970-01-02 00:00:00 UTC", True),
                 ("authorise", "may go there", True),
                 ("target", "may be dialled, as far as is known", True),
-                ("turnstile", "room", True),
+                ("turnstile", "lets through", True),
             ],
         )
 
@@ -113,7 +113,7 @@ class TraceTests(SynchronousTestCase):
             raise Refusal(503, "Full")
 
         steps = self.steps(turnstiles=[lambda admitted: lambda: self.left.append("left"), full])
-        self.assertEqual(steps[-2:], [("turnstile", "room", True), ("turnstile", "503 Full", False)])
+        self.assertEqual(steps[-2:], [("turnstile", "lets through", True), ("turnstile", "503 Full", False)])
         self.assertEqual(self.left, ["left"])
 
     def test_origin(self) -> None:

@@ -165,7 +165,7 @@ class Decisions:
             resolver=trace.asking("resolve", self._resolve, lambda answer: shownTarget(_asTarget(answer))),
             authoriser=None if authorise is None else trace.asking("authorise", authorise, _shownConsent),
             gates=[trace.gate(gate) for gate in self._gates],
-            turnstiles=[trace.asking("turnstile", each, lambda answer: "room") for each in self._turnstiles],
+            turnstiles=[trace.asking("turnstile", each, lambda answer: "lets through") for each in self._turnstiles],
             foresee=None if foresee is None else trace.telling("target", foresee, "may be dialled, as far as is known"),
             timeout=self._timeout,
         )
