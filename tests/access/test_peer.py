@@ -57,6 +57,8 @@ class PrintableTests(SynchronousTestCase):
         client, peer = IPv4Address("TCP", "192.0.2.1", 0), UNIXAddress(b"")
         self.assertEqual(whom(client, peer), "192.0.2.1 via unix")
         self.assertEqual(whom(peer, peer), "unix")
+        mapped = IPv6Address("TCP", "::ffff:192.0.2.1", 80), IPv4Address("TCP", "192.0.2.1", 80)
+        self.assertEqual(whom(*mapped), "192.0.2.1:80")
 
     def test_oneLine(self) -> None:
         """Control characters and half characters in a client's socket name do not break the log."""

@@ -227,6 +227,24 @@ class WorkTests(TestCase):
         await self.listen(taps=[Watching], pump=self.tls is not None)  # Twisted's transport for TLS leaves its own
         self.assertEqual(await self.garbage(self.converse), set())
 
+    async def test_noGarbageOfHeaders(self) -> None:
+        """Nor is what is known of a client by headers, of the PROXY protocol and others, or one that sends none."""
+        await self.listen(trustedProxies=("proxy:127.0.0.1", "127.0.0.0/8"), sendProxy="v2")
+
+        def announce() -> None:
+            header = b"PROXY TCP4 127.0.0.2 127.0.0.1 1 2\r\n"
+            asking = header + (REQUEST % b"http").replace(b"Host", b"X-Forwarded-For: 192.0.2.7\r\nHost")
+            partial = header[:9]
+            for words in (asking, partial, b"no"):
+                with socket.create_connection(("127.0.0.1", self.port), 20) as client:
+                    client.sendall(words)
+                    if words is asking:
+                        self.target.accept()[0].close()
+                    if words is not partial:
+                        client.recv(1)
+
+        self.assertEqual(await self.garbage(announce), set())
+
     async def test_noGarbageOfRequests(self) -> None:
         """Nor is a request that was answered and no more."""
 

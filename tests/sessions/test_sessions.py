@@ -24,6 +24,7 @@ from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Close, ConfigError, DialError, Refusal
 from wsproxy.interfaces import (
     Ending,
+    Forwarded,
     IAuthenticator,
     IAuthoriser,
     Identity,
@@ -731,6 +732,14 @@ class NounTests(SessionTestCase):
         session = self.given[0][1]
         self.assertEqual(session.request, makeRequest(path="", secure=True))
 
+    def test_remainsForwarded(self) -> None:
+        """Behind a proxy in front, the real client is left, too, and not what a stranger may have made long."""
+        client, server = IPv4Address("TCP", "192.0.2.7", 0), IPv4Address("TCP", "192.0.2.8", 443)
+        self.connect(forwarded=Forwarded(client, server, "x" * 60_000, True))
+        session = self.given[0][1]
+        self.assertEqual(session.request, makeRequest(path="", forwarded=Forwarded(client, server)))
+        self.assertEqual(session.request.client, client)
+
     def test_ending(self) -> None:
         """Observers learn how a session ended: what the log says of it, as values."""
         upgrade = self.connect()
@@ -829,6 +838,17 @@ class LogTests(SessionTestCase):
         self.assertEqual(closed, f"{name} closed by client: 1000 done; 2.5 s, 5 bytes up, 3 bytes down")
         fields = {"by": "client", "code": 1000, "reason": "done", "seconds": 2.5, "up": 5, "down": 3}
         self.assertEqual(self.events[-1] | fields, self.events[-1])
+
+    def test_forwarded(self) -> None:
+        """Behind a proxy in front it is the real client, and the proxy; one that names nobody is the client."""
+        address = IPv4Address("TCP", "192.0.2.1", 4321)
+        self.open(forwarded=Forwarded(IPv4Address("TCP", "192.0.2.7", 0)))
+        self.open(forwarded=Forwarded(address))
+        through, itself = self.lines()[:2]
+        self.assertIn(" 192.0.2.7 via 192.0.2.1:4321 → console:1 (ws /)", through)
+        self.assertIn(" 192.0.2.1:4321 → console:1 (ws /)", itself)
+        fields = {"client": "192.0.2.7", "peer": "192.0.2.1:4321"}
+        self.assertEqual(self.events[0] | fields, self.events[0])
 
     def test_opened(self) -> None:
         """The first names the path without its query, whether TLS is spoken, the subprotocol, and who the client is."""

@@ -51,6 +51,7 @@ def printable(address: IAddress) -> str:
 
 def whom(client: IAddress, peer: IAddress) -> str:
     """How a client is shown: itself, and the proxy in front where it came by one."""
+    client, peer = unmapped(client), unmapped(peer)
     return printable(client) if client == peer else f"{printable(client)} via {printable(peer)}"
 
 

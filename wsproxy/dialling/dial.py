@@ -163,7 +163,9 @@ class Dialer:
 
     def dial(self, session: Session, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See L{IDialer.dial}. @return: as L{connect} does."""
-        return self.connect(session.target, factory, self.header(session), self._reachOf(session.target))
+        target = session.target
+        header = b"" if target.proxyHeader is None and self._sendProxy is None else self.header(session)
+        return self.connect(target, factory, header, self._reachOf(target))
 
     def _reachOf(self, target: Target) -> Reach | None:
         return None if target.text == self._fixed else self._reach

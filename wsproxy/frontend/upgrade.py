@@ -167,9 +167,8 @@ class FrontDoor:
 
     def _refuse(self, request: ServerRequest, connection: Connection, refusal: Refusal) -> None:
         told = diagnosed(refusal, request.requestHeaders, request.clientproto)
-        forwarded = self._forwarded(request, connection.named, None)
-        client = None if forwarded is None else forwarded.client
-        self._sessions.refusals.refused(request.client, told.status, told.reason, told.cause, client)
+        asked = self._describe(request, connection.secure, connection.named)
+        self._sessions.refusals.refused(asked.peer, told.status, told.reason, told.cause, asked.client)
         connection.linger(refusalBytes(told))
 
     def _describe(
@@ -181,13 +180,17 @@ class FrontDoor:
         *,
         page: bool = False,
     ) -> Request:
-        headers = _headers(request)
+        peer, proxies = unmapped(request.client), self._proxies
+        headers = {
+            name.decode("latin-1").lower(): _SEPARATORS.get(name, b", ").join(values).decode("latin-1")
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
         query = request.uri.partition(b"?")[2].decode("latin-1")
         return Request(
             path=request.path.decode("latin-1"),
             queryAll=parseQuery(query) if query else {},
             headers=headers,
-            peer=unmapped(request.client),
+            peer=peer,
             host=unmapped(request.host),
             secure=secure,
             subprotocols=offered,
@@ -195,26 +198,12 @@ class FrontDoor:
             rawQuery=query,
             page=page,
             method=request.method.decode("latin-1"),
-            forwarded=None if self._proxies is None else self._forwarded(request, named, headers),
+            forwarded=None if proxies is None else proxies.read(peer, named, headers),
         )
-
-    def _forwarded(
-        self, request: ServerRequest, named: Forwarded | None, headers: dict[str, str] | None
-    ) -> Forwarded | None:
-        if self._proxies is None:
-            return None
-        return self._proxies.read(unmapped(request.client), named, _headers(request) if headers is None else headers)
 
 
 _webSocketOnly = Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),))
 _broken = Refusal(500, "Internal error")
-
-
-def _headers(request: ServerRequest) -> dict[str, str]:
-    return {
-        name.decode("latin-1").lower(): _SEPARATORS.get(name, b", ").join(values).decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
 
 
 def _namedBefore(request: ServerRequest) -> Forwarded | None:

@@ -204,7 +204,9 @@ class Decisions:
 
     async def _ask(self, request: Request) -> Admission:
         headers = request.headers
-        page = headers.get("origin"), request.publicHost, request.publicSecure
+        page = headers.get("origin"), headers.get("host"), request.secure
+        if request.forwarded is not None:
+            page = page[0], request.publicHost, request.publicSecure
         if not self._origins.allows(*page):
             raise Refusal(403, "Origin not allowed", cause=self._origins.cause(*page))
         if self._closed is not None:

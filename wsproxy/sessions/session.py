@@ -29,7 +29,7 @@ from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, CloseCode
 from wsproxy.escape import escape
 from wsproxy.fault import logFault, tellLog
-from wsproxy.interfaces import Ending, Request, Tap, TapFactory
+from wsproxy.interfaces import Ending, Forwarded, Request, Tap, TapFactory
 from wsproxy.sessions.approach import Dialling
 from wsproxy.sessions.decision import Admission, checkMoment, depart
 from wsproxy.sessions.excuse import UNREACHABLE
@@ -392,4 +392,7 @@ _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})
 
 def _remains(request: Request) -> Request:
     """What a session keeps of its request: see L{Session.request<wsproxy.interfaces.Session>}."""
-    return Request("", _NOTHING, request.peer, request.host, request.secure, _NOTHING, forwarded=request.forwarded)
+    told = request.forwarded
+    if told is not None:
+        told = Forwarded(told.client, told.server)
+    return Request("", _NOTHING, request.peer, request.host, request.secure, _NOTHING, forwarded=told)
