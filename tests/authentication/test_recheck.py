@@ -6,13 +6,15 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.authentication.test_forward import makeRequest
-from wsproxy.authentication.recheck import Rechecks
+from wsproxy.authentication.recheck import Rechecks, makeForwardAuth
+from wsproxy.config import AuthenticationConfig
 from wsproxy.errors import Close, Refusal
-from wsproxy.interfaces import Ending, Identity, IObserver, Request, Session, Target
+from wsproxy.interfaces import Ending, IAuthenticator, Identity, IObserver, Request, Session, Target
 
 EVERY = 60.0
 
@@ -118,7 +120,10 @@ class RecheckTests(SynchronousTestCase):
     def test_back(self) -> None:
         """One that is back in time has lost no session."""
         session = self.open(Identity("me"))
-        for self.answer in (Refusal(503, "Service unavailable"), Identity("me")) * 3:
+        for _ in range(3):
+            self.answer = Refusal(503, "Service unavailable")
+            self.wait(EVERY / 2)
+            self.answer = Identity("me")
             self.wait(EVERY)
         self.assertEqual(session.closes, [])
 
@@ -138,6 +143,7 @@ class RecheckTests(SynchronousTestCase):
         self.wait(EVERY)
         self.assertEqual((session.closes, len(self.flushLoggedErrors(ZeroDivisionError))), ([], len(self.asked)))
         self.wait(EVERY)
+        self.assertGreaterEqual(len(self.asked), 3)
         self.flushLoggedErrors(ZeroDivisionError)
         self.assertClosed(session, "Access not confirmed")
 
@@ -175,3 +181,32 @@ class RecheckTests(SynchronousTestCase):
             times |= {self.clock.seconds()} if len(self.asked) > before else set()
         self.assertEqual(len(self.asked), 100)
         self.assertGreater(len(times), 5)
+
+
+class MadeTests(SynchronousTestCase):
+    """What becomes of the settings."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def test_once(self) -> None:
+        """Without C{--auth-recheck} nobody is asked again."""
+        forward, rechecks = makeForwardAuth(AuthenticationConfig(url="http://127.0.0.1:9000/"), self.reactor)
+        verifyObject(IAuthenticator, forward)
+        self.assertIsNone(rechecks)
+
+    def test_again(self) -> None:
+        """With it, the same verifier is asked, by requests of their own, and by the same rules."""
+        config = AuthenticationConfig(url="http://127.0.0.1:9000/", copy=("Remote-User",), recheck=EVERY)
+        forward, rechecks = makeForwardAuth(config, self.reactor)
+        assert rechecks is not None
+        asking = [Deferred.fromCoroutine(forward.authenticate(makeRequest())) for _ in range(64)]
+        session = FakeSession(1, Identity("me"))
+        rechecks.opened(cast(Session, session))
+        self.reactor.advance(0)
+        self.assertEqual(len(self.reactor.tcpClients), 64)
+        self.reactor.advance(EVERY)
+        self.assertEqual([client[:2] for client in self.reactor.tcpClients[64:]], [("127.0.0.1", 9000)])
+        rechecks.closed(cast(Session, session), Ending("client", Close(1000)))
+        for each in asking:
+            self.failureResultOf(each, Refusal)

@@ -126,6 +126,7 @@ class VerifierTests(SynchronousTestCase):
                 connection = self.accept()
                 connection.say((OK + body)[:-1], size)
                 self.assertNoResult(asking)
+                self.assertEqual(connection.transport.producerState, "producing")
                 connection.say((OK + body)[-1:])
                 self.assertEqual(self.successResultOf(asking).status, 200)
 
@@ -210,7 +211,7 @@ class VerifierTests(SynchronousTestCase):
             asking = self.ask()
             if self.reactor.tcpClients:
                 connection = self.accept()
-            connection.say(OK + b"X: y\r\n" * (HEAD_LIMIT // 12) + b"Content-Length: 60000\r\n\r\n" + b"x" * 60000)
+            connection.say(OK + b"X: y\r\n" * (HEAD_LIMIT // 8) + b"Content-Length: 60000\r\n\r\n" + b"x" * 60000)
             self.successResultOf(asking)
 
     def test_turns(self) -> None:
@@ -229,6 +230,28 @@ class VerifierTests(SynchronousTestCase):
         one.say(WHOLE)
         self.successResultOf(third)
         self.giveUp(fourth)
+
+    def test_allKept(self) -> None:
+        """As many connections are kept as there are turns."""
+        self.verifier = self.make(turns=5)
+        for connections in (5, 0):
+            asking = [self.ask() for _ in range(5)]
+            self.assertEqual(len(self.reactor.tcpClients), connections)
+            if connections:
+                made = [self.accept() for _ in asking]
+            for connection in made:
+                connection.say(WHOLE)
+            for each in asking:
+                self.successResultOf(each)
+
+    def test_given(self) -> None:
+        """Who waits no longer for the rest of an answer has none, and its connection is cut."""
+        asking = self.ask()
+        connection = self.accept()
+        connection.say(BEGUN)
+        asking.cancel()
+        self.failureResultOf(asking, CancelledError)
+        self.assertTrue(connection.transport.aborted)
 
     def test_queue(self) -> None:
         """And so many wait; beyond, there is no answer at once. Who waits no longer leaves room."""

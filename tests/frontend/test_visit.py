@@ -133,6 +133,8 @@ class RefusedTests(VisitTestCase):
             (response,) = responses(told.pop())
             self.assertEqual((response.status, response.headers["www-authenticate"]), (401, "Basic"))
             self.assertEqual(response.headers["cache-control"], "no-store")
+            self.assertEqual(response.headers["content-type"], "text/plain; charset=utf-8")
+            self.assertEqual(response.headers["x-content-type-options"], "nosniff")
         self.assertEqual(self.pages.seen, [])
 
     def test_head(self) -> None:
@@ -270,6 +272,20 @@ class AdmittedTests(VisitTestCase):
         self.waiting.callback(None)
         (response,) = responses(self.connection.told)
         self.assertEqual((response.status, len(self.flushLoggedErrors(ZeroDivisionError))), (500, 1))
+
+
+    def test_brokenLate(self) -> None:
+        """One that fails when it has answered is logged, and its answer stands."""
+
+        def answer(request: Any) -> int:
+            request.finish()
+            return 1 // 0
+
+        self.pages.files.render = answer  # type: ignore[method-assign]
+        self.connection.send(request(b"/page.html"))
+        self.waiting.callback(None)
+        self.assertEqual(self.connection.told[:13], b"HTTP/1.1 200 ")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class ForAnybodyTests(VisitTestCase):
