@@ -68,6 +68,7 @@ class PumpedEnd(ABC):
         self._transport = transport
         self._socket: socket.socket = transport.getHandle()
         self.descriptor = self._socket.fileno()
+        limitUnsent(self._socket)
         self.events = 0
         self.congested = False
         self._sending = Sending.HELD

@@ -75,12 +75,11 @@ class TransportEnd(Protocol):
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
         self.transport.pauseProducing()
-        connection = _socket(self.transport)
-        if connection is not None:
-            limitUnsent(connection)
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
+        if self.watch is not None:  # else another end has the socket, or is to
+            self.sendAt(0.0)
         early, self._early = self._early, bytearray()
         if early:
             receiver.received(bytes(early))
