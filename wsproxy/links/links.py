@@ -90,7 +90,7 @@ class Links:
 
     def token(self, request: Request) -> str | None:
         """@return: the token that a request came with, be it good or not."""
-        return self._location.of(request) or request.cookies.get(cookieName(request.secure))
+        return self._location.of(request) or request.cookies.get(cookieName(request.publicSecure))
 
     def admit(self, admitted: Admitted) -> Any:
         """A link that is good once is spent here: when everybody else has agreed, and not for a page."""
@@ -113,7 +113,7 @@ class Links:
     def _token(self, request: Request) -> str:
         if self._location.of(request):
             return self._location.find(request)
-        token = request.cookies.get(cookieName(request.secure))
+        token = request.cookies.get(cookieName(request.publicSecure))
         if token:
             return token
         if request.page:
@@ -133,7 +133,7 @@ class Links:
     def _visitor(self, request: Request, token: str, claims: Claims) -> Identity:
         """@raise Refusal: it comes with the link, and is to come back with a cookie."""
         if isInAddress(request, token) and len(token) <= LONGEST:
-            cookie = setCookie(token, request.secure, float(claims["exp"]), self._now())
+            cookie = setCookie(token, request.publicSecure, float(claims["exp"]), self._now())
             headers = (("Location", withoutToken(request)), ("Set-Cookie", cookie), ("Cache-Control", "no-store"))
             raise Refusal(302, "The page is here, and the link is in a cookie", (*headers, *_QUIET))
         return Identity(claims.get("sub", ""), claims, _QUIET)

@@ -1,0 +1,179 @@
+"""Links: made by C{wsproxy token}, and good for what they say, with real processes on both sides."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.integration.client import Client, Response
+from tests.integration.proxy import Proxy
+from tests.integration.test_life import GREETING, LifeTestCase
+
+WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
+
+USED = "This link was good once, and has been used"
+
+_EXPLAIN = "application/wsproxy-refusal+json"
+
+
+class LinksTestCase(LifeTestCase):
+    """A proxy with a key for links, and links for it, which lead to the built-in target."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(dir=".")).absolute()
+        self.key = self.folder / "link.key"
+        self.key.write_text(f"{secrets.token_hex(32)}\n")
+
+    async def serve(self, *arguments: str) -> Proxy:
+        self.proxy = Proxy(self.folder, "--link-key", f"@{self.key}", *arguments)
+        self.addCleanup(self.proxy.stop)
+        self.port = await self.proxy.port()
+        return self.proxy
+
+    def link(self, *words: str) -> str:
+        command = [WSPROXY, "token", "--key", f"@{self.key}", "--target", "demo:", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+    async def upgrade(self, path: str = "/", cookie: str | None = None) -> tuple[Response, Client]:
+        client = Client(self.connect())
+        return await client.upgrade(path, headers=() if cookie is None else (f"Cookie: {cookie}",)), client
+
+    async def get(self, path: str, *lines: str) -> tuple[Response, bytes]:
+        """A page."""
+        client = Client(self.connect())
+        head = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *lines, "", ""]
+        client.stream.write("\r\n".join(head).encode())
+        return await client.response(), await client.stream.rest()
+
+    async def explained(self, path: str, *lines: str) -> tuple[int, str]:
+        """What a page is told of why there is no WebSocket."""
+        _, body = await self.get(path, f"Accept: {_EXPLAIN}", *lines)
+        told = json.loads(body)
+        return told["status"], told["reason"]
+
+
+class UseTests(LinksTestCase):
+    async def test_way(self) -> None:
+        """A link leads where it says, for whom it says; the log has the name, and nothing of any token."""
+        await self.serve()
+        good, bad = self.link("--identity", "alice"), self.link("--expires", "1")[:-2]
+        response, client = await self.upgrade(f"/?token={good}")
+        self.assertEqual(response.status, 101)
+        self.assertEqual(await client.exactly(len(GREETING)), GREETING)
+        await client.leave()
+        self.assertEqual((await self.upgrade(f"/?token={bad}"))[0].status, 403)
+        self.assertEqual((await self.upgrade())[0].status, 403)
+        await self.proxy.said("Token missing")
+        said = "\n".join(self.proxy.lines)
+        self.assertIn("alice", said)
+        self.assertRegex(said, "Token not accepted: link [0-9a-f]{8}: malformed")
+        for part in (*good.split("."), *bad.split("."), self.key.read_text().strip()):
+            self.assertNotIn(part, said)
+
+    async def test_once(self) -> None:
+        """What is good once is, and not while one only asks; then a page can tell why, and others are told the same."""
+        await self.serve()
+        link = f"/?token={self.link('--once')}"
+        self.assertEqual(await self.explained(link), (101, ""))
+        self.assertEqual((await self.upgrade(link))[0].status, 101)
+        self.assertEqual((await self.upgrade(link))[0].status, 403)
+        self.assertEqual(await self.explained(link), (403, USED))
+
+    async def test_manyAtOnce(self) -> None:
+        """Of 50 who come with it at once, one is let in."""
+        await self.serve()
+        await self.assertOneOfMany()
+
+    async def assertOneOfMany(self) -> None:
+        link = f"/?token={self.link('--once')}"
+        outcomes = await gatherResults([Deferred.fromCoroutine(self.upgrade(link)) for _ in range(50)])
+        self.assertEqual(sorted(response.status for response, _ in outcomes), [101] + [403] * 49)
+
+    async def test_restart(self) -> None:
+        """A link from before a restart is not good once, for nobody knows whether it was used; others stay good."""
+        await self.serve()
+        once, often = self.link("--once"), self.link()
+        self.assertEqual((await self.upgrade(f"/?token={once}"))[0].status, 101)
+        await self.proxy.stop()
+        await self.serve()
+        self.assertEqual((await self.upgrade(f"/?token={often}"))[0].status, 101)
+        self.assertEqual((await self.upgrade(f"/?token={once}"))[0].status, 403)
+        status, reason = await self.explained(f"/?token={once}")
+        self.assertEqual((status, reason), (403, "This link is from before the last restart; ask for a new one"))
+        self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 101)
+
+
+class PageTests(LinksTestCase):
+    async def test_pages(self) -> None:
+        """
+        A link opens a page, which loses it and keeps a cookie; that opens the page's files and its WebSocket. What is
+        good once is spent by that alone, and the page can tell so when it connects again.
+        """
+        web = self.folder / "web"
+        web.mkdir()
+        (web / "vnc.html").write_text("the page")
+        await self.serve("--web-auth", "--web", str(web))
+        link = self.link("--once", "--url", "/vnc.html?scale=1")
+        for _ in range(3):
+            response, _ = await self.get(link)
+            self.assertEqual((response.status, response.headers["location"]), (302, "/vnc.html?scale=1"))
+        self.assertEqual(response.headers["referrer-policy"], "no-referrer")
+        cookie = response.headers["set-cookie"].partition(";")[0]
+        for _ in range(2):
+            response, body = await self.get("/vnc.html?scale=1", f"Cookie: {cookie}")
+            self.assertEqual((response.status, body), (200, b"the page"))
+        self.assertEqual(response.headers["referrer-policy"], "no-referrer")
+        response, client = await self.upgrade(cookie=cookie)
+        self.assertEqual(response.status, 101)
+        self.assertEqual(await client.exactly(len(GREETING)), GREETING)
+        await client.leave()
+        self.assertEqual((await self.upgrade(cookie=cookie))[0].status, 403)
+        self.assertEqual(await self.explained("/", f"Cookie: {cookie}"), (403, USED))
+        self.assertEqual((await self.get("/vnc.html", f"Cookie: {cookie}"))[0].status, 200)
+
+    async def test_without(self) -> None:
+        """Without a link there is no page, whether there is such a page or not."""
+        await self.serve("--web-auth")
+        answers = [await self.get(path) for path in ("/", "/nowhere")]
+        for response, _ in answers:
+            self.assertEqual((response.status, response.headers["www-authenticate"]), (401, 'Bearer realm="wsproxy"'))
+        self.assertEqual(answers[0][1], answers[1][1])
+        self.assertEqual((await self.get("/?token=nonsense"))[0].status, 403)
+
+    async def test_publicPages(self) -> None:
+        """Without --web-auth pages are for everybody, and get no cookie."""
+        await self.serve()
+        response, _ = await self.get(f"/?token={self.link()}")
+        self.assertEqual(response.status, 200)
+        self.assertNotIn("set-cookie", response.headers)
+
+
+class StartTests(LinksTestCase):
+    def complaint(self, *arguments: str) -> str:
+        """The one line of a proxy that does not start."""
+        command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "websockify", *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20, cwd=self.folder)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        return done.stderr
+
+    def test_complaints(self) -> None:
+        """What cannot be is said in one line, without the secret."""
+        key = ("--link-key", f"@{self.key}")
+        self.assertIn("--target", self.complaint(*key, "--target", "h:1"))
+        self.assertIn("a program", self.complaint(*key, "--", "true"))
+        demanding = ("--target", "h:1", "--token-audience", "a")
+        self.assertIn("--token-audience a: needs --link-key", self.complaint(*demanding))
+        self.assertIn("--link-key", self.complaint(*key, "--auth-plugin", "BasicHTTPAuth", "--auth-source", "a:b"))
+        self.key.write_text("too short a secret")
+        said = self.complaint(*key)
+        self.assertIn("--link-key: a symmetric key of 18 bytes; 32 are needed", said)
+        self.assertNotIn("secret", said)
+
+
