@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -11,9 +13,12 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from tests.components import requireComponent
 from tests.integration.client import Client, Response
 from tests.integration.proxy import Proxy
+from tests.integration.recipes import recipesOf
 from tests.integration.test_life import GREETING, LifeTestCase
+from tests.integration.twistd import ROOT
 
 WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
 
@@ -177,3 +182,53 @@ class StartTests(LinksTestCase):
         self.assertNotIn("secret", said)
 
 
+
+
+class DocumentTests(LinksTestCase):
+    """What docs/access.rst tells people to write in their own language, and to type."""
+
+    document = ROOT / "docs/access.rst"
+
+    async def test_languages(self) -> None:
+        """A link that is made as the document says is good, in each of its languages."""
+        requireComponent("node")
+        requireComponent("openssl")
+        python, node, shell = [
+            recipe.text.replace("10.0.0.7:5900", "demo:")
+            for recipe in recipesOf(self.document)
+            if recipe.title == "In any language"
+        ]
+        await self.serve()
+        for command in ([sys.executable, "-c", python], ["node", "-e", node], ["sh", "-c", shell]):
+            done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20, cwd=self.folder)
+            link = f"/?token={done.stdout.strip()}"
+            self.assertEqual((await self.upgrade(link))[0].status, 101, command[0])
+            again, _ = await self.upgrade(link)
+            self.assertEqual(again.status, 403 if command[0] == sys.executable else 101)
+
+    async def test_commands(self) -> None:
+        """The way from no key to a page, as the document has it."""
+        [recipe] = [each.text for each in recipesOf(self.document) if each.title == "Links"]
+        key, proxy, token = re.sub(r"\s*\\\n\s*", " ", recipe).splitlines()
+        subprocess.run(["sh", "-c", key], check=True, timeout=20, cwd=self.folder)
+        options = proxy.removeprefix("twistd -n websockify ").replace("/usr/share/novnc", ".").split()
+        (self.folder / "vnc.html").write_text("noVNC")
+        self.proxy = Proxy(self.folder, *options)
+        self.addCleanup(self.proxy.stop)
+        self.port = await self.proxy.port()
+        done = subprocess.run(
+            [WSPROXY, *token.split()[1:]], check=True, capture_output=True, text=True, timeout=20, cwd=self.folder
+        )
+        response, _ = await self.get(done.stdout.strip().removeprefix("https://console.example"))
+        cookie = response.headers["set-cookie"].partition(";")[0]
+        response, body = await self.get(response.headers["location"], f"Cookie: {cookie}")
+        self.assertEqual((response.status, body), (200, b"noVNC"))
+
+    def test_path(self) -> None:
+        """The address for pages that everybody may see has the token where a page's path leads."""
+        [recipe] = [each.text for each in recipesOf(self.document) if each.title == "In a page"]
+        words = shlex.split(re.sub(r"\\\n", "", recipe))
+        done = subprocess.run(
+            [WSPROXY, *words[1:]], check=True, capture_output=True, text=True, timeout=20, cwd=self.folder
+        )
+        self.assertRegex(done.stdout, r"^https://console\.example/vnc\.html\?path=websockify%3Ftoken%3D[-\w]+\.[-\w]+\.")
