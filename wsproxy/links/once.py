@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import Enum
 from heapq import heappop, heappush
 from typing import Any, Protocol
@@ -99,7 +100,7 @@ class Asked:
         self._parent = parent
 
     def spend(self, ticket: Ticket, pretend: bool) -> Deferred[Outcome]:
-        fields = {"name": ticket.name, "expires": ticket.expires, "issued": ticket.issued, "pretend": pretend}
+        fields: dict[str, Any] = {**asdict(ticket), "pretend": pretend}
         return self._parent.ask(VERB, **fields).addCallback(lambda name: Outcome[name])
 
 
