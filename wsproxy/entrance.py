@@ -144,7 +144,8 @@ def _links(config: Config, cluster: Cluster | None, parent: Parent | None) -> Li
         from wsproxy.links.make import makeLinks  # late, likewise
     except ModuleNotFoundError:
         raise ConfigError("--link-key: needs joserfc: pip install wsproxy[jwt]") from None
-    return makeLinks(config.links, locationOf(config.tokens), asTarget, rememberer(cluster, parent))
+    once = rememberer(cluster, parent, explaining=config.inspection.explain is not None)
+    return makeLinks(config.links, locationOf(config.tokens), asTarget, once)
 
 
 def _cluster(config: Config, reactor: Any) -> Cluster | None:

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.protocols.wire import Echo
+from twisted.trial.unittest import TestCase
 
 from tests.components import requireComponent
 from tests.integration.client import Client, Response
 from tests.integration.proxy import Proxy
 from tests.integration.recipes import recipesOf
+from tests.integration.redisserver import RedisServer
 from tests.integration.test_life import GREETING, LifeTestCase
-from tests.integration.twistd import ROOT
+from tests.integration.twistd import ROOT, startTwistd
+from tests.jose.tokens import ecKey, private, public, signed, unsigned
+from wsproxy.cluster.redis import WITHIN
+
+reactor: Any = _reactor
 
 WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
 
 USED = "This link was good once, and has been used"
 
 _EXPLAIN = "application/wsproxy-refusal+json"
+
+
+async def listen(test: TestCase) -> int:
+    """@return: the port of an echo."""
+    echo: Any = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Echo))
+    test.addCleanup(echo.stopListening)
+    return int(echo.getHost().port)
 
 
 class LinksTestCase(LifeTestCase):
@@ -62,6 +83,11 @@ class LinksTestCase(LifeTestCase):
         told = json.loads(body)
         return told["status"], told["reason"]
 
+    async def assertOneOfMany(self) -> None:
+        link = f"/?token={self.link('--once')}"
+        outcomes = await gatherResults([Deferred.fromCoroutine(self.upgrade(link)) for _ in range(50)])
+        self.assertEqual(sorted(response.status for response, _ in outcomes), [101] + [403] * 49)
+
 
 class UseTests(LinksTestCase):
     async def test_way(self) -> None:
@@ -95,11 +121,6 @@ class UseTests(LinksTestCase):
         await self.serve()
         await self.assertOneOfMany()
 
-    async def assertOneOfMany(self) -> None:
-        link = f"/?token={self.link('--once')}"
-        outcomes = await gatherResults([Deferred.fromCoroutine(self.upgrade(link)) for _ in range(50)])
-        self.assertEqual(sorted(response.status for response, _ in outcomes), [101] + [403] * 49)
-
     async def test_restart(self) -> None:
         """A link from before a restart is not good once, for nobody knows whether it was used; others stay good."""
         await self.serve()
@@ -112,6 +133,150 @@ class UseTests(LinksTestCase):
         status, reason = await self.explained(f"/?token={once}")
         self.assertEqual((status, reason), (403, "This link is from before the last restart; ask for a new one"))
         self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 101)
+
+
+    async def test_expires(self) -> None:
+        """A session ends when its link does, and says so."""
+        await self.serve()
+        response, client = await self.upgrade(f"/?token={self.link('--expires', '2')}")
+        self.assertEqual(response.status, 101)
+        _, told = await client.rest()
+        self.assertEqual(told, (4001, "Token expired"))
+
+    async def test_explain(self) -> None:
+        """--explain says what a link would get, and spends nothing; what others remember it cannot know."""
+        link = f"/?token={self.link('--once')}"
+        for path, status in ((link, 0), (link, 0), (link[:-3], 1)):
+            running = startTwistd(self, "--link-key", f"@{self.key}", "--explain", path)
+            outcome = await running.end()
+            self.assertEqual(outcome.status, status, outcome)
+            self.assertNotIn(link[9:30], outcome.out + outcome.err)
+
+
+class WorkersTests(LinksTestCase):
+    """Two workers, whose parent remembers what was used."""
+
+    async def serve(self, *arguments: str) -> Proxy:
+        proxy = await super().serve("--workers", "2", *arguments)
+        await proxy.said(r"worker \d+ is up", 2)
+        return proxy
+
+    async def test_manyAtOnce(self) -> None:
+        """Of 50 who come with one link at once, one is let in, though both workers are asked."""
+        await self.serve()
+        await self.assertOneOfMany()
+
+    async def test_workerDies(self) -> None:
+        """What a worker had asked for before it died is still used."""
+        await self.serve()
+        link = f"/?token={self.link('--once')}"
+        self.assertEqual((await self.upgrade(link))[0].status, 101)
+        for found in await self.proxy.said(r"worker \d+ started as process (\d+)", 2):
+            os.kill(int(found[1]), signal.SIGKILL)
+        await self.proxy.said(r"worker \d+ is up", 4)
+        self.assertEqual((await self.upgrade(link))[0].status, 403)
+        self.assertEqual(await self.explained(link), (403, USED))
+
+    async def test_parentIsMute(self) -> None:
+        """Where the parent does not answer, what is good once is not let in; the rest is."""
+        await self.serve()
+        self.proxy.signal(signal.SIGSTOP)
+        self.addCleanup(self.proxy.signal, signal.SIGCONT)
+        self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 503)
+        self.assertEqual((await self.upgrade(f"/?token={self.link()}"))[0].status, 101)
+        self.proxy.signal(signal.SIGCONT)
+
+
+class ClusterTests(LinksTestCase):
+    """Nodes with a Redis."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.redis = RedisServer(self.folder / "redis", "--appendonly", "yes", "--appendfsync", "always")
+        self.addCleanup(self.redis.stop)
+        self.redis.start()
+        self.url = f"redis://127.0.0.1:{self.redis.port}/?key=geheim"
+
+    async def serve(self, *arguments: str) -> Proxy:
+        """One more node."""
+        self.folder = self.folder / "node"
+        return await super().serve("--cluster", self.url, *arguments)
+
+    async def test_nodes(self) -> None:
+        """What was used at one node is used at all, and after all of them were restarted."""
+        link = f"/?token={self.link('--once')}"
+        first = await self.serve("--workers", "2")
+        port = self.port
+        await self.serve()
+        self.assertEqual(await self.explained(link), (101, ""))
+        self.assertEqual((await self.upgrade(link))[0].status, 101)
+        self.port = port
+        self.assertEqual((await self.upgrade(link))[0].status, 403)
+        self.assertEqual(await self.explained(link), (403, USED))
+        await first.stop()
+        await self.serve("--workers", "2")
+        self.assertEqual((await self.upgrade(link))[0].status, 403)
+        self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 101)
+
+    async def test_whatIsThere(self) -> None:
+        """Nothing that stands in Redis is of use to who reads it, and all of it ends with the link."""
+        await self.serve()
+        token = self.link("--once", "--identity", "alice")
+        self.assertEqual((await self.upgrade(f"/?token={token}"))[0].status, 101)
+        [key] = [key for key in self.redis.cli("keys", "*").split() if ":once:" in key]
+        self.assertRegex(key, r"^wsproxy:main:once:[0-9a-f]{64}$")
+        self.assertEqual(self.redis.cli("get", key), "1")
+        self.assertTrue(600 < int(self.redis.cli("ttl", key)) <= 662)
+
+    async def test_away(self) -> None:
+        """While Redis is away what is good once is answered 503, and the rest let in; afterwards all is as before."""
+        await self.serve()
+        used, unused, often = self.link("--once"), self.link("--once"), self.link()
+        self.assertEqual((await self.upgrade(f"/?token={used}"))[0].status, 101)
+        self.redis.stop()
+        for token, status in ((used, 503), (unused, 503), (often, 101)):
+            self.assertEqual((await self.upgrade(f"/?token={token}"))[0].status, status)
+        self.redis.start()
+        await self.proxy.said("is back")
+        for token, status in ((used, 403), (unused, 101), (unused, 403), (often, 101)):
+            self.assertEqual((await self.upgrade(f"/?token={token}"))[0].status, status)
+
+    async def test_frozen(self) -> None:
+        """One that does not answer is waited for 2 seconds."""
+        await self.serve()
+        self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 101)
+        self.redis.freeze()
+        began = reactor.seconds()
+        self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 503)
+        self.assertLess(reactor.seconds() - began, WITHIN + 2)
+        self.redis.thaw()
+
+
+class SignedTokensTests(LinksTestCase):
+    """C{--token-plugin JWTTokenApi}."""
+
+    async def test_way(self) -> None:
+        """A token leads where it says, as long as it says; a path may have it, and no log."""
+        (self.folder / "issuer.pem").write_bytes(public(ecKey))
+        echo = await listen(self)
+        plugin = ("--token-plugin", "JWTTokenApi", "--token-source", "issuer.pem", "--token-path", "/vnc/{token}")
+        self.proxy = Proxy(self.folder, *plugin)
+        self.addCleanup(self.proxy.stop)
+        self.port = await self.proxy.port()
+        claims = {"host": "127.0.0.1", "port": echo, "exp": int(time.time()) + 600}
+        token = signed(claims, private(ecKey), "ES256")
+        for path in (f"/?token={token}", f"/vnc/{token}"):
+            response, client = await self.upgrade(path)
+            self.assertEqual(response.status, 101)
+            client.send(b"hello")
+            self.assertEqual(await client.exactly(5), b"hello")
+            await client.leave()
+        for wrong in (signed({**claims, "exp": 1}, private(ecKey), "ES256"), token[:-4], unsigned(claims)):
+            self.assertEqual((await self.upgrade(f"/?token={wrong}"))[0].status, 403)
+        await self.proxy.said("Token not accepted", 3)
+        said = "\n".join(self.proxy.lines)
+        for part in token.split("."):
+            self.assertNotIn(part[:20], said)
 
 
 class PageTests(LinksTestCase):

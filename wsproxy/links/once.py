@@ -59,11 +59,14 @@ class Once(Protocol):
 
 
 class Memory:
-    """@param now: the time of day, in seconds since the epoch."""
+    """
+    @param now: the time of day, in seconds since the epoch.
+    @param since: when it began; by default now.
+    """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], float] = time.time, since: float | None = None) -> None:
         self._now = now
-        self._since = now()
+        self._since = now() if since is None else since
         self._used: set[str] = set()
         self._ends: list[tuple[float, str]] = []
 
@@ -129,14 +132,15 @@ def _outcome(good: bool) -> Outcome:
     return Outcome.GOOD if good else Outcome.USED
 
 
-def rememberer(cluster: Cluster | None, parent: Parent | None = None) -> Once:
+def rememberer(cluster: Cluster | None, parent: Parent | None = None, *, explaining: bool = False) -> Once:
     """
     @param cluster: the nodes that have a Redis in common.
     @param parent: of a worker, which has to do with that itself.
+    @param explaining: nobody comes in here, and what others have in their memory is unknown: what could be good is.
     """
     if parent is not None:
         return Asked(parent)
-    return Memory() if cluster is None else Shared(cluster)
+    return Memory(since=0.0 if explaining else None) if cluster is None else Shared(cluster)
 
 
 def answering(once: Once) -> Callable[..., Deferred[str]]:
