@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import tempfile
@@ -54,7 +55,9 @@ class Bench:
                     continue
                 certificate = self._workshop.certificate if scenario.secure else None
                 directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark")))
-                place = Place(_freePort(), ports[scenario.target], directory, certificate)
+                target = ports[scenario.target]
+                access = None if scenario.access is None else scenario.access(f"127.0.0.1:{target}", directory)
+                place = Place(_freePort(), target, directory, certificate, access)
                 command = proxy.command(place)
                 if not command:
                     continue
@@ -154,9 +157,10 @@ class _Subject:
         scheme = "tcp" if not self.proxy.websocket else "wss" if self._scenario.secure else "ws"
         clients, *others = map(str, numbers)
         command = [str(self._load), scheme, load, str(self._place.port), clients, *others]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        access = self._place.access
+        environment = {**os.environ, **({} if access is None else {"LOAD_PATH": access.path})}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, env=environment, text=True, **pipes)
         assert process.stdout is not None
         if process.stdout.readline() != "open\n":
             with process:

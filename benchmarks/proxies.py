@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.access import Access
+
 __all__ = ["OURS", "Place", "Proxy", "givenPeers", "knownPeers", "ours"]
 
 OURS = "wsproxy"
@@ -22,12 +24,14 @@ class Place:
     @ivar target: the port to lead to, there too.
     @ivar directory: its own, empty when it starts.
     @ivar certificate: a PEM file with key and certificate for wss; L{None} for ws.
+    @ivar access: how clients say where they want to go; L{None} where all of them are led to the target.
     """
 
     port: int
     target: int
     directory: Path
     certificate: Path | None = None
+    access: Access | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ def ours(options: tuple[str, ...] = ()) -> Proxy:
         path = f"PYTHONPATH={Path(__file__).resolve().parent.parent}"
         run = "from twisted.scripts.twistd import run; run()"
         twistd = ["env", path, sys.executable, "-c", run, "-n", "--pidfile="]
-        listen = ["--listen", f"127.0.0.1:{place.port}", "--target", f"127.0.0.1:{place.target}", *options]
+        way = ("--target", f"127.0.0.1:{place.target}") if place.access is None else place.access.options
+        listen = ["--listen", f"127.0.0.1:{place.port}", *way, *options]
         secure = ["--cert", str(place.certificate)] if place.certificate else []
         return [*twistd, "websockify", *listen, *secure]
 

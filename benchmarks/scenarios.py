@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.access import AccessMaker, linked, signed
+
 __all__ = ["SCENARIOS", "Figure", "Sample", "Scenario"]
 
 
@@ -44,6 +46,7 @@ class Scenario:
     @ivar secure: over TLS.
     @ivar framed: counted in messages that mean nothing to a proxy which relays TCP.
     @ivar options: for ours alone, which then runs alone: others have no such thing.
+    @ivar access: how clients say where they want to go; alone, likewise.
     @ivar atLeast: seconds of a round, where less would tell nothing.
     """
 
@@ -57,6 +60,7 @@ class Scenario:
     secure: bool = False
     framed: bool = False
     options: tuple[str, ...] = ()
+    access: AccessMaker | None = None
     atLeast: float = 0.0
 
 
@@ -103,6 +107,8 @@ SCENARIOS = (
     Scenario("connections, limits", "connect", 16, _connections, options=_limits),
     Scenario("connections, 2 workers", "connect", 16, _connections, options=_twoWorkers),
     Scenario("connections, 2 workers, limits", "connect", 16, _connections, options=(*_twoWorkers, *_limits)),
+    Scenario("connections, JWT of ES256", "connect", 16, _connections, access=signed),
+    Scenario("connections, links", "connect", 16, _connections, access=linked),
     Scenario("idle x 400", "idle", 400, (_memory,)),
     Scenario("idle x 9000, heartbeat", "idle", 9000, (_memory, _busy), options=("--heartbeat", "10"), atLeast=10.0),
     Scenario("interactive x 100", "echo", 100, (_p99,), (64, 20)),

@@ -22,6 +22,7 @@ __all__ = [
     "InspectionConfig",
     "LifetimeConfig",
     "LimitsConfig",
+    "LinksConfig",
     "ListeningConfig",
     "LoggingConfig",
     "ProgramConfig",
@@ -176,6 +177,24 @@ class AuthenticationConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LinksConfig:
+    """
+    Signed tokens, and links.
+
+    @ivar key: what links are signed with; L{None} for no links.
+    @ivar audience: who a token must be for; L{None}: whoever.
+    @ivar issuer: whom it must be from, likewise.
+    """
+
+    key: str | None = None
+    audience: str | None = None
+    issuer: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<LinksConfig {self.audience} {self.issuer}>"
+
+
+@dataclass(frozen=True, slots=True)
 class AccessConfig:
     """
     Where sessions may lead, of that which tokens and links say: patterns.
@@ -304,6 +323,7 @@ class Config:
     proxies: ProxiesConfig = ProxiesConfig()
     sessions: SessionsConfig = SessionsConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
+    links: LinksConfig = LinksConfig()
     access: AccessConfig = AccessConfig()
     limits: LimitsConfig = LimitsConfig()
     cluster: ClusterConfig = ClusterConfig()

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, IServiceCollection
 
 from wsproxy.cluster.cluster import Cluster, joinCluster
 from wsproxy.cluster.parent import Answers, Parent
-from wsproxy.config import AuthenticationConfig, Config
+from wsproxy.config import AuthenticationConfig, Config, LinksConfig, TokensConfig
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import (
     AnyAuthenticator,
@@ -28,7 +28,12 @@ from wsproxy.interfaces import (
     Request,
 )
 from wsproxy.limits.make import answerLimits, makeSessionLimits, makeThrottle
+from wsproxy.links.once import VERB, answering, rememberer
 from wsproxy.tokens.plugin import locationOf, makeResolver
+from wsproxy.tokens.targets import asTarget
+
+if TYPE_CHECKING:
+    from wsproxy.links.links import Links
 
 __all__ = ["Entrance", "answerWorkers", "makeEntrance"]
 
@@ -68,10 +73,25 @@ def makeEntrance(
     @param parent: of a worker, which keeps what all of them have in common.
     @raise ConfigError: it cannot be as it is configured.
     """
+    cluster = _cluster(config, reactor) if parent is None else None
+    if config.links.key is not None:
+        links = _links(config, cluster, parent)
+        way = Entrance(
+            links,
+            links,
+            turnstiles=(links,),
+            webAuth=config.authentication.web,
+            shownPath=_shownPath(config.tokens),
+        )
+        return _limited(way, config, reactor, links.token, cluster, parent)
     services: list[IService] = []
     tokenOf: Callable[[Request], str | None] | None = None
     if config.tokens.areKnown:
-        resolver = makeResolver(config.tokens, reactor, {"TokenRedis": partial(_tokenRedis, reactor, services)})
+        others = {
+            "TokenRedis": partial(_tokenRedis, reactor, services),
+            "JWTTokenApi": partial(_signedTokens, config.links),
+        }
+        resolver = makeResolver(config.tokens, reactor, others)
         tokenOf = locationOf(config.tokens).of
     if resolver is None:
         raise ConfigError("--target: where should sessions lead?")
@@ -92,10 +112,14 @@ def makeEntrance(
         authenticator,
         webAuth=who.web,
         observers=observers,
-        shownPath=None if config.tokens.path is None else locationOf(config.tokens).shownPath,
+        shownPath=_shownPath(config.tokens),
         services=tuple(services),
     )
-    return _limited(entrance, config, reactor, tokenOf, parent)
+    return _limited(entrance, config, reactor, tokenOf, cluster, parent)
+
+
+def _shownPath(tokens: TokensConfig) -> Callable[[Request], str] | None:
+    return None if tokens.path is None else locationOf(tokens).shownPath
 
 
 def _tokenRedis(reactor: Any, services: list[IService], source: str) -> Any:
@@ -104,6 +128,24 @@ def _tokenRedis(reactor: Any, services: list[IService], source: str) -> Any:
     tokens = TokenRedis(source, reactor)
     services.append(tokens.redis)
     return tokens
+
+
+def _signedTokens(demands: LinksConfig, source: str) -> Any:
+    try:
+        from wsproxy.tokens.jwt import JWTTokenApi  # late: 50 ms of cryptography, for some
+    except ModuleNotFoundError:
+        raise ConfigError("--token-plugin JWTTokenApi: needs joserfc: pip install wsproxy[jwt]") from None
+    return JWTTokenApi(source, demands.audience, demands.issuer)
+
+
+def _links(config: Config, cluster: Cluster | None, parent: Parent | None) -> Links:
+    """One for all remembers which links were used: the nodes' Redis, the parent of workers, or this process."""
+    try:
+        from wsproxy.links.make import makeLinks  # late, likewise
+    except ModuleNotFoundError:
+        raise ConfigError("--link-key: needs joserfc: pip install wsproxy[jwt]") from None
+    once = rememberer(cluster, parent, explaining=config.inspection.explain is not None)
+    return makeLinks(config.links, locationOf(config.tokens), asTarget, once)
 
 
 def _cluster(config: Config, reactor: Any) -> Cluster | None:
@@ -115,10 +157,10 @@ def _limited(
     config: Config,
     reactor: Any,
     tokenOf: Callable[[Request], str | None] | None,
+    cluster: Cluster | None,
     parent: Parent | None,
 ) -> Entrance:
     """Guesses are counted where there is something to guess: the last gate, so that it hears of all refusals."""
-    cluster = _cluster(config, reactor) if parent is None else None
     limits, services = makeSessionLimits(config.limits, reactor, tokenOf, cluster, parent)
     turnstiles: tuple[AnyTurnstile, ...] = () if limits is None else (limits,)
     gates = entrance.gates
@@ -141,6 +183,8 @@ def answerWorkers(config: Config, reactor: Any, answers: Answers) -> tuple[IServ
     """
     cluster = _cluster(config, reactor)
     services = answerLimits(config.limits, reactor, cluster, answers)
+    if config.links.key is not None:
+        answers.answer(VERB, answering(rememberer(cluster)))
     return services if cluster is None else (*services, cluster.redis)
 
 

@@ -20,7 +20,7 @@ static enum scheme scheme;
 static struct sockaddr_in address;
 static const struct owner *owner;
 static SSL_CTX *context;
-static char request[512];
+static char request[4096];
 static size_t request_size;
 static int epoll;
 static int slow_room; /* 0 unless clients are slow */
@@ -41,6 +41,8 @@ _Noreturn static void fail(const char *what)
 
 void clients_begin(enum scheme the_scheme, int port, const struct owner *the_owner)
 {
+    const char *path = getenv("LOAD_PATH");
+
     scheme = the_scheme;
     owner = the_owner;
     address.sin_family = AF_INET;
@@ -49,7 +51,7 @@ void clients_begin(enum scheme the_scheme, int port, const struct owner *the_own
     epoll = epoll_create1(0);
     request_size = snprintf(
         request, sizeof request,
-        "GET /websockify HTTP/1.1\r\n"
+        "GET %s HTTP/1.1\r\n"
         "Host: 127.0.0.1:%d\r\n"
         "Upgrade: websocket\r\n"
         "Connection: Upgrade\r\n"
@@ -57,7 +59,9 @@ void clients_begin(enum scheme the_scheme, int port, const struct owner *the_own
         "Sec-WebSocket-Key: d3Nwcm94eSBiZW5jaG1hcg==\r\n"
         "Sec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Protocol: binary\r\n\r\n",
-        port, scheme == WSS ? "https" : "http", port);
+        path != NULL ? path : "/websockify", port, scheme == WSS ? "https" : "http", port);
+    if (request_size >= sizeof request)
+        fail("LOAD_PATH is too long");
     if (scheme == WSS) {
         context = SSL_CTX_new(TLS_client_method());
         if (context == NULL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -11,7 +13,7 @@ from tests.jose.tokens import NOW
 from tests.links.links import Hour
 from wsproxy.jose.claims import TokenError
 from wsproxy.links import once
-from wsproxy.links.once import Asked, Memory, Outcome, Shared
+from wsproxy.links.once import VERB, Asked, Memory, Outcome, Shared, answering
 from wsproxy.links.ticket import Ticket, ticketOf
 
 
@@ -94,18 +96,35 @@ class MemoryTests(SynchronousTestCase):
         self.assertIs(self.memory.spend(ticket("x"), False), Outcome.GOOD)
 
 
+class _Parent:
+    """Answers so."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def ask(self, verb: str, /, **fields: Any) -> Any:
+        assert verb == VERB
+        return self._answer(**fields)
+
+
 class AskedTests(SynchronousTestCase):
     def test_overTheChannel(self) -> None:
         """A worker's question says all that its parent needs, in what JSON can say."""
-        memory = Memory(Hour())
-        asked = Asked(lambda verb, **fields: succeed(memory.answer(**fields)))
+        parent = answering(Memory(Hour()))
+        asked = Asked(_Parent(lambda **fields: parent(None, **json.loads(json.dumps(fields)))))
         outcomes = [self.successResultOf(asked.spend(ticket(), pretend)) for pretend in (True, False, False)]
         self.assertEqual(outcomes, [Outcome.GOOD, Outcome.GOOD, Outcome.USED])
+
+    def test_parentCannotTell(self) -> None:
+        """Where the parent's own memory fails, it says so, and no more."""
+        parent = answering(Shared(_Nodes(fail(OSError())), Hour()))
+        asked = Asked(_Parent(partial(parent, None)))
+        self.assertIs(self.successResultOf(asked.spend(ticket(), False)), Outcome.UNKNOWN)
 
     def test_noAnswer(self) -> None:
         """No answer, or none that makes sense, is a failure."""
         for answer in (fail(OSError()), succeed("YES"), succeed(None), succeed([])):
-            asked = Asked(lambda verb, answer=answer, **fields: answer)
+            asked = Asked(_Parent(lambda answer=answer, **fields: answer))
             self.failureResultOf(asked.spend(ticket(), False))
 
 
@@ -125,7 +144,7 @@ class _Nodes:
 
     def execute(self, *words: object) -> Deferred[Any]:
         self.told.append(words)
-        return succeed(self._answer)
+        return self._answer if isinstance(self._answer, Deferred) else succeed(self._answer)
 
 
 class SharedTests(SynchronousTestCase):

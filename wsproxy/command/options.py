@@ -19,6 +19,7 @@ from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 from wsproxy.command.table.forward import FORWARD
 from wsproxy.command.table.limits import LIMITS
+from wsproxy.command.table.links import LINKS
 from wsproxy.command.table.proxies import PROXIES
 from wsproxy.command.table.tokens import TOKENS
 
@@ -33,6 +34,7 @@ HEADINGS = {
     "proxies": "Who clients are",
     "sessions": "Sessions",
     "authentication": "Who may come in",
+    "links": "Links and signed tokens",
     "access": "Access",
     "limits": "Limits",
     "cluster": "Cluster",
@@ -45,7 +47,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *ACCESS, *LIMITS)
+_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *LINKS, *ACCESS, *LIMITS)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

@@ -19,7 +19,7 @@ __all__ = ["forgetSecrets", "makeConfig", "problemsIn"]
 
 _OPTIONS = {option.name: option for option in TABLE}
 _CERTIFICATE = "self.pem"
-_WAYS = (PROGRAM, "target", *TOKEN_PLUGINS)
+_WAYS = (PROGRAM, "target", "link-key", *TOKEN_PLUGINS)
 """Of what says where the data goes, one."""
 
 

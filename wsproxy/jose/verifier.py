@@ -11,6 +11,7 @@ what comes out of it is no larger than what went in.
 
 from __future__ import annotations
 
+import binascii
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +82,8 @@ class Verifier:
             return _parse(self._verified(data))
         except TokenError:
             raise
+        except binascii.Error:
+            raise TokenError("malformed (base64)") from None
         except Exception as error:  # a stranger's bytes find whatever a library has not thought of
             raise TokenError(f"malformed ({type(error).__name__})") from None
 

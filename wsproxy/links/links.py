@@ -88,6 +88,10 @@ class Links:
             _refuse(self._token(request), error)
         return replace(target, expires=float(claims["exp"]), claims=claims)
 
+    def token(self, request: Request) -> str | None:
+        """@return: the token that a request came with, be it good or not."""
+        return self._location.of(request) or request.cookies.get(cookieName(request.publicSecure))
+
     def admit(self, admitted: Admitted) -> Any:
         """A link that is good once is spent here: when everybody else has agreed, and not for a page."""
         ticket = ticketOf(admitted.target.claims)
@@ -109,7 +113,7 @@ class Links:
     def _token(self, request: Request) -> str:
         if self._location.of(request):
             return self._location.find(request)
-        token = request.cookies.get(cookieName(request.secure))
+        token = request.cookies.get(cookieName(request.publicSecure))
         if token:
             return token
         if request.page:
@@ -129,7 +133,7 @@ class Links:
     def _visitor(self, request: Request, token: str, claims: Claims) -> Identity:
         """@raise Refusal: it comes with the link, and is to come back with a cookie."""
         if isInAddress(request, token) and len(token) <= LONGEST:
-            cookie = setCookie(token, request.secure, float(claims["exp"]), self._now())
+            cookie = setCookie(token, request.publicSecure, float(claims["exp"]), self._now())
             headers = (("Location", withoutToken(request)), ("Set-Cookie", cookie), ("Cache-Control", "no-store"))
             raise Refusal(302, "The page is here, and the link is in a cookie", (*headers, *_QUIET))
         return Identity(claims.get("sub", ""), claims, _QUIET)
@@ -157,6 +161,9 @@ _REFUSALS: dict[Outcome, Callable[[], Refusal]] = {
     Outcome.UNDATED: lambda: Refusal(403, "Token not accepted", cause="a link with once needs iat, or --cluster"),
     Outcome.AHEAD: lambda: Refusal(
         403, "This link is not good yet; try again", cause="iat is in the future; do the clocks differ?"
+    ),
+    Outcome.UNKNOWN: lambda: Refusal(
+        503, "Service unavailable", cause="whether a link was used before, nobody can tell: --cluster does not answer"
     ),
     Outcome.FULL: lambda: Refusal(
         503, "Service unavailable", cause="too many used links to remember; let them expire earlier, or use --cluster"

@@ -15,20 +15,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import Enum
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
+from wsproxy.cluster.cluster import Cluster
+from wsproxy.cluster.parent import Parent
 from wsproxy.links.ticket import Ticket
 
-__all__ = ["MOST", "VERB", "Asked", "Memory", "Once", "Outcome", "Shared"]
+__all__ = ["MOST", "VERB", "Asked", "Memory", "Once", "Outcome", "Shared", "answering", "rememberer"]
 
 MOST = 100_000
 """Links that are remembered at a time, in 25 MB. Each is forgotten when it expires; none that is more is let in."""
 
-VERB = "once"
+VERB = "links.once"
 """What a worker asks its parent."""
 
 _SKEW = 60
@@ -44,6 +47,7 @@ class Outcome(Enum):
     UNDATED = "when it was made, it does not say"
     AHEAD = "made in the future"
     FULL = "there is no more room"
+    UNKNOWN = "nobody can tell"
 
 
 class Once(Protocol):
@@ -55,11 +59,14 @@ class Once(Protocol):
 
 
 class Memory:
-    """@param now: the time of day, in seconds since the epoch."""
+    """
+    @param now: the time of day, in seconds since the epoch.
+    @param since: when it began; by default now.
+    """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, now: Callable[[], float] = time.time, since: float | None = None) -> None:
         self._now = now
-        self._since = now()
+        self._since = now() if since is None else since
         self._used: set[str] = set()
         self._ends: list[tuple[float, str]] = []
 
@@ -88,31 +95,16 @@ class Memory:
         while self._ends and self._ends[0][0] <= now:
             self._used.discard(heappop(self._ends)[1])
 
-    def answer(self, name: str, expires: float, issued: float | None, pretend: bool) -> str:
-        """To a worker's question: L{VERB}."""
-        return self.spend(Ticket(name, expires, issued), pretend).name
-
 
 class Asked:
-    """@param ask: puts a question with these fields to the parent."""
+    """@param parent: who remembers."""
 
-    def __init__(self, ask: Callable[..., Deferred[Any]]) -> None:
-        self._ask = ask
+    def __init__(self, parent: Parent) -> None:
+        self._parent = parent
 
     def spend(self, ticket: Ticket, pretend: bool) -> Deferred[Outcome]:
-        fields = {"name": ticket.name, "expires": ticket.expires, "issued": ticket.issued, "pretend": pretend}
-        return self._ask(VERB, **fields).addCallback(lambda name: Outcome[name])
-
-
-class Nodes(Protocol):
-    """What L{Cluster<wsproxy.cluster.cluster.Cluster>} can do, as far as it matters here."""
-
-    @property
-    def redis(self) -> Any: ...
-
-    def key(self, *names: str) -> str: ...
-
-    def hidden(self, secret: str) -> str: ...
+        fields: dict[str, Any] = {**asdict(ticket), "pretend": pretend}
+        return self._parent.ask(VERB, **fields).addCallback(lambda name: Outcome[name])
 
 
 class Shared:
@@ -121,7 +113,7 @@ class Shared:
     @param now: the time of day, in seconds since the epoch.
     """
 
-    def __init__(self, cluster: Nodes, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, cluster: Cluster, now: Callable[[], float] = time.time) -> None:
         self._cluster = cluster
         self._now = now
 
@@ -138,3 +130,24 @@ class Shared:
 
 def _outcome(good: bool) -> Outcome:
     return Outcome.GOOD if good else Outcome.USED
+
+
+def rememberer(cluster: Cluster | None, parent: Parent | None = None, *, explaining: bool = False) -> Once:
+    """
+    @param cluster: the nodes that have a Redis in common.
+    @param parent: of a worker, which has to do with that itself.
+    @param explaining: nobody comes in here, and what others have in their memory is unknown: what could be good is.
+    """
+    if parent is not None:
+        return Asked(parent)
+    return Memory(since=0.0 if explaining else None) if cluster is None else Shared(cluster)
+
+
+def answering(once: Once) -> Callable[..., Deferred[str]]:
+    """@return: what a parent answers its workers with: see L{Asked}."""
+
+    def answer(asker: Any, name: str, expires: float, issued: float | None, pretend: bool) -> Deferred[str]:
+        outcome = maybeDeferred(once.spend, Ticket(name, expires, issued), pretend)
+        return outcome.addCallbacks(lambda outcome: outcome.name, lambda _: Outcome.UNKNOWN.name)
+
+    return answer

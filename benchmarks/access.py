@@ -1,0 +1,52 @@
+"""How clients say where they want to go, where it is not the same for all of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Access", "AccessMaker", "linked", "signed"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """
+    @ivar options: of the proxy, in place of C{--target}.
+    @ivar path: what clients ask for.
+    """
+
+    options: tuple[str, ...]
+    path: str
+
+
+AccessMaker = Callable[[str, Path], Access]
+"""Is told the target, and of an empty directory of the proxy's own."""
+
+_DAY = 86400
+
+
+def signed(target: str, directory: Path) -> Access:
+    """A token that is signed with ES256, and verified with the public key alone."""
+    from joserfc.jwk import ECKey
+    from joserfc.jwt import encode
+
+    key = ECKey.generate_key("P-256")
+    (directory / "public.pem").write_bytes(key.as_pem(private=False))
+    host, _, port = target.partition(":")
+    claims = {"host": host, "port": int(port), "exp": int(time.time()) + _DAY, "sub": "alice"}
+    token = encode({"alg": "ES256"}, claims, key, ["ES256"])
+    source = str(directory / "public.pem")
+    return Access(("--token-plugin", "JWTTokenApi", "--token-source", source), f"/websockify?token={token}")
+
+
+def linked(target: str, directory: Path) -> Access:
+    """A link, good until it expires."""
+    (directory / "link.key").write_text("a key of thirty-two bytes or more")
+    command = [sys.executable, "-c", "from wsproxy.command.wsproxy import main; main()", "token", "--expires", "1d"]
+    words = ["--key", f"@{directory}/link.key", "--target", target, "--identity", "alice", "--url", "/websockify"]
+    done = subprocess.run([*command, *words], check=True, capture_output=True, text=True)
+    return Access(("--link-key", f"@{directory}/link.key"), done.stdout.strip())
