@@ -327,7 +327,7 @@ class WorkOverTLSTests(WorkTests):
     connection = (2300, 340, 105)  # 1,845, 270, 83
     pingPong = (23, 14)  # 18 and 11
     burst = 20  # 12 to 14
-    bulk = (310, 62, 46)  # for each MiB 245, 51, 37; with short queues, as all sessions begin, 55 and 41; transports 1,594
+    bulk = (310, 62, 46)  # for each MiB 245, 51, 37; with short queues, as sessions begin, 55 and 41; transports 1,594
 
     async def setUp(self) -> None:
         path = FilePath(self.mktemp())
