@@ -11,9 +11,11 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.certificates import selfSigned
 from tests.dialling.test_dial import ClientFactory, freePort
 from wsproxy.dialling.dial import Dialer, DialError
 from wsproxy.dialling.preface import headerFor
@@ -130,6 +132,20 @@ class DialTests(TestCase):
         self.heard.transport.loseConnection()
         await self.assertFailure(dialling, DialError)
         self.assertEqual(self.client.built, [])
+
+    async def test_insideTLS(self) -> None:
+        """An endpoint that speaks TLS by itself would have the header inside of it, which nobody awaits there."""
+        options = PrivateCertificate.loadPEM(selfSigned("localhost").both).options()
+        port = reactor.listenSSL(0, Factory.forProtocol(Protocol), options, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        text = f"ssl:127.0.0.1:{port.getHost().port}"
+        dialer = Dialer(reactor, connectTimeout=10, sendProxy="v1")
+        error = await self.assertFailure(dialer.dial(self.session(text), self.client), DialError)
+        self.assertEqual(str(error), "Target misconfigured")
+        await self.client.built[0].lost
+        complaint = self.assertRaises(ConfigError, dialer.check, Target(text))
+        self.assertIn("--send-proxy would speak inside of the TLS", str(complaint))
+        Dialer(reactor, connectTimeout=10).check(Target(text))
 
     async def test_refused(self) -> None:
         """A target that is not there is refused as ever."""

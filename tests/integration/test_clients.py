@@ -6,6 +6,7 @@ Clients, proxies in front and we ourselves have addresses of their own on loopba
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
@@ -32,6 +33,7 @@ from tests.integration.twistd import startTwistd
 from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
+from wsproxy.frontend.explanation import TYPE
 from wsproxy.interfaces import Session, Target
 from wsproxy.static_web.pages import OwnPages
 from wsproxy.tls.server import ServerTLS
@@ -362,6 +364,13 @@ class ForwardedTests(ClientTestCase):
             self.assertEqual((await self.visit(knocks("/to/", lie), front.port, source))[0], status)
         for source, status in ((CLIENT, 200), (STRANGER, 403)):
             self.assertEqual(await self.visit(lambda it: it.get("/to/", lie), front.port, source), status)
+
+            def asks(client: Visit) -> bytes:
+                self.assertEqual(client.get("/to/", lie, f"Accept: {TYPE}"), 200)
+                return client.some()
+
+            told = await self.visit(asks, front.port, source)
+            self.assertEqual(json.loads(told)["status"], {200: 101, 403: 403}[status])
         self.assertLine(rf"{STRANGER} via {FRONT}:\d+ refused: 403 Client not allowed: its address is not in --allow")
 
     async def test_origin(self) -> None:

@@ -155,6 +155,8 @@ class Dialer:
         """
         parsed = parseTarget(target.text)
         if isinstance(parsed, StringTarget):
+            if self._sendProxy is not None and _prefix(parsed.description) == "ssl":
+                raise targetError(target.text, _INSIDE)
             try:
                 _clientFromString(self._reactor, parsed.description)
             except Exception as error:
@@ -341,13 +343,16 @@ class Dialer:
         return f"Target TLS: {self._describeTLS(cause)}" if isinstance(cause, _EXPECTED_TLS) else None
 
 
+_INSIDE = "--send-proxy would speak inside of the TLS of such an endpoint; use tls:HOST:PORT"
+
+
 def _begin(transport: Any, header: bytes) -> None:
     """
     @raise ConfigError: the endpoint speaks TLS by itself, and the header would be inside of it.
     """
     if ISSLTransport.providedBy(transport):
         transport.abortConnection()
-        raise ConfigError("--send-proxy: does not work with endpoints that speak TLS; use tls:HOST:PORT")
+        raise ConfigError(_INSIDE)
     transport.write(header)
 
 
