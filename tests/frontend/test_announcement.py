@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import ssl
 import struct
 from typing import Any
 
@@ -220,12 +222,53 @@ class RawTests(AnnouncedTestCase):
 
 
 class EndpointTLSTests(AnnouncedTestCase):
-    """Where the endpoint speaks TLS, what it hands on must begin with the header."""
+    """Where the endpoint speaks TLS, the header comes before that, or as the first that it hands on."""
 
     def connect(self, data: bytes = b"", size: int | None = None) -> Connection:
         connection = Connection(TLSMemoryBIOFactory(CERTIFICATE, False, self.factory, self.clock))
         self.connections.append(connection)
         return connection
+
+    def test_before(self) -> None:
+        """In front of TLS, where proxies send it, however it is cut, together with the hello or not."""
+        for header in HEADERS:
+            for size in (1, 7, None):
+                connection = self.connect()
+                connection.send(header, size)
+                client = TLSClient(connection, self.clock)
+                client.handshake(size)
+                self.assertEqual(responses(client.exchange(GET, size))[0].body, b"secure")
+                switch: Any = connection.transport.protocol.wrappedProtocol
+                self.assertEqual(switch.named is None, header in (UNKNOWN, LOCAL))
+
+    def test_together(self) -> None:
+        """What comes in one piece with the header is TLS's."""
+        connection = self.connect()
+        client = TLSClient(connection, self.clock)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.tls.do_handshake()
+        connection.send(V2 + client._outgoing.read())
+        client.handshake()
+        self.assertEqual(responses(client.exchange(GET))[0].body, b"secure")
+
+    def test_once(self) -> None:
+        """A header before TLS and another one inside are one too many."""
+        connection = self.connect()
+        connection.send(V1)
+        client = TLSClient(connection, self.clock)
+        client.handshake()
+        self.assertEqual(responses(client.exchange(V1 + GET))[0].status, 400)
+
+    def test_lost(self) -> None:
+        """One that is lost within its header is lost, and one that is too slow is cut off."""
+        self.connect().lose()
+        connection = self.connect()
+        connection.send(V1[:10])
+        connection.lose()
+        connection = self.connect()
+        connection.send(V1[:10])
+        self.clock.advance(TIMEOUT + 0.1)
+        self.assertTrue(connection.transport.aborted)
 
     def test_inside(self) -> None:
         """With it, requests are answered."""

@@ -237,6 +237,20 @@ class AnnouncedTests(ClientTestCase):
             self.assertEqual(request.secure, name.startswith("secure"))
             self.assertLine(rf" {CLIENT}:{own} via {FRONT}:\d+ → demo: \(wss? /{name}/\)")
 
+    async def test_endpointTLS(self) -> None:
+        """So they do where it is an endpoint that speaks TLS."""
+        quoted = self.certificate.replace(":", "\\:")
+        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={quoted}:certKey={quoted}"
+        port = await self.listen(endpoint=endpoint, trustedProxies=(f"proxy:{FRONT}",))
+        names = ("secure", "secure1")
+        lines = {name: f"server s 127.0.0.1:{port} source {FRONT} {self.servers[name]}" for name in names}
+        front = self.ended(HAProxy(lines))
+        for name in names:
+            status, own = await self.visit(knocks(f"/{name}/"), front.port)
+            self.assertEqual(status, 101, name)
+            client: Any = self.known.sessions[-1].request.client
+            self.assertEqual((client.host, client.port), (CLIENT, own))
+
     async def test_health(self) -> None:
         """HAProxy's health checks, whose headers name nobody, find us well."""
         for how in ("send-proxy", "send-proxy-v2"):

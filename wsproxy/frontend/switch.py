@@ -43,7 +43,7 @@ from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
-from wsproxy.frontend.announcement import Announcement
+from wsproxy.frontend.announcement import Announcement, Foregoing
 from wsproxy.frontend.answer import refusalBytes
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import announcementCause, handshakeCause, speechCause
@@ -91,6 +91,8 @@ class Switch(Protocol):
         self.deadline.start(self.factory.handshakeTimeout)
         if not self._inner and self.factory.proxies is not None and self.factory.proxies.announces(self.peer):
             self._protocol = Announcement(self._announced, self._unannounced)
+            if self.secure:
+                Foregoing(self.transport, self._foretold).stand()
         elif not self.secure:
             self._awaitFirstByte()
 
@@ -103,6 +105,11 @@ class Switch(Protocol):
     def client(self) -> IAddress:
         """Who it is, as far as is known before any request."""
         return self.peer if self.named is None else self.named.client
+
+    def _foretold(self, named: Forwarded | None) -> None:
+        """Its header has come before TLS."""
+        self.named = named
+        self._protocol = None
 
     def _announced(self, named: Forwarded | None, early: bytes) -> None:
         """Its header was this: now it may begin."""
