@@ -77,7 +77,7 @@ def _heading(request: Request, proxy: Explainable) -> str:
     """What is asked about. Of a query and of headers the names alone: whatever is in them may be a token."""
     query = "&".join(f"{escape(name, 50)}=…" for name in request.queryAll)
     path = escape(f"{proxy.shownPath(request)}{'?' if query else ''}{query}")
-    client, peer = (printable(address).removesuffix(":0") for address in (request.client, request.peer))
+    client, peer = map(printable, (request.client, request.peer))
     way = f" by {peer}" if client != peer else ""
     headers = ", ".join(escape(name, 50) for name in request.headers if name != "host")
     url = f"{'wss' if request.secure else 'ws'}://{escape(request.headers['host'])}{path}"
