@@ -60,7 +60,7 @@ class OpenProxyTests(ReachTestCase):
         Without an option a token leads to no metadata and not back to the proxy, by an address or by an endpoint
         string; where that is known before it is dialled with 403, else with 1011. The log has the cure.
         """
-        for words in ((), ("--workers", "2"), ("--ssl-target", "--target-insecure")):
+        for words in (("--ssl-target", "--target-insecure"), ("--workers", "2")):
             proxy = self.proxy(*words)
             port = await proxy.port()
             (proxy.folder / "tokens").write_text(
