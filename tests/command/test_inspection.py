@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -11,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.command.asked import asRequest
 from wsproxy.command.inspection import check, explain
-from wsproxy.command.settings import makeConfig, problemsIn
+from wsproxy.command.settings import forgetSecrets, makeConfig, problemsIn
 from wsproxy.config import Config
 from wsproxy.errors import ConfigError, Refusal
 from wsproxy.interfaces import Request
@@ -134,7 +135,14 @@ class ExplainTests(SynchronousTestCase):
         self.assertIn("passed   authenticate  --auth: me", lines)
 
     def test_shown(self) -> None:
-        """The settings do not show what is asked about."""
+        """Neither the settings nor a complaint show what is asked about, and the environment has it no longer."""
+        error = self.assertRaises(ConfigError, config, explain_header=["A: secret"])
+        self.assertEqual(str(error), "--explain-header: needs --explain")
+        self.patch(os, "environ", {"URL": "/secret", "LINE": "A: secret"})
+        given = {"explain": "env:URL", "explain-header": ["env:LINE", "B: 1"], "target": "x:1"}
+        self.assertEqual(makeConfig(given).inspection.headers, ("A: secret", "B: 1"))
+        forgetSecrets(given)
+        self.assertEqual(os.environ, {})
         self.assertNotIn("secret", repr(config(explain="/secret", explain_header=["A: secret"])))
 
 

@@ -8,11 +8,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.certificates import LOCAL
-from tests.integration.bridge import authority
+from tests.integration.bridge import BridgeTestCase, authority
+from tests.integration.client import Closed
 from tests.integration.proxy import Proxy
 from tests.integration.test_bounds import BoundsTestCase, Flood, deaf, slow, uploading
 from wsproxy.sessions.session import ABORT_TIMEOUT, END_TIMEOUT
@@ -85,3 +88,33 @@ class ExpiryTests(BoundsTestCase):
                 self.assertLess(float(told[1]), BOUND + SLACK, f"{kind}: {line.string}")
 
         await gatherResults([Deferred.fromCoroutine(assertEnded(*way)) for way in ways], consumeErrors=True)
+
+
+class IdleTests(BridgeTestCase):
+    """Silence, of which pings and their answers are a part."""
+
+    arguments = ("--session-idle-timeout", "1", "--heartbeat", "0.2")
+
+    async def test_silent(self) -> None:
+        """A client that answers each ping and says nothing else is closed; one that is talked to is not."""
+        client, _ = await self.session()
+        closing = Deferred.fromCoroutine(client.some())  # and answers pings meanwhile
+        talking, target = await self.session()
+        began = time.monotonic()
+        while time.monotonic() - began < 2.5:
+            target.write(b"tick")
+            self.assertEqual(await talking.some(), b"tick")
+            await deferLater(reactor, 0.1, lambda: None)
+        closed = await self.assertFailure(closing, Closed)
+        self.assertEqual(closed.told, (4001, "Idle too long"))
+        self.assertGreater(client.pings, 2)
+        talking.send(b"still here")
+        self.assertEqual(await target.until(b"here"), b"still here")
+
+
+class UnpumpedIdleTests(IdleTests):
+    arguments = (*IdleTests.arguments, "--no-pump")
+
+
+class SecureIdleTests(IdleTests):
+    secure = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -15,6 +16,7 @@ from tests.integration.bridge import connect
 from tests.integration.client import Client, Closed
 from tests.integration.proxy import Proxy
 from tests.integration.stream import Stream, Target
+from wsproxy.links.mint import mint
 
 
 class ReachTestCase(TestCase):
@@ -60,7 +62,7 @@ class OpenProxyTests(ReachTestCase):
         Without an option a token leads to no metadata and not back to the proxy, by an address or by an endpoint
         string; where that is known before it is dialled with 403, else with 1011. The log has the cure.
         """
-        for words in ((), ("--workers", "2"), ("--ssl-target", "--target-insecure")):
+        for words in (("--ssl-target", "--target-insecure"), ("--workers", "2")):
             proxy = self.proxy(*words)
             port = await proxy.port()
             (proxy.folder / "tokens").write_text(
@@ -97,6 +99,32 @@ class OpenProxyTests(ReachTestCase):
         self.addCleanup(proxy.kill)
         self.assertEqual((await self.ask(proxy, "x"))[0], 101)
         await self.target.accept()
+
+
+class ExpiryTests(ReachTestCase):
+    async def test_link(self) -> None:
+        """
+        A session ends when the link does that it came by, in one process or several. A client that does not answer the
+        Close, and goes on to speak, is not heard.
+        """
+        key = "k" * 32
+        for words in ((), ("--workers", "2")):
+            folder = Path(tempfile.mkdtemp(dir=".")).absolute()
+            proxy = Proxy(folder, "--link-key", "env:KEY", *words, environment={"KEY": key})
+            self.addCleanup(proxy.kill)
+            await proxy.port()
+            expires = int(time.time()) + 3
+            token = mint(key.encode(), {"target": f"127.0.0.1:{self.targetPort}", "sub": "alice", "exp": expires})
+            status, client = await self.ask(proxy, token)
+            self.assertEqual(status, 101)
+            peer = await self.target.accept()
+            client.send(b"before")
+            self.assertEqual(await peer.until(b"before"), b"before")
+            self.assertEqual(await self.closing(client), (4001, "Token expired"))
+            self.assertGreaterEqual(time.time(), expires)
+            self.assertLess(time.time(), expires + 1.5)
+            client.send(b"after")
+            self.assertEqual(await peer.rest(), b"")
 
 
 class RevocationTests(ReachTestCase):

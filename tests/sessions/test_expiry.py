@@ -217,6 +217,18 @@ class SessionEndTests(SessionTestCase):
         self.clock.pump([0.5] * int(2 * (END_TIMEOUT + ABORT_TIMEOUT)))
         self.assertEqual(len(self.sessions), 0)
 
+    def test_silenced(self) -> None:
+        """What the client says after its access has ended does not reach the target; what it said before does."""
+        self.plugin.answers["resolve"] = Target("console:1", expires=EPOCH + 1)
+        upgrade = self.connect()
+        upgrade.send(Frame(BINARY, b"before"))
+        self.clock.pump([0.5, 0.6])
+        upgrade.send(Frame(BINARY, b"after"))
+        self.assertEqual(self.plugin.target.value(), b"before")
+        self.assertClosed(upgrade, 4001, "Token expired")
+        upgrade.send(Frame(CLOSE, (4001).to_bytes(2, "big")))
+        self.assertEqual(self.plugin.target.value(), b"before")
+
     def test_notConnectedYet(self) -> None:
         """Access that ends while the target is being dialled never reaches it."""
         cancelled: list[Any] = []

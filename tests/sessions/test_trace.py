@@ -145,8 +145,11 @@ class TraceTests(SynchronousTestCase):
 
     def test_hangs(self) -> None:
         """Who does not answer in time is told apart."""
-        self.steps(answered=False, resolver=lambda *subject: Deferred())
+        answer: Deferred[str] = Deferred()
+        self.steps(answered=False, resolver=lambda *subject: answer)
+        self.deciding.addErrback(lambda failure: self.trace.end())
         self.clock.advance(5.1)
-        self.failureResultOf(self.deciding)
-        last = self.trace.steps[-1]
+        self.successResultOf(self.deciding)
+        [*_, last] = self.trace.steps
+        self.assertEqual(len(self.trace.steps), 4)
         self.assertEqual((last.question, last.said, last.passed), ("resolve", "503: has not answered in time", False))

@@ -182,6 +182,7 @@ class Reach:
         self._allow = [Pattern.parse(text, _ALLOW) for text in allow]
         self._deny = [Pattern.parse(text, _DENY) for text in deny]
         self._own = own
+        self._objection = lru_cache(maxsize=4096)(self._object)  # 3 µs for each pattern, else
         for pattern in self._deny:
             if pattern.name is not None:
                 raise _error(pattern.text, _DENY, "who is refused a name asks by its addresses: deny those")
@@ -197,18 +198,27 @@ class Reach:
         @param name: as which it was asked for, where that was not the address.
         @raise NotAllowed: it must not be.
         """
-        shown = _literal(host, port) if name is None else f"{_literal(host, port)} ({escape(name)})"
+        objection = self._objection(host, port, name)
+        if not objection and self._isOwn(host, port):
+            allowing = (pattern for pattern in self._allow if pattern.isOf(host, port, name))
+            if not any(pattern.ports == ((port, port),) for pattern in allowing):
+                objection = f"is this proxy itself: if it is meant, --{_ALLOW} {_literal(host, port)}"
+        if objection:
+            shown = _literal(host, port) if name is None else f"{_literal(host, port)} ({escape(name)})"
+            raise NotAllowed(f"{shown} {objection}")
+
+    def _object(self, host: str, port: int, name: str | None) -> str:
+        """What there is to say against this address, whatever listens there; empty for nothing."""
         for pattern in self._deny:
             if pattern.isOf(host, port, name):
-                raise NotAllowed(f"{shown} is in --{_DENY} {pattern.text}")
+                return f"is in --{_DENY} {pattern.text}"
         allowing = [pattern for pattern in self._allow if pattern.isOf(host, port, name)]
         if self._allow and not allowing:
-            raise NotAllowed(f"{shown} is in no --{_ALLOW}")
+            return f"is in no --{_ALLOW}"
         reserved = _reserved(host)
         if reserved is not None and not any(pattern.within(reserved[0]) for pattern in allowing):
-            raise NotAllowed(f"{shown} is {reserved[1]}: if it is meant, --{_ALLOW} {_literal(host, port)}")
-        if self._isOwn(host, port) and not any(pattern.ports == ((port, port),) for pattern in allowing):
-            raise NotAllowed(f"{shown} is this proxy itself: if it is meant, --{_ALLOW} {_literal(host, port)}")
+            return f"is {reserved[1]}: if it is meant, --{_ALLOW} {_literal(host, port)}"
+        return ""
 
     def checkName(self, name: str, port: int) -> None:
         """
@@ -259,7 +269,6 @@ class Reach:
 _EVERYWHERE = ("0.0.0.0", "::")  # to be compared with what is listened on
 
 
-@lru_cache(maxsize=4096)  # 9 µs of each connection, else
 def _reserved(host: str) -> tuple[_Network, str] | None:
     address = normalised(host)
     return next((each for each in _RESERVED if address is not None and address in each[0]), None)

@@ -61,6 +61,7 @@ def explain(config: Config, proxy: Explainable, tell: Callable[[str], object]) -
     tell(_heading(request, proxy))
 
     def told(outcome: Refusal | Failure | None) -> int:
+        trace.end()
         for step in trace.steps:
             by = names.get(step.question, step.by)
             tell(f"{'passed ' if step.passed else 'refused'}  {step.question:<12}  {by}: {step.said}")

@@ -308,5 +308,5 @@ SECRET = Kind("SECRET", _secret, secret=True)
 DISCREET = Kind("ARG", _discreet, secret=True)
 """What may be a secret, and may not: C{@FILE} and C{env:NAME} say where it is."""
 EXPLAINED = Kind("URL", _discreet, secret=True)
-EXPLAINED_HEADER = Kind("HEADER", _discreet)
+EXPLAINED_HEADER = Kind("HEADER", _discreet, secret=True)
 CHECKER = Kind("CHECKER", _checker, secret=True)

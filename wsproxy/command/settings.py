@@ -54,9 +54,10 @@ def forgetSecrets(given: Mapping[str, Any]) -> None:
     """Take secrets out of the environment: whatever is started here inherits the rest."""
     for name, word in given.items():
         if name in _OPTIONS and _OPTIONS[name].kind.secret:
-            variable = secretVariable(word)
-            if variable is not None:
-                os.environ.pop(variable, None)
+            for each in word if isinstance(word, list) else (word,):
+                variable = secretVariable(each)
+                if variable is not None:
+                    os.environ.pop(variable, None)
 
 
 def _checkProgram(given: Mapping[str, Any]) -> None:

@@ -271,9 +271,8 @@ class OpenSession:
 
     def end(self, close: Close) -> None:
         """
-        Close it with this, and be done with it in L{END_TIMEOUT} and L{ABORT_TIMEOUT} seconds, whatever it does. The
-        target hears of it for L{CLOSE_TIMEOUT<wsproxy.tunnel.patience.CLOSE_TIMEOUT>} seconds at most; one that is
-        not connected yet never does.
+        Close it with this, and be done in L{END_TIMEOUT} and L{ABORT_TIMEOUT} seconds, whatever its client does.
+        Nothing that comes from there now reaches the target, and one that is not connected yet never is.
         """
         self.close(close)
         if self._state is not _State.OPEN:
@@ -281,6 +280,8 @@ class OpenSession:
         if self._dialling is not None:
             self._dialling.cancel()
             self._unreachable(close.reason, "")
+        elif self._tunnel is not None:
+            self._tunnel.release()
         if self._deadline is None and self._state is _State.OPEN:
             self._startDeadline(END_TIMEOUT, self.abort)
 

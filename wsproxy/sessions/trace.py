@@ -25,7 +25,9 @@ from wsproxy.escape import escape
 from wsproxy.interfaces import AnyGate, Identity, Request, Target
 from wsproxy.sessions.awaited import awaited
 
-__all__ = ["Step", "Trace", "nameOf"]
+__all__ = ["Step", "Trace", "nameOf", "shownIdentity", "shownTarget"]
+
+_LATE = "503: has not answered in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,24 @@ class Trace:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
+        self._asked: tuple[str, str] | None = None
+        self._over = False
+
+    def begin(self, question: str, by: str) -> None:
+        """Somebody is asked."""
+        self._asked = question, by
+
+    def note(self, question: str, by: str, said: str, passed: bool) -> None:
+        """They have answered."""
+        self._asked = None
+        if not self._over:
+            self.steps.append(Step(question, by, escape(said, None), passed))
+
+    def end(self) -> None:
+        """Nobody waits any more. Who has not answered is noted for that."""
+        if self._asked is not None:
+            self.note(*self._asked, _LATE, False)
+        self._over = True
 
     def asking(self, question: str, plugin: Callable[..., Any], shown: Callable[[Any], str]) -> Callable[..., Any]:
         """
@@ -108,6 +128,7 @@ class _Note:
         self._by = by
 
     def __enter__(self) -> Callable[[str], None]:
+        self._trace.begin(self._question, self._by)
         return lambda said: self._write(said, True)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -115,7 +136,7 @@ class _Note:
             self._write(_shownError(error), False)
 
     def _write(self, said: str, passed: bool) -> None:
-        self._trace.steps.append(Step(self._question, self._by, escape(said, None), passed))
+        self._trace.note(self._question, self._by, said, passed)
 
 
 @dataclass(frozen=True)
@@ -139,7 +160,7 @@ class _Origins:
         said = ("no Origin: no web page" if origin is None else f"{origin[:200]} may connect") if allowed else ""
         if not allowed:
             said = f"403 Origin not allowed: {self._policy.cause(origin, *page)}"
-        self._trace.steps.append(Step("origin", nameOf(self._policy), escape(said, None), allowed))
+        self._trace.note("origin", nameOf(self._policy), said, allowed)
         return allowed
 
 
@@ -152,7 +173,7 @@ def _shownError(error: BaseException) -> str:
             cause = getattr(error, "cause", "")
             return f"403 {error}{f': {cause}' if cause else ''}"
         case CancelledError() | GeneratorExit():
-            return "503: has not answered in time"
+            return _LATE
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
     return f"503: raised {type(error).__name__}{where}"

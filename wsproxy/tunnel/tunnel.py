@@ -154,6 +154,16 @@ class Tunnel(Relay):
         self._resumeClient()
         self._patience.start(self._timedOut)
 
+    @_guarded
+    def release(self) -> None:
+        """
+        After L{close}: what the client says from here on is for nobody. The target is told end-of-file behind what it
+        was sent before.
+        """
+        self._early = None
+        if self._target is not None:
+            self._target.finish()
+
     def abort(self) -> None:
         """End now, without ceremony. C{onEnd} follows, when both ends have said that they are gone, or do not."""
         if self._state is State.CLOSED:
