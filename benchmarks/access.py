@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Access", "AccessMaker", "linked", "signed"]
+__all__ = ["Access", "AccessMaker", "linked", "listed", "signed"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,15 @@ AccessMaker = Callable[[str, Path], Access]
 """Is told the target, and of an empty directory of the proxy's own."""
 
 _DAY = 86400
+_LINES = 100_000
+
+
+def listed(target: str, directory: Path) -> Access:
+    """A token in a long file."""
+    lines = [f"{number:032x}: console{number}.example:5900\n" for number in range(1, _LINES)]
+    (directory / "tokens").write_text("".join([*lines, f"here: {target}\n"]))
+    source = str(directory / "tokens")
+    return Access(("--token-plugin", "TokenFile", "--token-source", source), "/websockify?token=here")
 
 
 def signed(target: str, directory: Path) -> Access:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.access import AccessMaker, linked, signed
+from benchmarks.access import AccessMaker, linked, listed, signed
 
 __all__ = ["SCENARIOS", "Figure", "Sample", "Scenario"]
 
@@ -107,6 +107,7 @@ SCENARIOS = (
     Scenario("connections, limits", "connect", 16, _connections, options=_limits),
     Scenario("connections, 2 workers", "connect", 16, _connections, options=_twoWorkers),
     Scenario("connections, 2 workers, limits", "connect", 16, _connections, options=(*_twoWorkers, *_limits)),
+    Scenario("connections, TokenFile", "connect", 16, _connections, access=listed),
     Scenario("connections, JWT of ES256", "connect", 16, _connections, access=signed),
     Scenario("connections, links", "connect", 16, _connections, access=linked),
     Scenario("idle x 400", "idle", 400, (_memory,)),

@@ -136,6 +136,16 @@ class TargetTests(RecipeCase):
         )
         self.assertEqual(self.machine.greeting("ws://localhost:8083/mqtt", "mqtt"), "mqtt broker")
 
+    def test_tokens(self) -> None:
+        """C{docs/access.rst}: each token leads where a line of a file says."""
+        self.machine.run("mkdir -p /etc/wsproxy")
+        self.machine.write("/etc/wsproxy/tokens", "8a5fd9b2e3: 127.0.0.1:5901\n")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5901")
+        self.listening(
+            "twistd -n --pidfile= websockify --listen 6080 --token-plugin TokenFile --token-source /etc/wsproxy/tokens"
+        )
+        self.assertEqual(self.machine.greeting("ws://localhost:6080/websockify?token=8a5fd9b2e3"), "binary VNC")
+
     def test_recorded(self) -> None:
         """C{docs/recording.rst}: each session becomes a file."""
         self.machine.run("mkdir -p /var/lib/consoles")

@@ -6,6 +6,7 @@ import os
 import random
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from hypothesis import given, settings
@@ -468,6 +469,57 @@ class DirectoryTests(FileTestCase):
         (self.path / "one").chmod(0)
         error = self.assertRaises(ConfigError, self.open)
         self.assertEqual(str(error), f"--token-source {self.path / 'one'}: Permission denied")
+
+
+class WriterTests(TestCase):
+    """An application that writes the file all the time, in another thread."""
+
+    async def test_everyWay(self) -> None:
+        """
+        Whoever is in the file before and after is found in between, and never led to half of a port, however it is
+        written: truncated and filled bit by bit, renamed in place, or appended to.
+        """
+        path = Path(self.mktemp()).absolute()
+        lines = [f"token{number}: h:{5000 + number}\n" for number in range(800)]
+        path.write_text("".join(lines))
+        tokens = TokenFile(str(path), reactor)
+        ending = Event()
+        writing = deferToThread(self.write, path, lines, ending)
+        chance, asked = random.Random(1), 0
+        until = reactor.seconds() + 2
+        while reactor.seconds() < until:
+            number = chance.randrange(800)
+            answer = tokens.lookup(f"token{number}")
+            target = await answer if isinstance(answer, Deferred) else answer
+            self.assertEqual(str(target), f"h:{5000 + number}")
+            asked += 1
+            if not asked % 20:
+                await deferLater(reactor, 0)
+        ending.set()
+        rounds = await writing
+        self.assertGreater(min(asked, rounds), 20)
+
+    def write(self, path: Path, lines: list[str], ending: Event) -> int:
+        """@return: how many times."""
+        rounds = 0
+        while not ending.is_set():
+            content = "".join([*lines, f"round{rounds}: h:1\n"])
+            way = rounds % 3
+            if way == 0:
+                with path.open("wb", buffering=0) as stream:
+                    for start in range(0, len(content), 1009):  # within a line, mostly
+                        stream.write(content[start : start + 1009].encode())
+                        time.sleep(0.0005)
+            elif way == 1:
+                other = path.with_suffix(".new")
+                other.write_text(content)
+                other.replace(path)
+            else:
+                with path.open("a") as stream:
+                    stream.write("# more\n")
+            rounds += 1
+            time.sleep(0.002)
+        return rounds
 
 
 class LongFileTests(TestCase):
