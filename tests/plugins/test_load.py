@@ -123,6 +123,15 @@ class AliasTests(SynchronousTestCase):
             self.assertIs(getattr(module, name), getattr(authbases, name))
         self.assertIs(space["token_plugins"].TokenFile, tokenbases.TokenFile)
 
+    def test_errors(self) -> None:
+        """The errors have what the original's have, for those that catch them."""
+        error = authbases.InvalidOriginError(expected=["https://a"], actual="https://b")
+        self.assertEqual((error.code, error.headers, error.msg), (403, {}, "Invalid Origin"))
+        self.assertEqual((error.expected_origin, error.actual_origin), (["https://a"], "https://b"))
+        self.assertIn("https://b", str(error))
+        plain = authbases.AuthenticationError(response_code=401, response_msg="Who?")
+        self.assertEqual((plain.code, str(plain)), (401, "401 Who?"))
+
     def test_stays(self) -> None:
         """It stays once an old class is loaded, whose methods may import, too."""
         late = load(f"{WILD}.LateImport", {})("")
@@ -182,7 +191,7 @@ class TokenBaseTests(SynchronousTestCase):
 
     def test_overHTTP(self) -> None:
         """A service says where a token leads, which is one part of its URL and nothing else, whatever it holds."""
-        answers = {"/t/one/end": b"host:1\n", "/t/two/end": b'{"host": "h", "port": 2}', "/t/a%2F..%3Fb/end": b"odd:3"}
+        answers = {"/t/one/end": b"[::1]:1\n", "/t/two/end": b'{"host": "h", "port": 2}', "/t/a%2F..%3Fb/end": b"odd:3"}
 
         class Service(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -199,7 +208,7 @@ class TokenBaseTests(SynchronousTestCase):
             serving.start()
             url = f"http://127.0.0.1:{server.server_port}/t/%s/end"
             plain, asJSON = tokenbases.BaseTokenAPI(url), tokenbases.JSONTokenApi(url)
-            self.assertEqual([plain.lookup("one"), plain.lookup("three")], [["host", "1"], None])
+            self.assertEqual([plain.lookup("one"), plain.lookup("three")], [["[::1]", "1"], None])
             self.assertEqual((asJSON.lookup("two"), plain.lookup("a/..?b")), (("h", 2), ["odd", "3"]))
             server.shutdown()
             serving.join(30)

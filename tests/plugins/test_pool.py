@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon.test_threads import Deliveries
@@ -83,9 +84,12 @@ class PoolTests(SynchronousTestCase):
         self.reactor.advance(0.1)
         self.assertIn("--token-plugin test: no answer (1 calls hang)", self.refusal(result).cause)
         self.assertEqual(self.pool.hung, 1)
-        self.gate.set()
-        self.reactor.deliver(2)  # its result, and that it has returned
+        with capturedLogs() as events:
+            self.gate.set()
+            self.reactor.deliver(2)  # its result, and that it has returned
         self.assertEqual(self.pool.hung, 0)
+        [line] = map(eventAsText, events)
+        self.assertIn("--token-plugin test has answered late: 0 calls hang", line)
         self.assertEqual(self.successResultOf(self.call(lambda: 3)), 3)
 
     def test_allHung(self) -> None:
