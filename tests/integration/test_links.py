@@ -116,6 +116,19 @@ class UseTests(LinksTestCase):
         self.assertEqual((await self.upgrade(link))[0].status, 403)
         self.assertEqual(await self.explained(link), (403, USED))
 
+    async def test_last(self) -> None:
+        """It is spent last: whoever is refused for something else has it still."""
+        await self.serve("--max-sessions", "1")
+        response, first = await self.upgrade(f"/?token={self.link()}")
+        self.assertEqual(response.status, 101)
+        link = f"/?token={self.link('--once')}"
+        other = Client(self.connect())
+        self.assertEqual((await other.upgrade(link, headers=["Origin: http://evil.example"])).status, 403)
+        self.assertEqual((await self.upgrade(link))[0].status, 503)
+        await first.leave()
+        await self.proxy.said("closed by client")
+        self.assertEqual((await self.upgrade(link))[0].status, 101)
+
     async def test_manyAtOnce(self) -> None:
         """Of 50 who come with it at once, one is let in."""
         await self.serve()

@@ -73,6 +73,15 @@ class MemoryTests(SynchronousTestCase):
                 self.assertIs(restarted.spend(made, False), Outcome.OLD)
             self.hour.now = NOW
 
+    def test_clockSetBack(self) -> None:
+        """What was forgotten as expired is not good once more, should the clock be set back."""
+        self.memory.spend(ticket(), False)
+        self.hour.now += 100
+        self.memory.spend(ticket("b", NOW + 200), False)
+        self.hour.now -= 100
+        self.assertIs(self.memory.spend(ticket(), False), Outcome.UNKNOWN)
+        self.assertIs(self.memory.spend(ticket("b", NOW + 200), False), Outcome.USED)
+
     def test_future(self) -> None:
         """What was made in the future is not good yet."""
         self.assertIs(self.memory.spend(ticket(issued=NOW + 1), False), Outcome.AHEAD)

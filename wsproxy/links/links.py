@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 from zope.interface import implementer
@@ -86,7 +85,7 @@ class Links:
             target = self._asTarget(targetOf(claims))
         except (TokenError, ConfigError) as error:
             _refuse(self._token(request), error)
-        return replace(target, expires=float(claims["exp"]), claims=claims)
+        return Target(target.text, float(claims["exp"]), claims, target.proxyHeader, target.sockets)
 
     def token(self, request: Request) -> str | None:
         """@return: the token that a request came with, be it good or not."""
@@ -163,7 +162,7 @@ _REFUSALS: dict[Outcome, Callable[[], Refusal]] = {
         403, "This link is not good yet; try again", cause="iat is in the future; do the clocks differ?"
     ),
     Outcome.UNKNOWN: lambda: Refusal(
-        503, "Service unavailable", cause="whether a link was used before, nobody can tell: --cluster does not answer"
+        503, "Service unavailable", cause="whether a link was used before, nobody can tell: does --cluster answer?"
     ),
     Outcome.FULL: lambda: Refusal(
         503, "Service unavailable", cause="too many used links to remember; let them expire earlier, or use --cluster"

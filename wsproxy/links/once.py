@@ -67,6 +67,7 @@ class Memory:
     def __init__(self, now: Callable[[], float] = time.time, since: float | None = None) -> None:
         self._now = now
         self._since = now() if since is None else since
+        self._latest = self._since
         self._used: set[str] = set()
         self._ends: list[tuple[float, str]] = []
 
@@ -75,7 +76,10 @@ class Memory:
 
     def spend(self, ticket: Ticket, pretend: bool) -> Outcome:
         now = self._now()
-        self._forget(now)
+        self._latest = max(self._latest, now)
+        self._forget()
+        if ticket.expires <= self._latest:  # the clock was set back meanwhile, and such links are forgotten
+            return Outcome.UNKNOWN
         if ticket.issued is None:
             return Outcome.UNDATED
         if ticket.issued > now:  # and was it used when we are restarted until then, nobody would know
@@ -91,8 +95,8 @@ class Memory:
             heappush(self._ends, (ticket.expires, ticket.name))
         return Outcome.GOOD
 
-    def _forget(self, now: float) -> None:
-        while self._ends and self._ends[0][0] <= now:
+    def _forget(self) -> None:
+        while self._ends and self._ends[0][0] <= self._latest:
             self._used.discard(heappop(self._ends)[1])
 
 

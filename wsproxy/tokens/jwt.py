@@ -10,8 +10,6 @@ encrypted ones. The file is looked at for each token; a key that is changed ther
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from wsproxy.access.secrets import shown
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import Target
@@ -41,6 +39,6 @@ class JWTTokenApi:
         try:
             claims = self._verifier.verify(token)
             target = asTarget(targetOf(claims))
-            return replace(target, expires=timeOf(claims, "exp"), claims=claims)
+            return Target(target.text, timeOf(claims, "exp"), claims, target.proxyHeader, target.sockets)
         except (TokenError, ConfigError) as error:
             raise notAccepted(f"token {shown(token)}: {error}") from None
