@@ -23,6 +23,17 @@ test('host, port, path and encrypt each say otherwise', () => {
     equal(urlOf(`${page}?path=/console%3Ftoken%3Dx`), 'wss://a.example:6080/console?token=x');
 });
 
+test('the token of the page goes to its own server, unless the path has one', () => {
+    const page = 'https://a.example/wsproxy/wsvnc.html';
+    equal(urlOf(`${page}?token=a.b-c_d`), 'wss://a.example/wsproxy/?token=a.b-c_d');
+    equal(urlOf(`${page}?token=a%26b&path=x`), 'wss://a.example/x?token=a%26b');
+    equal(urlOf(`${page}?token=a&path=x%3Fy%3Dz`), 'wss://a.example/x?y=z&token=a');
+    equal(urlOf(`${page}?token=a&path=x%3Ftoken%3Dz`), 'wss://a.example/x?token=z');
+    equal(urlOf(`${page}?token=&path=x`), 'wss://a.example/x');
+    equal(urlOf(`${page}?token=a&host=b.example`), 'wss://b.example/');
+    equal(urlOf(`${page}?token=a&port=81`), 'wss://a.example:81/');
+});
+
 test('encrypt is on for 1, true, yes, on, in any case, and without a value; off for the rest', () => {
     const schemes = { 1: 'wss:', True: 'wss:', '': 'wss:', 0: 'ws:', false: 'ws:', no: 'ws:' };
     for (const [value, scheme] of Object.entries(schemes)) {

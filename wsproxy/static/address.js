@@ -2,7 +2,7 @@
  * Where a page connects: what its own address asks for, and the WebSocket URL of that.
  *
  * The parameters are `host`, `port`, `path` and `encrypt`; without them it is the proxy that served the page, at the
- * page's own folder, so that it works behind a proxy that adds a prefix.
+ * page's own folder, so that it works behind a proxy that adds a prefix. That one is told the page's own `token`, too.
  *
  * @module
  */
@@ -20,9 +20,20 @@ export function addressOf(page) {
     return {
         host: wanted.get('host') || page.hostname.replace(/^\[(.*)\]$/, '$1'),
         port: wanted.get('port') ?? (wanted.has('host') ? '' : page.port),
-        path: wanted.get('path') ?? (isOwn ? new URL('./', page.href).pathname : '/'),
+        path: isOwn
+            ? withToken(wanted.get('path') ?? new URL('./', page.href).pathname, wanted.get('token'))
+            : wanted.get('path') ?? '/',
         encrypt: encrypt === null ? page.protocol === 'https:' : YES.has(encrypt.toLowerCase()),
     };
+}
+
+/** A path that has a token already keeps that. */
+function withToken(path, token) {
+    const query = path.includes('?') ? path.slice(path.indexOf('?') + 1) : null;
+    if (!token || new URLSearchParams(query ?? '').has('token')) {
+        return path;
+    }
+    return `${path}${query === null ? '?' : '&'}token=${encodeURIComponent(token)}`;
 }
 
 /**
