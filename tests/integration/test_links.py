@@ -338,10 +338,13 @@ class PageTests(LinksTestCase):
 
 
 class StartTests(LinksTestCase):
-    def complaint(self, *arguments: str) -> str:
+    def complaint(self, *arguments: str, **environment: str) -> str:
         """The one line of a proxy that does not start."""
         command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "websockify", *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20, cwd=self.folder)
+        everywhere = {**os.environ, **environment}
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=20, cwd=self.folder, env=everywhere
+        )
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         return done.stderr
@@ -358,6 +361,24 @@ class StartTests(LinksTestCase):
         said = self.complaint(*key)
         self.assertIn("--link-key: a symmetric key of 18 bytes; 32 are needed", said)
         self.assertNotIn("secret", said)
+        self.assertIn("--link-key: a public key", self.complaint("--link-key", self.publicKey()))
+        tokens = ("--token-plugin", "JWTTokenApi", "--token-source", str(self.key))
+        self.assertIn(f"--token-source {self.key}: a symmetric key of 18 bytes", self.complaint(*tokens))
+
+    def publicKey(self) -> str:
+        (self.folder / "public.pem").write_bytes(public(ecKey))
+        return f"@{self.folder}/public.pem"
+
+    def test_withoutJoserfc(self) -> None:
+        """Where joserfc is not installed, one line says what is to be."""
+        missing = self.folder / "without" / "joserfc"
+        missing.mkdir(parents=True)
+        (missing / "__init__.py").write_text("raise ModuleNotFoundError('joserfc', name='joserfc')")
+        path = {"PYTHONPATH": f"{missing.parent}:{ROOT}"}
+        needs = r"needs joserfc: pip install wsproxy\[jwt\]"
+        self.assertRegex(self.complaint("--link-key", f"@{self.key}", **path), f"--link-key: {needs}")
+        tokens = ("--token-plugin", "JWTTokenApi", "--token-source", str(self.key))
+        self.assertRegex(self.complaint(*tokens, **path), f"--token-plugin JWTTokenApi: {needs}")
 
 
 

@@ -71,7 +71,7 @@ class FilesTests(SynchronousTestCase):
         data = b"\xfb\xff" * 20
         for text in (urlsafe_b64encode(data), urlsafe_b64encode(data).rstrip(b"=") + b"\n", b64encode(data)):
             self.assertEqual(parseKeys(text)[0].key.raw_value, data)
-        words = b"not base64, but a long pass phrase\n"
+        words = b"several words with blanks between them\n"
         self.assertEqual(parseKeys(words)[0].key.raw_value, words)
         key = OctKey.import_key(data).as_dict(kid="k")
         self.assertEqual(parseKeys(json.dumps(key).encode())[0].key.raw_value, data)

@@ -154,7 +154,7 @@ def _fromJSON(value: Any) -> Iterator[Key]:
 
 def _secretOf(data: bytes, text: str) -> bytes:
     """What base64 says, with either alphabet, as websockify reads it; else the bytes as they are."""
-    compact = "".join(text.split())
+    compact = "".join(text.strip().splitlines())
     if not _BASE64.fullmatch(compact):
         return data
     try:
