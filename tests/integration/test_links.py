@@ -28,7 +28,7 @@ from tests.integration.proxy import Proxy
 from tests.integration.recipes import recipesOf
 from tests.integration.redisserver import RedisServer
 from tests.integration.test_life import GREETING, LifeTestCase
-from tests.integration.twistd import ROOT, startTwistd
+from tests.integration.twistd import ROOT, TWISTD, startTwistd
 from tests.jose.tokens import ecKey, private, public, signed, unsigned
 from wsproxy.cluster.redis import WITHIN
 
@@ -338,16 +338,25 @@ class PageTests(LinksTestCase):
 
 
 class StartTests(LinksTestCase):
-    def complaint(self, *arguments: str, **environment: str) -> str:
-        """The one line of a proxy that does not start."""
-        command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "websockify", *arguments]
+    def outcome(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [TWISTD, "-n", "--pidfile=", "websockify", *arguments]
         everywhere = {**os.environ, **environment}
-        done = subprocess.run(
+        return subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=20, cwd=self.folder, env=everywhere
         )
+
+    def complaint(self, *arguments: str, **environment: str) -> str:
+        """The one line of a proxy that does not start."""
+        done = self.outcome(*arguments, **environment)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         return done.stderr
+
+    def said(self, *arguments: str) -> str:
+        """What is said by one that ends well."""
+        done = self.outcome(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
 
     def test_complaints(self) -> None:
         """What cannot be is said in one line, without the secret."""
@@ -364,6 +373,15 @@ class StartTests(LinksTestCase):
         self.assertIn("--link-key: a public key", self.complaint("--link-key", self.publicKey()))
         tokens = ("--token-plugin", "JWTTokenApi", "--token-source", str(self.key))
         self.assertIn(f"--token-source {self.key}: a symmetric key of 18 bytes", self.complaint(*tokens))
+
+    def test_sourceIsAPath(self) -> None:
+        """A source that is said as @FILE is that file; what it or a variable holds is in no complaint."""
+        (self.folder / "own.pem").write_bytes(private(ecKey))
+        tokens = ("--token-plugin", "JWTTokenApi", "--token-source")
+        self.assertIn("--check: nothing is wrong", self.said(*tokens, "@own.pem", "--check"))
+        self.assertIn("own.pem2: No such file", self.complaint(*tokens, "@own.pem2"))
+        said = self.complaint(*tokens, "env:TOKENS", TOKENS="the key itself")
+        self.assertIn("--token-source env:TOKENS: there is no such file", said)
 
     def publicKey(self) -> str:
         (self.folder / "public.pem").write_bytes(public(ecKey))

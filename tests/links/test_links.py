@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from joserfc.jwk import OctKey
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -72,6 +74,30 @@ class WayTests(LinksCase):
         ):
             refusal = self.refused(self.way, asked(link(**claims)))
             self.assertEqual(refusal.reason, "Token not accepted", claims)
+
+    values = st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.floats(NOW, NOW + 99),
+        st.sampled_from(["h:1", "[::1]:1", "unix:/x", "tls:h:1", "a:1\n", "h:1 proxy=v3", "unix_socket", "/x", "5900"]),
+        st.lists(st.text(max_size=5), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    )
+    names = ("target", "host", "port", "sub", "exp", "nbf", "iat", "jti", "once", "aud", "iss")
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.dictionaries(st.sampled_from(names), values), st.booleans())
+    def test_anything(self, claims: dict[str, Any], page: bool) -> None:
+        """Whatever is signed, it comes to a target that ends, to a page, or to a refusal."""
+        self.setUp()
+        token = signedText(json.dumps(claims), SECRET)
+        try:
+            identity = self.links.authenticate(asked(token, page=page))
+            target = self.links.resolve(asked(token), identity)
+            spending = self.links.admit(Admission(asked(token), identity, target))
+            if spending is not None:
+                spending.close()
+        except Refusal as refusal:
+            self.assertIn(refusal.status, (302, 403))
+        else:
+            self.assertTrue(target.expires is not None and target.expires > NOW)
 
     def test_socket(self) -> None:
         """A link names a socket only where the operator allows it: it is somebody else's word."""

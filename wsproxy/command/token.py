@@ -111,4 +111,4 @@ def _secret(word: str) -> bytes:
         print("wsproxy: --key: all users of this machine can read it; use @FILE or env:NAME", file=sys.stderr)
         return word.encode("utf-8", "surrogateescape")
     secret: str = SECRET.parse("key", word)
-    return secret.encode()
+    return secret.encode("utf-8", "surrogateescape")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from wsproxy.command.kinds import DISCREET, ON, SECRET, WORD, Kind, isLiteral
+from wsproxy.command.kinds import DISCREET, ON, SECRET, WORD, Kind, isLiteral, secretVariable
 from wsproxy.command.option import Need, Option, needs
 from wsproxy.errors import ConfigError
 from wsproxy.plugins.alias import isOriginals
@@ -99,7 +99,10 @@ def settleTokens(given: Mapping[str, Any], groups: dict[str, dict[str, Any]]) ->
         raise ConfigError(f"--token-plugin {name}: needs --token-source: {_WANTED[name]}")
     source: str = groups["tokens"]["source"]
     if name in _PATHS:
-        groups["tokens"]["source"] = os.path.abspath(source)
+        # what a file or a variable holds may be the key itself: then it is in no complaint about a path
+        if secretVariable(word) is not None and not os.path.exists(source):
+            raise ConfigError(f"--token-source {word}: there is no such file")
+        groups["tokens"]["source"] = os.path.abspath(word[1:] if word.startswith("@") else source)
     elif isLiteral(word) and _hasPassword(name, word):
         SECRET.parse("token-source", word)  # says what is wrong with that
 
