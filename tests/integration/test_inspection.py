@@ -52,7 +52,7 @@ class ExplainTests(InspectionTestCase):
         cases = [
             ("/?token=red", (), 0, "let in: 101"),
             ("/?token=blue", (), 1, "refused: 403 Token not accepted"),
-            ("/", (), 1, "refused: 403 Token missing"),
+            ("/", (), 1, "refused: 403 Token not accepted"),
             ("/?token=meta", (), 1, "refused: 403 Target not allowed"),
             ("/?token=red", ("--explain-header", "Origin: https://evil.example"), 1, "refused: 403 Origin not allowed"),
             ("/?token=red", ("--allow", "192.0.2.0/24"), 1, "refused: 403"),

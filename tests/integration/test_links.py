@@ -100,7 +100,7 @@ class UseTests(LinksTestCase):
         await client.leave()
         self.assertEqual((await self.upgrade(f"/?token={bad}"))[0].status, 403)
         self.assertEqual((await self.upgrade())[0].status, 403)
-        await self.proxy.said("Token missing")
+        await self.proxy.said("Token not accepted")
         said = "\n".join(self.proxy.lines)
         self.assertIn("alice", said)
         self.assertRegex(said, "Token not accepted: link [0-9a-f]{8}: malformed")

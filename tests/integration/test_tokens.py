@@ -120,7 +120,7 @@ class TokenFileTests(TokensTestCase):
         self.assertEqual(len(told), 1)
         self.assertIn(b"403", told.pop())
         self.assertNotIn(b"mellon", await self.refused("/?token=mellon"))
-        self.assertIn(b"Token missing", await self.refused("/?Token=mellon"))
+        self.assertIn(b"Token not accepted", await self.refused("/?Token=mellon"))
         self.assertIn(b"4", await self.refused(f"/?token={'m' * 100_000}"))
         client = await self.assertLeads("/?token=sesame&token=mellon", 1)
         await client.leave()

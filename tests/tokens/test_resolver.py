@@ -73,7 +73,7 @@ class ResolverTests(SynchronousTestCase):
     def test_missing(self) -> None:
         """Nobody is asked about no token."""
         refusal = self.assertRaises(Refusal, self.resolve, "db:1", "/")
-        self.assertEqual((refusal.status, refusal.reason, refusal.guess), (403, "Token missing", False))
+        self.assertEqual((refusal.status, refusal.reason, refusal.guess), (403, "Token not accepted", False))
         self.assertEqual(self.source.asked, [])
 
     def test_malformed(self) -> None:

@@ -26,6 +26,7 @@ PLACE = "{token}"
 """Where the token is in C{--token-path}."""
 
 _PARAMETER = "token"
+_NOT_ACCEPTED = "Token not accepted"
 _LONGEST = 8192
 """Characters. Tokens of JOSE with a chain of certificates come close; all headers together have 64 KiB."""
 
@@ -33,8 +34,8 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def missing(cause: str = "") -> Refusal:
-    """@return: what is said where there is no token."""
-    return Refusal(403, "Token missing", cause=cause)
+    """@return: what is said where there is no token: the same, but that nobody has guessed."""
+    return Refusal(403, _NOT_ACCEPTED, cause=cause)
 
 
 def notAccepted(cause: str = "") -> Refusal:
@@ -42,7 +43,7 @@ def notAccepted(cause: str = "") -> Refusal:
     @return: what is said of every token that leads nowhere, be it unknown, expired, malformed or withdrawn.
     @param cause: which of them, for the log; never the token.
     """
-    return Refusal(403, "Token not accepted", cause=cause, guess=True)
+    return Refusal(403, _NOT_ACCEPTED, cause=cause, guess=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
     Request ─► TokenLocation ─► a token ─► lookup ─► Target
                     │                        │
                     ▼                        ▼
-              Token missing          Token not accepted, or 503
+             Token not accepted    Token not accepted, or 503
 
 Whoever looks tokens up is a L{TokenSource}: an object with one method, made of the C{--token-source} that it is given
 (L{wsproxy.tokens.plugins} has those by name). It is asked for one token at a time, which has neither control characters
