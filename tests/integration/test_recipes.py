@@ -21,6 +21,7 @@ _ELSEWHERE = {
     "openssl rand -hex 32 >link.key": "tests.integration.test_links",
     "twistd -n websockify --link-key @link.key --web-auth --web /usr/share/novnc": "likewise",
     "twistd -n websockify --token-plugin JWTTokenApi --token-source /etc/wsproxy/issuer.pem": "likewise",
+    "twistd -n websockify … --check && systemctl restart wsproxy": "tests.integration.test_inspection",
     "certbot certonly --standalone --key-type ecdsa -d console.example.com": "it asks an authority on the Internet",
     "vncpasswd": "tests.e2e.test_desktop",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore -- vncserver :1 -localhost no": "likewise",
