@@ -33,18 +33,19 @@ class ReadOnlyTokenFile:
     @param source: the path of a file, or of a directory of files.
     @param reactor: for durations and threads.
     @param now: the time of day, in seconds since the epoch.
+    @param told: another process has told of its bad lines.
     @raise ConfigError: it cannot be read.
     """
 
     _log = Logger()
 
-    def __init__(self, source: str, reactor: Any, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, source: str, reactor: Any, now: Callable[[], float] = time.time, *, told: bool = False) -> None:
         self._source = source
         self._clock: IReactorTime = reactor
         kind = TokenDirectory if os.path.isdir(source) else TokenLines
         self._lines = kind(source, reactor, Threads(reactor, 1, "tokens"), self._vanished, now)
         try:
-            self._lines.load()
+            self._lines.load(told)
         except OSError as error:
             raise ConfigError(f"--token-source {escape(_whose(error, source), None)}: {error.strerror}") from None
 
