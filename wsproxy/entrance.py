@@ -91,7 +91,7 @@ def makeEntrance(
             "TokenRedis": partial(_tokenRedis, reactor, services),
             "JWTTokenApi": partial(_signedTokens, config.links),
         }
-        resolver = makeResolver(config.tokens, reactor, others)
+        resolver = makeResolver(config.tokens, reactor, others, told=parent is not None)
         tokenOf = locationOf(config.tokens).of
     if resolver is None:
         raise ConfigError("--target: where should sessions lead?")

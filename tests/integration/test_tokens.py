@@ -158,6 +158,17 @@ class TokenFileTests(TokensTestCase):
         await self.start("--target-config", str(file.parent / "others"), "--host-token")
         self.assertIn(b"Token not accepted", await self.refused("/?token=other.example"))
 
+    async def test_badLine(self) -> None:
+        """A bad line of a file names its number once, however many workers read it."""
+        file = self.folder() / "tokens"
+        file.write_text(f"red: 127.0.0.1:{self.target(1)}\nsesame\n")
+        proxy = await self.start("--target-config", str(file), "--workers", "2")
+        await proxy.said(r"worker \d+ is up", 2)
+        for _ in range(4):
+            await self.assertLeads("/?token=red", 1)
+        self.assertEqual(len(await proxy.said("tokens, line 2: not TOKEN: TARGET")), 1)
+        self.assertNotIn("sesame", "\n".join(proxy.lines))
+
 
 class SocketTests(TokensTestCase):
     """C{UnixDomainSocketDirectory}."""

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
@@ -558,6 +558,19 @@ class LongFileTests(TestCase):
         self.assertEqual([await self.target(token) for token in ("new", "last")], [None, None])
         self.assertEqual([await self.target(token) for token in ("other", "end")], ["h:3", "h:4"])
         self.assertLess(max(pauses()), 0.1)
+
+    async def test_cancelled(self) -> None:
+        """Who no longer waits for the file to be read keeps nobody else from it, however it came to that."""
+        self.path.write_text("".join(["new: h:1\n", *self.lines]))
+        first, second, third = (Deferred.fromCoroutine(self.target("new")) for _ in range(3))
+        second.cancel()
+        fourth = Deferred.fromCoroutine(self.target("new"))
+        first.addCallback(lambda found: (third.cancel(), found)[1])
+        self.assertEqual(await first, "h:1")
+        self.assertEqual(await fourth, "h:1")
+        for cancelled in (second, third):
+            await self.assertFailure(cancelled, CancelledError)
+        self.assertEqual(await self.target("new"), "h:1")
 
     def watchPauses(self) -> Any:
         """@return: tells how long the reactor has stood still at a time, in seconds of the processor's time."""

@@ -14,6 +14,7 @@ where in such an address the one of IPv4 stands depends on their length.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from twisted.internet.address import HostnameAddress, UNIXAddress
@@ -42,6 +43,7 @@ _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 
 
+@lru_cache(maxsize=4096)  # 3 µs for each look at an address, else
 def normalised(text: str) -> IPv4Address | IPv6Address | None:
     """@return: the address that C{text} names, without its scope; L{None} where it is none."""
     try:

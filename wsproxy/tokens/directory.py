@@ -67,15 +67,16 @@ class TokenDirectory:
         done: Deferred[None] = gatherResults(waiting).addCallback(lambda _: None)
         return done
 
-    def load(self) -> None:
+    def load(self, told: bool = False) -> None:
         """
         Read all now.
 
+        @param told: see L{TokenLines.load}.
         @raise OSError: one cannot be read.
         """
-        self._list(load=True)
+        self._list(load=True, told=told)
 
-    def _list(self, load: bool = False) -> None:
+    def _list(self, load: bool = False, told: bool = False) -> None:
         try:
             stamp = stampOf(os.stat(self._path))
             if self._stillness.isCurrent(stamp):
@@ -89,15 +90,17 @@ class TokenDirectory:
             return
         self._lost = False
         known = names if still else names | self._files.keys()
-        self._files = {name: self._files.get(name) or self._begin(name, load) for name in sorted(known, reverse=True)}
+        self._files = {
+            name: self._files.get(name) or self._begin(name, load, told) for name in sorted(known, reverse=True)
+        }
         self._stillness.read(stamp, hasty=hasty, settled=still, whole=still)
 
-    def _begin(self, name: str, load: bool) -> TokenLines:
+    def _begin(self, name: str, load: bool, told: bool) -> TokenLines:
         path = os.path.join(self._path, name)
         file = TokenLines(path, self._clock, self._threads, self._lostOne, self._now)
         if load:
             with suppress(FileNotFoundError):
-                file.load()
+                file.load(told)
         return file
 
     def _lostOne(self, error: OSError) -> None:

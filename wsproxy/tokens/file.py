@@ -123,13 +123,14 @@ class TokenLines:
         self._threads.call(self._read).addBoth(self._taken)
         return waiting
 
-    def load(self) -> None:
+    def load(self, told: bool = False) -> None:
         """
         Read it now, however long it is.
 
+        @param told: somebody has named its bad lines already.
         @raise OSError: it cannot be read.
         """
-        self._take(self._read())
+        self._take(self._read(), told)
 
     def _wait(self) -> Deferred[None]:
         assert self._waiting is not None
@@ -138,7 +139,7 @@ class TokenLines:
         return waiting
 
     def _forget(self, waiting: Deferred[None]) -> None:
-        if self._waiting is not None:
+        if self._waiting is not None and waiting in self._waiting:
             self._waiting.remove(waiting)
 
     def _taken(self, outcome: _Reading | Failure) -> None:
@@ -151,7 +152,8 @@ class TokenLines:
         else:
             logFault(self._log, "reading {path}", outcome, path=escape(self._path, None))
         for each in waiting:
-            each.callback(None)
+            if not each.called:  # one of those before it may have had it cancelled
+                each.callback(None)
 
     def _readNow(self) -> None:
         try:
@@ -180,7 +182,7 @@ class TokenLines:
         bad = [(_number(body, line) if count < _NAMED else 0, line) for count, line in enumerate(untold)]
         return _Reading(stamp, hasty, False, base, new.entries, body, _only(last), bad)
 
-    def _take(self, reading: _Reading) -> None:
+    def _take(self, reading: _Reading, told: bool = False) -> None:
         self._lost = False
         self._base = reading.base
         self._body = reading.body
@@ -190,7 +192,10 @@ class TokenLines:
             self._new.update(reading.new)  # what was there once counts, until it is known to be gone
         self._last = reading.last
         self._stillness.read(reading.stamp, hasty=reading.hasty, settled=reading.settled, whole=reading.new is None)
-        self._tell(reading.bad, forget=reading.new is None)
+        if told:
+            self._told = {line for _, line in reading.bad}
+        else:
+            self._tell(reading.bad, forget=reading.new is None)
 
     def _tell(self, bad: Iterable[tuple[int, str]], forget: bool) -> None:
         """Name bad lines that were not named yet, by their numbers: what they hold may be a token."""

@@ -33,19 +33,22 @@ def locationOf(config: TokensConfig) -> TokenLocation:
     return TokenLocation(config.host, config.path, config.header, config.cookie)
 
 
-def makeResolver(config: TokensConfig, reactor: Any, others: Mapping[str, Callable[[str], Any]]) -> AnyResolver:
+def makeResolver(
+    config: TokensConfig, reactor: Any, others: Mapping[str, Callable[[str], Any]], *, told: bool = False
+) -> AnyResolver:
     """
     @param config: by which somebody knows tokens.
     @param others: by their names, what else makes a L{TokenSource<wsproxy.tokens.resolver.TokenSource>} of a source.
+    @param told: this is one of several processes, and the first has told what there is to tell of the sources.
     @raise ConfigError: there is no such plugin, or it cannot be made of its source.
     """
     if config.file is not None:
-        return TokenResolver(locationOf(config), TokenFile(config.file, reactor))
+        return TokenResolver(locationOf(config), TokenFile(config.file, reactor, told=told))
     if config.plugin is None:
         raise ConfigError(f"{_OPTION}: who knows where tokens lead?")
     ours: dict[str, Callable[[str], Any]] = {
-        "TokenFile": lambda source: TokenFile(source, reactor),
-        "ReadOnlyTokenFile": lambda source: ReadOnlyTokenFile(source, reactor),
+        "TokenFile": lambda source: TokenFile(source, reactor, told=told),
+        "ReadOnlyTokenFile": lambda source: ReadOnlyTokenFile(source, reactor, told=told),
         "TokenFileName": TokenFileName,
         "BaseTokenAPI": lambda source: _api("BaseTokenAPI", source, reactor),
         "JSONTokenApi": lambda source: _api("JSONTokenApi", source, reactor),

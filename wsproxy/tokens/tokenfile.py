@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -25,6 +26,9 @@ __all__ = ["ReadOnlyTokenFile", "TokenFile"]
 _HALF = 0.05
 """Seconds until a line that does not end is looked at again."""
 
+_ONCE = 0.2
+"""Seconds for which one look is enough, where nobody waits at the door."""
+
 
 class ReadOnlyTokenFile:
     """
@@ -33,18 +37,19 @@ class ReadOnlyTokenFile:
     @param source: the path of a file, or of a directory of files.
     @param reactor: for durations and threads.
     @param now: the time of day, in seconds since the epoch.
+    @param told: another process has told of its bad lines.
     @raise ConfigError: it cannot be read.
     """
 
     _log = Logger()
 
-    def __init__(self, source: str, reactor: Any, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, source: str, reactor: Any, now: Callable[[], float] = time.time, *, told: bool = False) -> None:
         self._source = source
         self._clock: IReactorTime = reactor
         kind = TokenDirectory if os.path.isdir(source) else TokenLines
         self._lines = kind(source, reactor, Threads(reactor, 1, "tokens"), self._vanished, now)
         try:
-            self._lines.load()
+            self._lines.load(told)
         except OSError as error:
             raise ConfigError(f"--token-source {escape(_whose(error, source), None)}: {error.strerror}") from None
 
@@ -73,6 +78,8 @@ class TokenFile(ReadOnlyTokenFile):
     has been still for a second. A file that is written just now, or has vanished, says nothing of what it does not say.
     """
 
+    _looked = -math.inf
+
     def lookup(self, token: str) -> Any:
         waiting = self._lines.look()
         if waiting is None and not self._lines.isHalf(token):
@@ -80,8 +87,11 @@ class TokenFile(ReadOnlyTokenFile):
         return Deferred.fromCoroutine(self._later(token, waiting))
 
     def stillGood(self, token: str) -> bool:
-        """Whether it is still known, as far as can be told without waiting."""
-        self._lines.look()
+        """Whether it is still known, as far as can be told without waiting. All open sessions may be asked about."""
+        now = self._clock.seconds()
+        if now - self._looked >= _ONCE:
+            self._looked = now
+            self._lines.look()
         return self._lines.get(token) is not None
 
     async def _later(self, token: str, waiting: Deferred[None] | None) -> Target | None:
