@@ -396,6 +396,16 @@ class EndContract:
         while not unread(self.accepted.descriptor):
             await deferLater(reactor, 0.001)
 
+    async def test_resetMetByWriting(self: Any) -> None:
+        """The loss of a peer is told, though a write has met the error, of which the kernel tells but once."""
+        from twisted.internet import reactor
+
+        end, recorder, peer = await self.paused()
+        peer.transport.abortConnection()
+        for _ in range(2):
+            reactor.callLater(0, end.write, [b"x"])  # at the reactor's next turn, as is the reset, and behind it
+        await recorder.when(lambda: "lost" in recorder.events)
+
     async def test_peerEndsWhilePaused(self: Any) -> None:
         """A paused end is told that its peer has ended, when there is nothing to be read before."""
         end, recorder, peer = await self.paused()

@@ -125,15 +125,14 @@ class SocketEnd(PumpedEnd):
         found = Peer.GONE if gone else Peer.LEAVING
         if self._sending >= Sending.CLOSING:
             return  # and is told when what is queued cannot be written
-        if self._peer is Peer.ENDED:
-            if gone:
-                self.abort()
-        elif not unread(self.descriptor):
+        if self._peer is not Peer.ENDED and not unread(self.descriptor):
             self.read()
         elif found > self._peer:
             self._peer = found
             self._watch()
             self._leaving(not gone)
+        if gone and self._peer is Peer.ENDED and self._sending < Sending.CLOSING:
+            self.abort()  # there is an end where writing has met the error first, but the kernel tells of it just once
 
     def read(self) -> None:
         """The socket has bytes, its peer's end-of-file, or an error."""
