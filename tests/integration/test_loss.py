@@ -137,7 +137,7 @@ class LossTests(BridgeTestCase):
             await deferLater(reactor, 4, lambda: None)
 
         async def leave(client: Client, target: Stream, mode: str) -> None:
-            sent = BLOCK * 3
+            sent = BLOCK[:400_000]  # no more than what short queues hold, that it can leave
             if mode != "raw":
                 client.stream.write(header(len(sent), key=KEY))
             await client.stream.send(sent if mode == "raw" else mask(sent, KEY))

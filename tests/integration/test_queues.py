@@ -19,7 +19,7 @@ reactor: Any = _reactor
 PIECE = 20_000
 """What is read at a time, of a million bytes a second."""
 
-WAITING = 900_000
+WAITING = 1_200_000
 """Bytes, half of them with the kernels of target and client, and in the frame that the client is reading."""
 
 RATE = 2 << 20
