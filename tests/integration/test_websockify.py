@@ -341,3 +341,40 @@ class InetdTests(WebsockifyCase):
             self.assertEqual(out, b"")
             self.assertIn(b"--inetd: stdin is no socket", err)
             self.assertNotIn(b"Traceback", err)
+
+
+class ServeTests(WebsockifyCase):
+    """C{wsproxy}, the same proxy without twistd's name."""
+
+    async def test_serve(self) -> None:
+        """In the foreground, with the log on stdout, without a pidfile; SIGTERM ends it with 0."""
+        running = start(self, [sys.executable, "-m", "wsproxy", "127.0.0.1:0", "demo:"])
+        port = int((await running.line(r"Listening on 127\.0\.0\.1:(\d+) "))[1])
+        self.assertIn(b"demo", await deferToThread(speak, port))
+        self.assertEqual(list(running.directory.iterdir()), [])
+        outcome = await running.stop()
+        self.assertEqual((outcome.status, outcome.err), (0, ""))
+
+    async def test_process(self) -> None:
+        """--daemon, --pidfile and --logfile are twistd's."""
+        words = ["--daemon", "--pidfile", "pid", "--logfile", "log"]
+        launcher = start(self, [sys.executable, "-m", "wsproxy", "127.0.0.1:0", "demo:", *words])
+        outcome = await launcher.end()
+        self.assertEqual((outcome.status, outcome.out, outcome.err), (0, "", ""))
+        pid = int((launcher.directory / "pid").read_text())
+        self.addCleanup(_kill, pid)
+        self.assertIn("Listening on 127.0.0.1:", (launcher.directory / "log").read_text())
+
+    async def test_taken(self) -> None:
+        """What cannot be is one line, which begins with the command's name."""
+        place = f"127.0.0.1:{self.server().getsockname()[1]}"
+        outcome = await start(self, [sys.executable, "-m", "wsproxy", place, "demo:"]).end()
+        self.assertEqual(outcome.status, 1)
+        self.assertEqual(outcome.err, f"wsproxy: --listen {place}: address already in use\n")
+
+    def test_embedding(self) -> None:
+        """The package's own name gives the factory."""
+        from wsproxy import WebSockifyFactory
+        from wsproxy.factory import WebSockifyFactory as Factory
+
+        self.assertIs(WebSockifyFactory, Factory)

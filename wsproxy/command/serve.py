@@ -21,7 +21,6 @@ from wsproxy.command.help import asHelp
 from wsproxy.command.option import PROGRAM
 from wsproxy.command.running import run, twistdOptions
 from wsproxy.command.usage import Options
-from wsproxy.daemon.exit import complaint
 from wsproxy.errors import ConfigError
 
 __all__ = ["PROCESS", "ServeOptions", "main"]
@@ -118,7 +117,4 @@ def main(arguments: Sequence[str]) -> None:
             print(end.code, file=sys.stderr)
             raise SystemExit(WRONG) from None
         raise
-    try:
-        run(options)
-    except ConfigError as error:
-        raise SystemExit(complaint(error)) from None
+    run(options)
