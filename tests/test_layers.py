@@ -28,6 +28,7 @@ LEVELS = [
     {"wiring"},
     {"workers"},
     {"command"},
+    {"websockify", "__main__"},
 ]
 """From the ground up. A room imports from lower levels only, and freely within itself."""
 

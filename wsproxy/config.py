@@ -41,10 +41,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ListeningConfig:
-    """Where to listen, and in how many processes. C{listen} is empty where a program's ports are listened on."""
+    """
+    Where to listen, and in how many processes. C{listen} is empty where a program's ports are listened on.
+
+    @ivar inetd: serve the socket that is stdin, and listen nowhere.
+    """
 
     listen: tuple[str, ...] = ("6080",)
     workers: int = 1
+    inetd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,13 @@ class ProgramConfig:
     @ivar words: the program and its arguments.
     @ivar mode: what its end means: C{"exit"}, C{"ignore"} or C{"respawn"}.
     @ivar everyPort: listen wherever the program does.
+    @ivar address: where it listens, a target, if that is known: nothing is moved then.
     """
 
     words: tuple[str, ...]
     mode: str = "exit"
     everyPort: bool = False
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +288,15 @@ class LifetimeConfig:
 
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
-    """What is told beyond the sessions."""
+    """
+    What is told beyond the sessions.
+
+    @ivar original: the lines that websockify writes.
+    """
 
     verbose: bool = False
     traffic: bool = False
+    original: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TextIO, cast
 
@@ -31,7 +31,8 @@ from wsproxy.daemon.log import retrying
 from wsproxy.daemon.outlet import Outlet, Stream, sinkOf
 from wsproxy.daemon.threads import Threads
 from wsproxy.dialling.dial import Dialer
-from wsproxy.endpoints.listen import Listen, parseListen
+from wsproxy.endpoints.inetd import Inetd
+from wsproxy.endpoints.listen import Bindable, parseListen
 from wsproxy.entrance import makeEntrance
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
@@ -44,6 +45,7 @@ from wsproxy.process.report import Report
 from wsproxy.process.supervisor import TOLD, Rebinding, Supervisor, WrapMode
 from wsproxy.recording.file import RecordingFiles
 from wsproxy.recording.recorder import Recordings
+from wsproxy.service.originallines import OriginalLines
 from wsproxy.service.proxy import Proxy, announce
 from wsproxy.sessions.tokenwatch import Tokens, TokenWatch
 from wsproxy.static_web.pages import kindOf, makePages
@@ -97,7 +99,7 @@ def assemble(
     config: Config,
     reactor: Any,
     stopper: IStatusStop,
-    adopted: Sequence[Listen] | None = None,
+    adopted: Sequence[Bindable] | None = None,
     wrapped: WrappedProgram | None = None,
     listeners: Listeners | None = None,
     parent: Parent | None = None,
@@ -142,10 +144,22 @@ def assemble(
         proxy = Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
         entrance.attach(proxy)
         return proxy
-    listens = [parseListen(reactor, text) for text in config.listening.listen]
+    listens: list[Bindable] = [parseListen(reactor, text) for text in config.listening.listen]
+    if config.listening.inetd:
+
+        def ended() -> None:
+            factory.sessions.whenIdle().addCallback(lambda _: stopper.stop(0))
+
+        listens.append(Inetd(reactor, ended))
+
+    original = OriginalLines(config, entrance.shownPath) if config.logging.original else None
+    if original is not None:
+        factory.sessions.observe(original)
 
     def announceOne(log: Logger, port: IListeningPort) -> None:
         announce(log, config, port)
+        if original is not None:
+            original.announce(port)
 
     proxy = Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
     entrance.attach(proxy)
@@ -160,7 +174,8 @@ def assembleAlone(config: Config, reactor: Any) -> Proxy:
     """
     program = config.program
     wrapped = None if program is None else WrappedProgram(program.words[0], TOLD, announced=False, again=False)
-    return assemble(config, reactor, _Nobody(), None, wrapped, Listeners())
+    adopted: list[Bindable] | None = [] if config.listening.inetd else None  # what is on stdin stays there
+    return assemble(config, reactor, _Nobody(), adopted, wrapped, Listeners())
 
 
 def parts(config: Config, reactor: Any) -> list[Callable[[], Any]]:
@@ -285,7 +300,9 @@ def findProgram(
     @raise ConfigError: see L{makeProxy}.
     """
     command = Command.find(program.words, os.environ)
-    if command.hasPlaceholder:
+    if program.address is not None:
+        command = replace(command, addresses=(program.address,))
+    if not command.needsMove:
         if program.everyPort:
             raise ConfigError("--every-port: clashes with {port} and {socket} in the program's arguments")
         return command, None
@@ -310,7 +327,7 @@ def portToMove(reactor: Any, program: ProgramConfig, listening: ListeningConfig)
     listen = listening.listen
     port = parseListen(reactor, listen[0]).port if len(listen) == 1 else None
     if not port:
-        listens = " ".join(f"--listen {text}" for text in listen)
+        listens = " ".join(f"--listen {text}" for text in listen) or "--inetd"
         raise ConfigError(
             f"{listens}: which port does {escape(program.words[0])} open? Give one TCP port, or tell the program "
             f"where to listen with {{port}} or {{socket}} in its arguments"

@@ -16,8 +16,13 @@ from wsproxy.command.usage import Options
 from wsproxy.config import GROUPS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "options.rst"
-NO_OPTION = {("program", "words"), ("sessions", "originRequired")}
-"""Said by what follows C{--}, and by C{--auth-plugin ExpectOrigin}."""
+NO_OPTION = {
+    ("program", "words"),
+    ("program", "address"),
+    ("sessions", "originRequired"),
+    ("logging", "original"),
+}
+"""Said by what follows C{--}, by C{--auth-plugin ExpectOrigin}, and by the C{websockify} command."""
 
 
 class TableTests(SynchronousTestCase):

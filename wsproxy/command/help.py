@@ -6,6 +6,7 @@ C{make options} renews that file; C{python -m wsproxy.command.help} prints it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from textwrap import wrap
 
 from wsproxy.command.option import Option
@@ -26,12 +27,15 @@ What ``twistd websockify`` takes, as ``twistd websockify --help`` lists it: this
 """
 
 
-def asHelp(width: int) -> str:
-    """@param width: of the terminal, in columns."""
+def asHelp(width: int, more: Sequence[tuple[str, list[tuple[str, str]]]] = ()) -> str:
+    """
+    @param width: of the terminal, in columns.
+    @param more: sections behind those of the table: what is above them, and usage and help of each option.
+    """
     sections = [(heading, [(_usage(option), _whole(option)) for option in options]) for heading, options in byHeading()]
     return "\n".join(
         f"{heading}:\n" + "".join(_entry(usage, text, width) for usage, text in entries)
-        for heading, entries in [*sections, ("Help", list(OWN))]
+        for heading, entries in [*sections, *more, ("Help", list(OWN))]
     )
 
 

@@ -21,6 +21,7 @@ from wsproxy.command.table.forward import FORWARD
 from wsproxy.command.table.limits import LIMITS
 from wsproxy.command.table.links import LINKS
 from wsproxy.command.table.proxies import PROXIES
+from wsproxy.command.table.services import SERVICES
 from wsproxy.command.table.tokens import TOKENS
 
 __all__ = ["HEADINGS", "TABLE", "byHeading"]
@@ -47,7 +48,7 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *LINKS, *ACCESS, *LIMITS)
+_LINES = (*BRIDGE, *SERVICES, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *LINKS, *ACCESS, *LIMITS)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
@@ -18,22 +19,40 @@ from twisted.python.failure import Failure
 
 from wsproxy.command.root import makeRoot
 from wsproxy.command.usage import Options
+from wsproxy.config import Config
 from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import Exit, complaint
 from wsproxy.daemon.garbage import passOverStart
 from wsproxy.daemon.log import Log, makeLog
 from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
+from wsproxy.endpoints.inetd import sparingStdout
 from wsproxy.errors import ConfigError
 from wsproxy.process.command import NoProgram
 from wsproxy.service.proxy import Proxy
 from wsproxy.workers.parent import Workers
 
-__all__ = ["Options", "ProcessService", "makeService"]
+__all__ = ["Options", "ProcessService", "Told", "makeService"]
 
 
-def makeService(options: Options) -> IService:
+def _toStdout(twistd: Mapping[str, Any], reactor: Any) -> Log:
+    return makeLog(twistd, reactor, sys.__stdout__)
+
+
+class Told(Protocol):
     """
+    A command line that was understood.
+
+    @ivar parent: twistd's own options.
+    """
+
+    config: Config
+    parent: Any
+
+
+def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] = _toStdout) -> IService:
+    """
+    @param openLog: given twistd's options and the reactor.
     @raise SystemExit: with one line for stderr. Raised later, it would leave the shell that starts a daemon
         waiting for ever.
     """
@@ -50,7 +69,9 @@ def makeService(options: Options) -> IService:
             status = inspect(options.config, reactor)
             sys.stdout.flush()
             os._exit(status)  # whatever threads there are
-        log = makeLog(twistd, reactor, sys.__stdout__)
+        if options.config.listening.inetd:
+            sparingStdout()
+        log = openLog(twistd, reactor)
         drain = options.config.lifetime.drain
         stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
         sys.excepthook = stopper.tellInOneLine

@@ -21,16 +21,25 @@ _OPTIONS = {option.name: option for option in TABLE}
 _CERTIFICATE = "self.pem"
 _WAYS = (PROGRAM, "target", "link-key", *TOKEN_PLUGINS)
 """Of what says where the data goes, one."""
+_CLASHES = (
+    ("every-port", "listen"),
+    ("inetd", "listen"),
+    ("inetd", "every-port"),
+    ("traffic", "inetd"),
+    ("target-cafile", "target-insecure"),
+)
+"""Pairs that make no sense together. C{--traffic} writes to stdout, which may be inetd's client."""
 
 
-def makeConfig(given: Mapping[str, Any]) -> Config:
+def makeConfig(given: Mapping[str, Any], certificate: str | None = _CERTIFICATE) -> Config:
     """
     @param given: the word or, of a repeatable option, the words that follow each name; of a flag, anything. Behind
         L{PROGRAM}, the program and its arguments.
+    @param certificate: the file that is taken for C{--cert}, where there is one and nothing else was said.
     @raise ConfigError: it makes no sense, in one line.
     """
-    if os.path.exists(_CERTIFICATE):
-        given = {"cert": _CERTIFICATE, **given}
+    if certificate is not None and os.path.exists(certificate):
+        given = {"cert": certificate, **given}
     _checkProgram(given)
     if not any(name in given for name in _WAYS):
         raise ConfigError("--target is missing: say where the data goes, or demo: for a first look")
@@ -80,7 +89,7 @@ def _checkNeeds(given: Mapping[str, Any]) -> None:
 
 
 def _checkClashes(given: Mapping[str, Any]) -> None:
-    for name, other in (("every-port", "listen"), ("target-cafile", "target-insecure")):
+    for name, other in _CLASHES:
         if name in given and other in given:
             _refuse(given, name, f"clashes with --{other}")
     first, *others = [name for name in AUTHENTICATORS if name in given] or [""]
@@ -111,7 +120,7 @@ def _config(given: Mapping[str, Any]) -> Config:
     groups: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     if PROGRAM in given:
         groups["program"]["words"] = given[PROGRAM]
-    if "every-port" in given:
+    if "every-port" in given or "inetd" in given:
         groups["listening"]["listen"] = ()
     for option in _of(given):
         group, field = option.path

@@ -80,8 +80,14 @@ class Options(usage.Options):
 
     def getUsage(self, width: int | None = None) -> str:
         """The table under its headings, where Twisted has one list by the alphabet."""
-        columns = width or int(os.environ.get("COLUMNS", "80"))
-        return f"{asHelp(columns)}\n{fill(self.longdesc, columns)}\n"
+        columns = self.columns(width)
+        return f"{asHelp(columns)}\n{self.description(columns)}\n"
+
+    def columns(self, width: int | None) -> int:
+        return width or int(os.environ.get("COLUMNS", "80"))
+
+    def description(self, columns: int) -> str:
+        return fill(self.longdesc, columns)
 
     def parseArgs(self, *words: str) -> None:
         if words:

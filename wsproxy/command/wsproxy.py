@@ -1,8 +1,9 @@
-"""The command line of C{wsproxy}: what is done beside a proxy that runs.
+"""The command line of C{wsproxy}: a proxy, and what is done beside one that runs.
 
 ::
 
-    wsproxy token --key @FILE --target ENDPOINT [OPTIONS]
+    wsproxy 6080 localhost:5900         serve, which needs no name
+    wsproxy COMMAND [OPTIONS]           the others
 
 Exit status: 0; 1 with one line on stderr when it cannot be done; 2 with one line for wrong words.
 """
@@ -11,15 +12,30 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from wsproxy import __version__
-from wsproxy.command import token
 from wsproxy.errors import ConfigError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "serve": ("wsproxy.command.serve", "Run a proxy: wsproxy [serve] [OPTIONS] [LISTEN [TARGET]]."),
+    "token": ("wsproxy.command.token", "Make a link for a proxy with --link-key."),
+}
+"""
+The sub-commands, in the order of help: a module, imported when it is asked for, and a line about it. The module's
+C{describe(commands)} adds its parser, which has C{run}, and that returns what is to be printed, L{None} for nothing.
+"""
+
+_SERVE = "serve"
+
+_EPILOG = """\
+Without COMMAND it is serve: wsproxy 6080 localhost:5900. wsproxy COMMAND --help has the options.
+"""
 
 
 class _Parser(ArgumentParser):
@@ -34,12 +50,27 @@ def _complain(message: object) -> None:
     print(f"wsproxy: {text}", file=sys.stderr)
 
 
-def _parser() -> ArgumentParser:
-    parser = _Parser(prog="wsproxy", description="What is done beside a proxy that runs: twistd websockify.")
+def _parser(wanted: str) -> ArgumentParser:
+    """@param wanted: the sub-command that has to be known in full."""
+    parser = _Parser(
+        prog="wsproxy",
+        description="One TCP port that speaks WebSocket, HTTP and TLS in front of any TCP or unix-socket server.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"wsproxy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    token.describe(commands)
+    for name, (module, help) in COMMANDS.items():
+        if name == wanted:
+            import_module(module).describe(commands)
+        else:
+            commands.add_parser(name, help=help)
     return parser
+
+
+def _serves(words: Sequence[str]) -> bool:
+    """Whether no other command is meant, nor help about them all."""
+    return bool(words) and (words[0] == _SERVE or words[0] not in (*COMMANDS, "-h", "--help", "--version"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,9 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     @param arguments: by default those of the process.
     @raise SystemExit: the end.
     """
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if _serves(words):
+        from wsproxy.command import serve  # late: all of the proxy
+
+        serve.main(words[1:] if words[0] == _SERVE else words)
+        return
+    options = _parser(words[0] if words else "").parse_args(words)
     try:
-        print(options.run(options), flush=True)
+        said = options.run(options)
+        if said is not None:
+            print(said, flush=True)
     except ConfigError as error:
         _complain(error)
         raise SystemExit(1) from None

@@ -53,9 +53,14 @@ _log = Logger()
 _OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
+_COMMANDS = ("wsproxy", "websockify")
+"""Names that this process may have been called by, beside C{twistd websockify}."""
+
+
 def complaint(error: object) -> str:
     """What stderr shows for C{error}: one line, whatever the operator's words contain."""
-    return f"twistd websockify: {escape(str(error), None)}"
+    called = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return f"{called if called in _COMMANDS else 'twistd websockify'}: {escape(str(error), None)}"
 
 
 class _Reactor(IReactorCore, IReactorFromThreads):

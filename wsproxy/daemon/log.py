@@ -66,21 +66,35 @@ class SyslogObserver:
     Sends each line of an event to syslog, with the event's level. What the daemon does not take now is lost: it is told
     how much that was.
 
-    @param path: the daemon's socket.
+    @param place: the daemon's socket; or its host and port, over UDP: it is looked up now, once.
+    @param structured: in the format of RFC 5424, not the one from before, which RFC 3164 tells of.
+    @raise OSError: there is no such host.
     """
 
-    def __init__(self, prefix: str, path: str = _DEVICE) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        place: str | tuple[str, int] = _DEVICE,
+        *,
+        facility: int = syslog.LOG_USER,
+        structured: bool = False,
+    ) -> None:
         self._prefix = prefix
-        self._path = path
+        self._family: int = socket.AF_UNIX
+        self._place: Any = place
+        if isinstance(place, tuple):
+            self._family, _, _, _, self._place = socket.getaddrinfo(*place, type=socket.SOCK_DGRAM)[0]
+        self._facility = facility
+        self._structured = structured
         self._socket: socket.socket | None = None
         self._losses = 0
         with suppress(OSError):
             self._connect()  # now: later it may be out of reach, under another root
 
     def _connect(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        connection = socket.socket(self._family, socket.SOCK_DGRAM)
         try:
-            connection.connect(self._path)
+            connection.connect(self._place)
         except BaseException:
             connection.close()
             raise
@@ -102,8 +116,7 @@ class SyslogObserver:
 
     def _send(self, priority: int, line: str) -> bool:
         """@return: whether it was taken."""
-        text = f"<{priority | syslog.LOG_USER}>{self._prefix}[{os.getpid()}]: {line}"
-        data = text.encode("utf-8", "backslashreplace")
+        data = f"{self._header(priority)}{line}".encode("utf-8", "backslashreplace")
         for _ in range(2):
             try:
                 (self._socket or self._connect()).send(data)
@@ -115,6 +128,14 @@ class SyslogObserver:
                     self._socket.close()
                     self._socket = None
         return False
+
+
+    def _header(self, priority: int) -> str:
+        what = f"<{priority | self._facility}>"
+        if not self._structured:
+            return f"{what}{self._prefix}[{os.getpid()}]: "
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return f"{what}1 {now} {socket.gethostname()[:255] or '-'} {self._prefix} {os.getpid()} - - "
 
 
 class Log:

@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.endpoints import (
@@ -44,7 +44,7 @@ from wsproxy.endpoints.hostport import parseHostPort
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
-__all__ = ["BACKLOG", "Listen", "listenError", "parseListen"]
+__all__ = ["BACKLOG", "Bindable", "Listen", "listenError", "parseListen"]
 
 BACKLOG = 4096
 """Connections the kernel holds until we accept them; it cuts this to C{net.core.somaxconn} (listen(2))."""
@@ -61,6 +61,17 @@ _ATTEMPTS = 16
 """Free ports that are tried until one is free at each address of a name."""
 
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL})
+
+
+class Bindable(Protocol):
+    """Where clients come in."""
+
+    def bind(self, factory: IProtocolFactory) -> Deferred[list[IListeningPort]]:
+        """
+        Listen there.
+
+        @return: fires with the ports; fails with L{ConfigError}.
+        """
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Command:
     @ivar path: the absolute path of the executable.
     @ivar words: what it sees: its name and arguments.
     @ivar environment: all of its environment.
-    @ivar addresses: target strings for where it was told to listen; none where its listening is reported.
+    @ivar addresses: target strings for where it listens, as it was told or is known; none where that is reported.
     """
 
     path: str
@@ -60,6 +60,11 @@ class Command:
     def hasPlaceholder(self) -> bool:
         """Whether the program is told where to listen."""
         return any(_PORT in word or _SOCKET in word for word in self.words)
+
+    @property
+    def needsMove(self) -> bool:
+        """Whether it takes rebind to know where the program listens."""
+        return not (self.addresses or self.hasPlaceholder)
 
     @classmethod
     def find(cls, words: Sequence[str], environment: Mapping[str, str]) -> Command:
@@ -114,7 +119,7 @@ class Command:
 
         @param directory: where the unix socket may be made; what is left of an earlier one is removed.
         """
-        addresses: list[str] = []
+        addresses = [*self.addresses]
         words = self.words
         if any(_SOCKET in word for word in words):
             path = os.path.join(directory, "socket")

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 
-from wsproxy.endpoints.listen import Listen
+from wsproxy.endpoints.listen import Bindable
 
 __all__ = ["Ports", "stopped"]
 
@@ -30,7 +30,7 @@ class Ports:
     def __iter__(self) -> Iterator[IListeningPort]:
         return iter(self._open)
 
-    def listen(self, listen: Listen) -> Deferred[list[IListeningPort]]:
+    def listen(self, listen: Bindable) -> Deferred[list[IListeningPort]]:
         """@return: fires with the new ports; fails with L{ConfigError<wsproxy.errors.ConfigError>}."""
 
         def listening(ports: list[IListeningPort]) -> list[IListeningPort]:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from wsproxy.access.peer import printable
 from wsproxy.config import Config, LifetimeConfig
-from wsproxy.endpoints.listen import Listen, parseListen
+from wsproxy.endpoints.listen import Bindable, parseListen
 from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
@@ -57,7 +57,7 @@ class Proxy(MultiService):
     def __init__(
         self,
         lifetime: LifetimeConfig,
-        listens: Sequence[Listen],
+        listens: Sequence[Bindable],
         reactor: Any,
         factory: WebSockifyFactory,
         tls: ServerTLS | None,

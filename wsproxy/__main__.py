@@ -1,0 +1,5 @@
+"""C{python -m wsproxy}."""
+
+from wsproxy.command.wsproxy import main
+
+main()

@@ -1,0 +1,5 @@
+"""C{python -m wsproxy.websockify}."""
+
+from wsproxy.websockify.command import main
+
+main()
