@@ -1,6 +1,6 @@
 """A Twisted service of one's own with the proxy in it: many consoles behind one port, chosen by path.
 
-Run it with ``twistd -ny docs/examples/consoles.py`` and open ``ws://localhost:6080/console/red``.
+Run it with ``twistd -ny docs/embedding/consoles.py`` and open ``ws://localhost:6080/console/red``.
 """
 
 from typing import Any
