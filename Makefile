@@ -5,6 +5,7 @@
 # make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select
 # make check      ruff and mypy
 # make options    docs/options.rst, out of the table of options
+# make man        docs/man, out of all options
 # make soak       the long tests, a quarter of an hour
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
 # make mutants    plants faults, and counts those that unit tests notice, a quarter of an hour: docs/testing.rst
@@ -62,6 +63,9 @@ check: $(VENV)/dev
 options: $(VENV)/runtime
 	$(BIN)/python -m wsproxy.command.help >docs/options.rst
 
+man: $(VENV)/runtime
+	$(BIN)/python -m wsproxy.manual.man docs/man
+
 soak: $(VENV)/dev
 	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) $(addprefix tests.integration.test_,soak pairs); \
 	status=$$?; $(KEEP_FAILED); exit $$status
@@ -97,4 +101,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit reactor oldest check options soak bench mutants build clean
+.PHONY: run test unit reactor oldest check options man soak bench mutants build clean

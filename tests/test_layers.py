@@ -28,7 +28,8 @@ LEVELS = [
     {"wiring"},
     {"workers"},
     {"command"},
-    {"websockify", "__main__"},
+    {"websockify"},
+    {"manual", "__main__"},
 ]
 """From the ground up. A room imports from lower levels only, and freely within itself."""
 

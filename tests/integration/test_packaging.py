@@ -149,6 +149,8 @@ class PackagingTests(TestCase):
         ofTwisted = {name for name in build.names() if name.startswith("twisted/")}
         self.assertEqual(ofTwisted, {"twisted/plugins/websockify_plugin.py"})
         self.assertIn(f"wsproxy-{__version__}.dist-info/licenses/LICENSE", build.names())
+        pages = {f"wsproxy-{__version__}.data/data/share/man/man1/{name}.1" for name in ("wsproxy", "websockify")}
+        self.assertEqual(pages - build.names(), set())
 
     def test_rebind(self) -> None:
         """The wheel has the built library and its source, and is for this platform and any Python 3."""

@@ -12,7 +12,7 @@ from textwrap import wrap
 from wsproxy.command.option import Option
 from wsproxy.command.options import byHeading
 
-__all__ = ["OWN", "asDocument", "asHelp"]
+__all__ = ["OWN", "asDocument", "asHelp", "fullHelp"]
 
 OWN = (("-h, --help", "Display this help and exit."), ("    --version", "Display the version and exit."))
 """What a command line takes beside the table."""
@@ -32,7 +32,9 @@ def asHelp(width: int, more: Sequence[tuple[str, list[tuple[str, str]]]] = ()) -
     @param width: of the terminal, in columns.
     @param more: sections behind those of the table: what is above them, and usage and help of each option.
     """
-    sections = [(heading, [(_usage(option), _whole(option)) for option in options]) for heading, options in byHeading()]
+    sections = [
+        (heading, [(_usage(option), fullHelp(option)) for option in options]) for heading, options in byHeading()
+    ]
     return "\n".join(
         f"{heading}:\n" + "".join(_entry(usage, text, width) for usage, text in entries)
         for heading, entries in [*sections, *more, ("Help", list(OWN))]
@@ -45,7 +47,8 @@ def _usage(option: Option) -> str:
     return f"{short}--{option.name}{value}"
 
 
-def _whole(option: Option) -> str:
+def fullHelp(option: Option) -> str:
+    """@return: its help, with whether it is repeatable, and its default."""
     default = _default(option)
     return " ".join(
         filter(None, (option.help, "Repeatable." if option.repeatable else "", default and f"Default: {default}."))
@@ -84,7 +87,7 @@ def asDocument() -> str:
 def _definition(option: Option) -> str:
     value = f" {option.kind.placeholder}" if option.kind.placeholder else ""
     names = [f"``--{option.name}{value}``", *([f"``-{option.short}``"] if option.short else [])]
-    text = re.sub(r"([\\*`|_])", r"\\\1", _whole(option))
+    text = re.sub(r"([\\*`|_])", r"\\\1", fullHelp(option))
     lines = wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join([", ".join(names), *lines, ""])
 

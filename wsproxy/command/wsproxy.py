@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "serve": ("wsproxy.command.serve", "Run a proxy: wsproxy [serve] [OPTIONS] [LISTEN [TARGET]]."),
     "token": ("wsproxy.command.token", "Make a link for a proxy with --link-key."),
+    "completion": ("wsproxy.manual.completion", "Print what a shell needs to complete these command lines."),
 }
 """
 The sub-commands, in the order of help: a module, imported when it is asked for, and a line about it. The module's
