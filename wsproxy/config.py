@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 __all__ = [
     "GROUPS",
     "AccessConfig",
+    "AdminConfig",
     "AuthenticationConfig",
     "ClientsConfig",
     "ClusterConfig",
@@ -289,14 +290,44 @@ class LifetimeConfig:
 @dataclass(frozen=True, slots=True)
 class LoggingConfig:
     """
-    What is told beyond the sessions.
+    What is told beyond the sessions, and how.
 
     @ivar original: the lines that websockify writes.
+    @ivar format: C{"text"}, as twistd has it, or C{"json"}.
+    @ivar level: what is logged at least: C{"debug"}, C{"info"}, C{"warn"}, C{"error"} or C{"critical"}.
     """
 
     verbose: bool = False
     traffic: bool = False
     original: bool = False
+    format: str = "text"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """
+    What operators see of it while it runs, and do to it.
+
+    @ivar endpoint: where they may; L{None}: nowhere.
+    @ivar token: what they show there.
+    @ivar readToken: what is good for reading alone.
+    @ivar hosts: names by which it is called there, beside addresses and C{localhost}.
+    @ivar health: where anybody may ask whether it is well; L{None}: nowhere.
+    """
+
+    endpoint: str | None = None
+    token: str | None = None
+    readToken: str | None = None
+    hosts: tuple[str, ...] = ()
+    health: str | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.endpoint is not None or self.health is not None
+
+    def __repr__(self) -> str:
+        return f"<AdminConfig {self.endpoint}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +375,7 @@ class Config:
     recording: RecordingConfig | None = None
     lifetime: LifetimeConfig = LifetimeConfig()
     logging: LoggingConfig = LoggingConfig()
+    admin: AdminConfig = AdminConfig()
     inspection: InspectionConfig = InspectionConfig()
 
 

@@ -135,11 +135,12 @@ class MakeServiceTests(SynchronousTestCase):
 
         self.patch(plugin, "makeRoot", self.makeProxy)
         service = plugin.makeService(self.options)
-        [(config, itsReactor, stopper, stdout)] = self.made
+        [(config, itsReactor, stopper, stdout, setLevel)] = self.made
         self.assertIs(config, self.options.config)
         self.assertIs(itsReactor, reactor)
         self.assertIsInstance(stopper, plugin.Exit)
         self.assertIs(stdout, None)
+        setLevel("warn")
         self.assertIsInstance(service, plugin.ProcessService)
         self.assertEqual(sys.excepthook, stopper.tellInOneLine)
         self.assertEqual(self.monotonic, [reactor])
@@ -176,7 +177,7 @@ class MakeServiceTests(SynchronousTestCase):
             self.options.parent = usage.Options()
             self.options.parent.update(foreground | different)
             plugin.makeService(self.options)
-            self.assertEqual(self.made[-1][-1] is not None, logsToStdout, different)
+            self.assertEqual(self.made[-1][3] is not None, logsToStdout, different)
 
     def test_impossible(self) -> None:
         """A configuration that cannot work ends the start with one line."""

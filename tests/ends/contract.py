@@ -252,9 +252,11 @@ class EndContract:
             written += len(MEGABYTE)
             self.assertLess(written, 64 * len(MEGABYTE))
         self.assertNotIn("drained", recorder.events)
+        self.assertTrue(0 < end.queued() <= 1.1 * written, end.queued())  # with what TLS adds
         peer.transport.resumeProducing()
         await recorder.when(lambda: "drained" in recorder.events)
         self.assertFalse(end.congested)
+        self.assertEqual(end.queued(), 0)
         await peer.when(lambda: len(peer.received) == written)
 
     async def test_congestedOneWay(self: Any) -> None:

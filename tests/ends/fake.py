@@ -73,6 +73,9 @@ class FakeEnd:
     def receiveAt(self, rate: float) -> None:
         self.receiving = rate
 
+    def queued(self) -> int:
+        return len(self.written) if self.congested else 0
+
     def unsent(self) -> int:
         return self.owed
 

@@ -9,7 +9,7 @@ address without its port, in IPv6 a /64, which is the least that one customer is
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 
@@ -58,6 +58,8 @@ class RefusalLog:
     """One line for each refusal, a few a minute for each peer and reason.
 
     @param clock: for the minutes.
+    @ivar counted: called with the status and the reason of each, for whoever counts all of them; with 0 where a client
+        was not answered in HTTP, and what is said of it instead.
     """
 
     _log = Logger()
@@ -65,6 +67,7 @@ class RefusalLog:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
+        self.counted: Callable[[int, str], object] | None = None
 
     def refused(
         self, peer: IAddress, status: int, reason: str, cause: str = "", client: IAddress | None = None
@@ -76,6 +79,8 @@ class RefusalLog:
         @param reason: what it read; each is counted by itself.
         @param cause: for the log alone: what was wrong, and what cures it.
         """
+        if self.counted is not None:
+            self.counted(status, reason)
         what = f"refused: {status} {escape(reason)}"
         text = f"{what}: {escape(cause, _CAUSE_LENGTH)}" if cause else what
         self.note(peer, what, text, client, status=status, reason=reason, cause=cause)

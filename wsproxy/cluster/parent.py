@@ -11,7 +11,7 @@ L{wsproxy.workers.channel}. Fields are of what JSON can say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -39,8 +39,13 @@ class Parent(Protocol):
         """Call C{function} with the fields when the parent says this."""
 
 
-class Asker(Protocol):
-    """To the parent, one of its workers, from its start to the end of its process."""
+class Asker(Hashable, Protocol):
+    """To the parent, one of its workers, from its start to the end of its process.
+
+    @ivar number: which one it is to people, from 1; another one that takes its place has the same.
+    """
+
+    number: int
 
     def tell(self, verb: str, /, **fields: Any) -> None: ...
 
@@ -55,6 +60,9 @@ class Answers(Protocol):
         """
 
     def tellAll(self, verb: str, /, **fields: Any) -> None: ...
+
+    def askAll(self, verb: str, /, *, within: float, **fields: Any) -> dict[int, Deferred[Any] | None]:
+        """@return: by the workers' numbers, as L{Parent.ask} has it; L{None} of one that takes no connections yet."""
 
     def whenStarted(self, function: Callable[[Asker], object]) -> None:
         """Call C{function} with each worker that starts. What it is told then it hears before it has clients."""

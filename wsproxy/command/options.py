@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from wsproxy.command.option import Option
 from wsproxy.command.table.access import ACCESS
+from wsproxy.command.table.admin import ADMIN
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 from wsproxy.command.table.forward import FORWARD
@@ -44,11 +45,12 @@ HEADINGS = {
     "recording": "Recording",
     "lifetime": "Ending",
     "logging": "Logging",
+    "admin": "Admin side",
     "inspection": "Trying it out",
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *SERVICES, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *LINKS, *ACCESS, *LIMITS)
+_LINES = (*BRIDGE, *SERVICES, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *LINKS, *ACCESS, *LIMITS, *ADMIN)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

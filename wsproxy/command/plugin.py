@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from wsproxy.command.root import makeRoot
 from wsproxy.command.usage import Options
-from wsproxy.config import Config
+from wsproxy.config import Config, LoggingConfig
 from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import Exit, complaint
 from wsproxy.daemon.garbage import passOverStart
@@ -35,8 +35,8 @@ from wsproxy.workers.parent import Workers
 __all__ = ["Options", "ProcessService", "Told", "makeService"]
 
 
-def _toStdout(twistd: Mapping[str, Any], reactor: Any) -> Log:
-    return makeLog(twistd, reactor, sys.__stdout__)
+def _log(twistd: Mapping[str, Any], reactor: Any, config: LoggingConfig) -> Log:
+    return makeLog(twistd, reactor, sys.__stdout__, form=config.format, level=config.level)
 
 
 class Told(Protocol):
@@ -50,9 +50,9 @@ class Told(Protocol):
     parent: Any
 
 
-def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] = _toStdout) -> IService:
+def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] | None = None) -> IService:
     """
-    @param openLog: given twistd's options and the reactor.
+    @param openLog: given twistd's options and the reactor; by default the log is where and how those say.
     @raise SystemExit: with one line for stderr. Raised later, it would leave the shell that starts a daemon
         waiting for ever.
     """
@@ -71,11 +71,11 @@ def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] 
             os._exit(status)  # whatever threads there are
         if options.config.listening.inetd:
             sparingStdout()
-        log = openLog(twistd, reactor)
+        log = openLog(twistd, reactor) if openLog is not None else _log(twistd, reactor, options.config.logging)
         drain = options.config.lifetime.drain
         stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
         sys.excepthook = stopper.tellInOneLine
-        proxy = makeRoot(options.config, reactor, stopper, log.stdout)
+        proxy = makeRoot(options.config, reactor, stopper, log.stdout, log.threshold.set)
     except NoProgram as error:
         print(complaint(error), file=sys.stderr)
         raise SystemExit(error.status) from None

@@ -17,10 +17,21 @@ from typing import Any
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText, formatEventAsClassicLogText
 from zope.interface import implementer
 
+from wsproxy.daemon.jsonlog import RECORD, asLine, lostRecord, recordOf
 from wsproxy.daemon.outlet import RETRY, File, Outlet, sinkOf
+from wsproxy.daemon.threshold import Threshold
 from wsproxy.errors import ConfigError
 
-__all__ = ["Log", "SyslogObserver", "TextObserver", "lostLine", "makeLog", "retrying"]
+__all__ = [
+    "JSONObserver",
+    "Log",
+    "SyslogObserver",
+    "TextObserver",
+    "lostJSON",
+    "lostLine",
+    "makeLog",
+    "retrying",
+]
 
 _DEVICE = "/dev/log"
 
@@ -47,17 +58,43 @@ def lostLine(count: int) -> bytes:
     return (formatEventAsClassicLogText(event) or "").encode()
 
 
+def lostJSON(count: int) -> bytes:
+    """The same, in JSON."""
+    return lostRecord(count, _LOST.format(count=count))
+
+
 @implementer(ILogObserver)
 class TextObserver:
     """Writes each event as twistd does."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, threshold: Threshold | None = None) -> None:
         self._outlet = outlet
+        self._threshold = threshold or Threshold()
 
     def __call__(self, event: LogEvent) -> None:
+        if not self._threshold.passes(event):
+            return
         text = formatEventAsClassicLogText(event)
         if text:
             self._outlet.write([text.encode("utf-8", "backslashreplace")])
+
+
+@implementer(ILogObserver)
+class JSONObserver:
+    """Writes each event as an object on a line."""
+
+    def __init__(self, outlet: Outlet, threshold: Threshold | None = None) -> None:
+        self._outlet = outlet
+        self._threshold = threshold or Threshold()
+
+    def __call__(self, event: LogEvent) -> None:
+        if self._threshold.passes(event):
+            self._outlet.write([_asJSON(event).encode("ascii") + b"\n"])
+
+
+def _asJSON(event: LogEvent) -> str:
+    record = event.get(RECORD)
+    return asLine(recordOf(event) if record is None else record)
 
 
 @implementer(ILogObserver)
@@ -68,6 +105,8 @@ class SyslogObserver:
 
     @param place: the daemon's socket; or its host and port, over UDP: it is looked up now, once.
     @param structured: in the format of RFC 5424, not the one from before, which RFC 3164 tells of.
+    @param threshold: what is sent at least; by default everything.
+    @param json: send each event as an object.
     @raise OSError: there is no such host.
     """
 
@@ -78,8 +117,12 @@ class SyslogObserver:
         *,
         facility: int = syslog.LOG_USER,
         structured: bool = False,
+        threshold: Threshold | None = None,
+        json: bool = False,
     ) -> None:
         self._prefix = prefix
+        self._threshold = threshold or Threshold()
+        self._json = json
         self._family: int = socket.AF_UNIX
         self._place: Any = place
         if isinstance(place, tuple):
@@ -103,7 +146,12 @@ class SyslogObserver:
         return connection
 
     def __call__(self, event: LogEvent) -> None:
+        if not self._threshold.passes(event):
+            return
         priority = _PRIORITIES.get(event.get("log_level", LogLevel.info), syslog.LOG_INFO)
+        if self._json:
+            self._say(priority, _asJSON(event))
+            return
         first, *others = eventAsText(event, includeTimestamp=False).splitlines() or [""]
         for line in (first, *(f"\t{line}" for line in others)):
             self._say(priority, line)
@@ -143,6 +191,7 @@ class Log:
     @ivar observer: for twistd; L{None} where it was told an observer of its own.
     @ivar stdout: the descriptor to write to in other processes, where this one logs to stdout.
     @ivar foreground: whether who sees stderr sees the log as well.
+    @ivar threshold: what is logged at least.
     """
 
     _log = Logger()
@@ -154,7 +203,9 @@ class Log:
         file: File | None = None,
         stdout: int | None = None,
         foreground: bool = False,
+        threshold: Threshold | None = None,
     ) -> None:
+        self.threshold = threshold or Threshold()
         self.observer = observer
         self.stdout = stdout
         self.foreground = foreground
@@ -176,35 +227,52 @@ class Log:
             self._outlet.finish(seconds)
 
 
-def makeLog(twistd: Mapping[str, Any], reactor: Any, stdout: Any) -> Log:
+def makeLog(
+    twistd: Mapping[str, Any], reactor: Any, stdout: Any, *, form: str = "text", level: str = "debug"
+) -> Log:
     """
     @param twistd: its options.
     @param stdout: the stream.
-    @raise ConfigError: the log file cannot be opened.
+    @param form: C{"text"} or C{"json"}.
+    @param level: what is logged at least.
+    @raise ConfigError: the log file cannot be opened, or what logs is not ours, and has a form of its own.
     """
+    threshold = Threshold(level)
     if "nodaemon" not in twistd:  # twist, or nobody
-        return Log(foreground=twistd.get("logFile") is not None)
+        return _theirs(form, "twist", foreground=twistd.get("logFile") is not None)
     if twistd.get("logger"):
-        return Log()
+        return _theirs(form, "twistd --logger")
     if twistd.get("syslog"):
-        return Log(SyslogObserver(twistd.get("prefix") or "twisted"))
+        daemon = SyslogObserver(twistd.get("prefix") or "twisted", threshold=threshold, json=form == "json")
+        return Log(daemon, threshold=threshold)
     path = twistd.get("logfile")
     if path not in (None, "", "-") or not (twistd["nodaemon"] or path == "-"):
-        return _fileLog(os.path.abspath(path or "twistd.log"), reactor)
+        return _fileLog(os.path.abspath(path or "twistd.log"), reactor, form, threshold)
     if not twistd["nodaemon"] or stdout is None:
-        return Log()  # twistd has something to say to that
+        return _theirs(form, "a daemon that logs to stdout")  # twistd has something to say to that
     sink = sinkOf(stdout.fileno())
-    outlet = Outlet(sink, retrying(reactor), lostLine)
-    return Log(TextObserver(outlet), outlet, stdout=sink.fileno(), foreground=True)
+    observer, outlet = _made(sink, reactor, form, threshold)
+    return Log(observer, outlet, stdout=sink.fileno(), foreground=True, threshold=threshold)
 
 
-def _fileLog(path: str, reactor: Any) -> Log:
+def _theirs(form: str, whose: str, foreground: bool = False) -> Log:
+    if form != "text":
+        raise ConfigError(f"--log-format {form}: clashes with {whose}")
+    return Log(foreground=foreground)
+
+
+def _fileLog(path: str, reactor: Any, form: str, threshold: Threshold) -> Log:
     try:
         file = File(path)
     except OSError as error:
         raise ConfigError(f"--logfile {path}: {error.strerror}") from None
-    outlet = Outlet(file, retrying(reactor), lostLine)
-    return Log(TextObserver(outlet), outlet, file)
+    observer, outlet = _made(file, reactor, form, threshold)
+    return Log(observer, outlet, file, threshold=threshold)
+
+
+def _made(sink: Any, reactor: Any, form: str, threshold: Threshold) -> tuple[ILogObserver, Outlet]:
+    outlet = Outlet(sink, retrying(reactor), lostJSON if form == "json" else lostLine)
+    return (JSONObserver if form == "json" else TextObserver)(outlet, threshold), outlet
 
 
 def retrying(reactor: Any) -> Callable[[Callable[[], None]], object]:

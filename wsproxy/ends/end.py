@@ -79,6 +79,9 @@ class End(Protocol):
     def receiveAt(self, rate: float) -> None:
         """The same of what the peer sends: so many bytes a second are read."""
 
+    def queued(self) -> int:
+        """Bytes that were written, and that the kernel has not: what C{drained} is about."""
+
     def unsent(self) -> int:
         """Bytes handed to the kernel which the peer has not acknowledged (Linux C{SIOCOUTQ}); 0 where unknown."""
 

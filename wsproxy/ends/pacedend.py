@@ -151,6 +151,9 @@ class PacedEnd:
     def receiveAt(self, rate: float) -> None:
         self._end.receiveAt(min(rate, self._rate))
 
+    def queued(self) -> int:
+        return self._end.queued()
+
     def unsent(self) -> int:
         return self._end.unsent()
 

@@ -127,6 +127,9 @@ class PumpedEnd(ABC):
     def receiveAt(self, rate: float) -> None:
         limitUnread(self._socket, rate)
 
+    def queued(self) -> int:
+        return sum(map(len, self._queue))
+
     def unsent(self) -> int:
         return unsent(self.descriptor)
 

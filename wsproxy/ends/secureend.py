@@ -123,6 +123,9 @@ class SecureEnd(PumpedEnd):
             return False
         return True
 
+    def queued(self) -> int:
+        return super().queued() + len(self._memory or b"")
+
     def _hold(self) -> None:
         if self._sending is _DIRECT:
             self._sending = _HELD

@@ -77,6 +77,7 @@ class Switch(Protocol):
         # has the client shown the certificate that it needs, if it needs one?
         self._known = inner or not factory.verifiesClients
         self._shaken = not inner  # has TLS come about, where it is ours?
+        self._began = factory.clock.seconds() if inner else 0.0
         self.deadline = Deadline(factory.clock, self._expired)
         self._silence: Deadline | None = None
         self._protocol: Any = None
@@ -127,6 +128,8 @@ class Switch(Protocol):
     def handshakeCompleted(self) -> None:
         """TLS is up: the next stage begins."""
         self._shaken = True
+        if self.factory.shaken is not None:
+            self.factory.shaken(self.factory.clock.seconds() - self._began)
         self.factory.note("{peer} TLS handshake completed", self)
         self.deadline.start(self.factory.handshakeTimeout)
         if self._protocol is None:
@@ -294,6 +297,7 @@ class SwitchFactory(ServerFactory[Switch]):
     @param enter: whether a client may come in that speaks something else than HTTP, and is answered here: tells the
         log, and answers with what it is refused for. L{None} for everybody.
     @ivar verifiesClients: whether C{tls} demands a certificate of each client.
+    @ivar shaken: called with the seconds that each TLS handshake took, for whoever measures them.
     """
 
     noisy = False
@@ -328,6 +332,7 @@ class SwitchFactory(ServerFactory[Switch]):
         self.proxies = proxies
         self.enter = enter
         self.connections: set[Switch] = set()
+        self.shaken: Callable[[float], object] | None = None
         self._verbose = verbose
 
     def buildProtocol(self, addr: IAddress | None) -> Switch:
@@ -348,11 +353,13 @@ class SwitchFactory(ServerFactory[Switch]):
 
     def unannounced(self, why: str, switch: Switch) -> None:
         """Log that a peer has sent no header of the PROXY protocol, and must."""
+        self._count(_UNANNOUNCED)
         self.site.refusals.note(switch.peer, _UNANNOUNCED, f"{_UNANNOUNCED}: {announcementCause(why)}")
 
     def unshaken(self, reason: str, switch: Switch) -> None:
         """Log that there was no TLS with a peer, and why: always, where there is a cure."""
         failed = f"TLS handshake failed: {reason}"
+        self._count(failed)
         cause = handshakeCause(reason)
         if cause:
             self.site.refusals.note(switch.peer, failed, f"{failed}: {cause}", switch.client)
@@ -361,11 +368,16 @@ class SwitchFactory(ServerFactory[Switch]):
 
     def unserved(self, data: bytes, switch: Switch) -> None:
         """Log that a peer begins with C{data}, which is nothing that is served: always, where there is a cure."""
+        self._count(_UNSERVED)
         cause = speechCause(data)
         if cause:
             self.site.refusals.note(switch.peer, _UNSERVED, f"{_UNSERVED}: {cause}", switch.client)
         else:
             self.note(f"{{peer}} {_UNSERVED}", switch)
+
+    def _count(self, what: str) -> None:
+        if self.site.refusals.counted is not None:
+            self.site.refusals.counted(0, what)
 
     def abortIdle(self) -> None:
         """End every connection that is not a session."""

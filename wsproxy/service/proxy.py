@@ -161,6 +161,16 @@ class Proxy(MultiService):
         return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
 
     @property
+    def factory(self) -> WebSockifyFactory:
+        """What serves here."""
+        return self._factory
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody listens."""
+        return any(True for _ in self._ports)
+
+    @property
     def addresses(self) -> Sequence[IAddress]:
         """Where it has listened so far."""
         return self._ports.addresses

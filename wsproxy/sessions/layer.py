@@ -212,6 +212,9 @@ class LayeredEnd:
     def receiveAt(self, rate: float) -> None:
         self._target.receiveAt(rate)
 
+    def queued(self) -> int:
+        return self._target.queued()
+
     def unsent(self) -> int:
         return self._target.unsent()
 

@@ -37,6 +37,7 @@ from wsproxy.sessions.expiry import Expiry, Term
 from wsproxy.sessions.negotiation import Negotiation
 from wsproxy.sessions.targetend import TargetEnd
 from wsproxy.tunnel.heartbeat import Heartbeat
+from wsproxy.tunnel.relay import Traffic
 from wsproxy.tunnel.tap import closeTap, joinTaps
 from wsproxy.tunnel.tunnel import Tunnel
 from wsproxy.wire.wire import Wire
@@ -51,6 +52,8 @@ END_TIMEOUT = 6.0
 
 ABORT_TIMEOUT = 1.0
 """Seconds after which a session is given up whose ends do not go when they are aborted."""
+
+_NO_TRAFFIC = Traffic()
 
 _BROKEN = Close(CloseCode.INTERNAL_ERROR, "Internal error")
 
@@ -91,6 +94,8 @@ class OpenSession:
     """
     The L{Session<wsproxy.interfaces.Session>} that there is. It may be closed and aborted at any time, before it has
     begun and after it has ended, too.
+
+    @ivar reached: seconds from its beginning until its target was connected; L{None} as long as it is not.
     """
 
     __slots__ = (
@@ -109,6 +114,7 @@ class OpenSession:
         "_tunnel",
         "id",
         "identity",
+        "reached",
         "request",
         "started",
         "target",
@@ -124,6 +130,7 @@ class OpenSession:
         self.started = registry.now()
         self._registry = registry
         self._since = registry.clock.seconds()
+        self.reached: float | None = None
         self._state = _State.OPENING
         self._closing: Close | None = None  # what was asked for while opening
         self._aborting = False
@@ -196,6 +203,7 @@ class OpenSession:
                 path=path,
                 subprotocol=subprotocol,
                 identity=name,
+                userAgent=request.headers.get("user-agent"),
             )
 
     def _makeTap(self) -> Tap | None:
@@ -229,6 +237,7 @@ class OpenSession:
     def _connected(self, end: TargetEnd) -> None:
         assert self._tunnel is not None
         registry, self._dialling = self._registry, None
+        self.reached = registry.clock.seconds() - self._since
         if registry.negotiate is None:
             self._join(end)
             return
@@ -294,6 +303,21 @@ class OpenSession:
             self._registry.expiry.set(self._term, when)
         elif when is not None:
             self._term = self._registry.expiry.begin(self, when)
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody has begun to end it."""
+        return self._state is _State.OPENING or (self._tunnel is not None and self._tunnel.open)
+
+    @property
+    def age(self) -> float:
+        """Seconds since its beginning."""
+        return self._registry.clock.seconds() - self._since
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has passed so far, and what waits."""
+        return _NO_TRAFFIC if self._tunnel is None else self._tunnel.traffic
 
     @property
     def carried(self) -> int:

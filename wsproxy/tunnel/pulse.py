@@ -20,12 +20,18 @@ class Pulse:
 
     @ivar alive: whether there was a sign of life since the last beat; for others to set.
     @ivar pinged: whether there is a ping on its way, or with the client; for others to set.
+    @ivar roundTrip: seconds from a ping until its pong, the last time: with what waited in front of either, as its user
+        feels it. L{None} where no pong has come yet.
+    @ivar answers: how many pongs that were asked for have come.
     """
 
-    __slots__ = ("_carried", "_silent", "alive", "pinged")
+    __slots__ = ("_asked", "_carried", "_silent", "alive", "answers", "pinged", "roundTrip")
 
     def __init__(self) -> None:
         self.alive = self.pinged = False
+        self.roundTrip: float | None = None
+        self.answers = 0
+        self._asked: float | None = None
         self._silent = 0
         self._carried = 0
 
@@ -44,6 +50,19 @@ class Pulse:
         if client.congested and not silent:
             self.pinged = False  # nor will it be, this time
         return self._silent >= LIMIT
+
+    def asked(self, now: float) -> None:
+        """A ping is on its way. Of several without an answer the first counts."""
+        self.pinged = True
+        if self._asked is None:
+            self._asked = now
+
+    def answered(self, now: float) -> None:
+        """A pong has come; one that nobody has asked for (RFC 6455 section 5.5.3) says nothing of the way."""
+        if self._asked is not None:
+            self.roundTrip = now - self._asked
+            self.answers += 1
+            self._asked = None
 
     def _isSilent(self, client: End, held: bool, carried: int) -> bool:
         """Whether the client, of whom no byte has come, has not acknowledged anything either."""

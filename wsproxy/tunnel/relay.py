@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from wsproxy.ends.end import Buffer, End
 from wsproxy.interfaces import Tap
@@ -22,12 +23,30 @@ from wsproxy.tunnel.pulse import Pulse
 from wsproxy.tunnel.state import State
 from wsproxy.wire.wire import Wire
 
-__all__ = ["EARLY_LIMIT", "Relay"]
+__all__ = ["EARLY_LIMIT", "Relay", "Traffic"]
 
 EARLY_LIMIT = 65536
 """Bytes the client may send before the target is connected; then it is not read."""
 
 _HALF_OPEN, _FINISHING = State.HALF_OPEN, State.FINISHING
+
+
+class Traffic(NamedTuple):
+    """What has passed, and what waits; for whoever looks now and then. Sizes in bytes.
+
+    @ivar up: payload that the client has sent so far.
+    @ivar down: bytes that it was sent so far.
+    @ivar queuedUp: that wait in this process for the target to take them.
+    @ivar queuedDown: the same of the client.
+    @ivar roundTrip: see L{Pulse}, as with C{answers}.
+    """
+
+    up: int = 0
+    down: int = 0
+    queuedUp: int = 0
+    queuedDown: int = 0
+    roundTrip: float | None = None
+    answers: int = 0
 
 
 class Relay(ABC):
@@ -81,6 +100,16 @@ class Relay(ABC):
     @abstractmethod
     def _fail(self) -> None:
         """Something has raised that must not: it is the exception of this moment."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """See L{Traffic}. Costs nothing until it is asked for."""
+        client, target, pulse = self._client, self._target, self._pulse
+        queuedUp = len(self._early or b"") if target is None else target.queued()
+        queuedDown = 0 if client is None else client.queued()
+        return Traffic(
+            self.bytesFromClient, self.bytesFromTarget, queuedUp, queuedDown, pulse.roundTrip, pulse.answers
+        )
 
     # from the client
 

@@ -230,7 +230,7 @@ class Tunnel(Relay):
             ping = self._wire.ping(b"")
             if ping is not None:
                 client.write([ping])
-                pulse.pinged = True
+                pulse.asked(self._clock.seconds())
 
     # The client's side
 
@@ -247,7 +247,10 @@ class Tunnel(Relay):
                 client.close()
             # else read on: TCP ends after the closing handshake (RFC 6455 section 7.1.1), and to close with unread
             # input would reset what we just wrote
-        elif self._state <= _HALF_OPEN and not client.congested:
+            return
+        if wire.takePong():
+            self._pulse.answered(self._clock.seconds())
+        if self._state <= _HALF_OPEN and not client.congested:
             pong = wire.pong()
             if pong is not None:
                 client.write([pong])

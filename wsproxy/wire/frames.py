@@ -90,7 +90,7 @@ class FrameDecoder:
     @ivar closed: the client's Close, once it has been read; its code is 1005 where the frame had none.
     @ivar error: how the client broke the protocol, if it did.
     @ivar answered: whether, after that, its Close has come as well, which answers ours.
-    @ivar due: whether something beside payload awaits an answer: a ping, C{closed} or C{error}.
+    @ivar due: whether something beside payload is to be heard of: a ping, a pong, C{closed} or C{error}.
     """
 
     __slots__ = (
@@ -99,6 +99,7 @@ class FrameDecoder:
         "_left",
         "_message",
         "_ping",
+        "_pong",
         "_start",
         "_text",
         "_whole",
@@ -121,6 +122,7 @@ class FrameDecoder:
         self._key = b""
         self._final = False
         self._ping: bytes | None = None
+        self._pong = False
         self.due = False
         self.closed: Close | None = None
         self.error: WireError | None = None
@@ -137,8 +139,14 @@ class FrameDecoder:
         self._mind()
         return payload
 
+    def takePong(self) -> bool:
+        """Whether a pong has come, whatever it carried, unless taken before."""
+        pong, self._pong = self._pong, False
+        self._mind()
+        return pong
+
     def _mind(self) -> None:
-        self.due = self._ping is not None or self.closed is not None or self.error is not None
+        self.due = self._ping is not None or self._pong or self.closed is not None or self.error is not None
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
         """
@@ -277,6 +285,8 @@ class FrameDecoder:
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             self._ping = payload
+        elif opcode == PONG:
+            self._pong = True
         elif opcode == CLOSE:
             try:
                 self.closed = _parseClose(payload)

@@ -48,7 +48,7 @@ class Wire(Protocol):
 
     @property
     def due(self) -> bool:
-        """Whether something beside payload awaits an answer: a ping, C{closed} or C{error}."""
+        """Whether something beside payload is to be heard of: a ping, a pong, C{closed} or C{error}."""
 
     def receive(self, data: bytes | memoryview) -> Sequence[bytes | memoryview]:
         """
@@ -70,6 +70,9 @@ class Wire(Protocol):
 
     def pong(self) -> bytes | None:
         """The answer to the client's newest ping that was not answered yet, if any. It is due once."""
+
+    def takePong(self) -> bool:
+        """Whether the client has sent a pong. It is due once."""
 
     def close(self, close: Close) -> bytes:
         """The last bytes for the client, to say why. Empty where that cannot be said."""
@@ -147,6 +150,9 @@ class RawWire:
 
     def pong(self) -> None:
         return None
+
+    def takePong(self) -> bool:
+        return False
 
     def close(self, close: Close) -> bytes:
         return b""

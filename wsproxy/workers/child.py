@@ -32,13 +32,16 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.admin.make import answerAdmin
 from wsproxy.cluster.parent import PARENT_WITHIN
 from wsproxy.config import fromPlain
 from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import THREADS, within
 from wsproxy.daemon.garbage import passOverStart
+from wsproxy.daemon.jsonlog import asLine, recordOf
 from wsproxy.daemon.log import lostLine, retrying
 from wsproxy.daemon.outlet import Outlet, sinkOf
+from wsproxy.daemon.threshold import Threshold
 from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
 from wsproxy.endpoints.listen import Listen
@@ -94,6 +97,7 @@ class Child:
             "reload": self._reload,
             "drain": self._drain,
             "end": self._end,
+            "log.level": lines.setLevel,
         }
         channel.start(self._verbs, ended=lambda: self.stop(0))
         reactor.addSystemEventTrigger("before", "shutdown", self._stopped)
@@ -150,8 +154,11 @@ class Child:
             for text, descriptor in zip(listens, sockets, strict=True)
         ]
         program = WrappedProgram(*wrapped) if wrapped else None
-        proxy = assemble(fromPlain(config), self._reactor, self, adopted, program, self._listeners, self)
+        settings = fromPlain(config)
+        self._lines.become(settings.logging.format, settings.logging.level)
+        proxy = assemble(settings, self._reactor, self, adopted, program, self._listeners, self)
         self._proxy = proxy
+        answerAdmin(settings, self._reactor, proxy, self, self._index + 1)
         proxy.privilegedStartService()
         proxy.startService()
         proxy.started.addCallbacks(lambda _: self._tell("up"), self.fail)
@@ -194,9 +201,37 @@ class ChildLog:
         self._scheduled = False
         self._second = 0
         self._time = ""
+        self._threshold = Threshold()
+        self._json = False
+
+    def become(self, form: str, level: str) -> None:
+        """From now on, C{form} is C{"text"} or C{"json"}, and so much is logged."""
+        self._json = form == "json"
+        self._threshold.set(level)
+
+    def setLevel(self, level: str) -> None:
+        """From now on, what is less than this is not logged."""
+        self._threshold.set(level)
 
     def log(self, event: LogEvent) -> None:
         """An L{ILogObserver}."""
+        if not self._threshold.passes(event):
+            return
+        if self._json:
+            self._lines.append(self._record(event))
+        else:
+            self._lines += self._text(event)
+        if not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(LOG_DELAY, self.flush)
+
+    def _record(self, event: LogEvent) -> bytes:
+        record = recordOf(event, self._number)
+        if self._stdout is not None:
+            return asLine(record).encode("ascii") + b"\n"
+        return Message("log", _fields(event, record["message"], record)).encode()
+
+    def _text(self, event: LogEvent) -> list[bytes]:
         level = event.get("log_level", LogLevel.info).name
         namespace = event.get("log_namespace", __name__)
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
@@ -205,12 +240,8 @@ class ChildLog:
                 self._second = int(event["log_time"])
                 self._time = formatTime(event["log_time"])
             start = f"{self._time} [{namespace}#{level}] worker {self._number}: "
-            self._lines += [f"{start}{line}\n".encode("utf-8", "backslashreplace") for line in text.splitlines()]
-        else:
-            self._lines.append(_encode(namespace, level, text))
-        if not self._scheduled:
-            self._scheduled = True
-            self._reactor.callLater(LOG_DELAY, self.flush)
+            return [f"{start}{line}\n".encode("utf-8", "backslashreplace") for line in text.splitlines()]
+        return [_encode(namespace, level, text)]
 
     def flush(self) -> None:
         self._scheduled = False
@@ -264,6 +295,12 @@ def _connection() -> socket.socket:
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     return connection
+
+
+def _fields(event: LogEvent, text: str, record: dict[str, Any]) -> dict[str, Any]:
+    """What is said of an event that goes with its record."""
+    level = event.get("log_level", LogLevel.info).name
+    return {"namespace": event.get("log_namespace", __name__), "level": level, "text": text, "record": record}
 
 
 def _encode(namespace: str, level: str, text: str) -> bytes:

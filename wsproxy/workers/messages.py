@@ -16,7 +16,7 @@ The verbs are::
     parent ─► worker                                      worker ─► parent
     start     config, listens, wrapped; the memory        up            it takes connections
               of L{wsproxy.workers.accepting}, and the    unable        line: why it cannot start
-              listening sockets; first of all             log           namespace, level, text
+              listening sockets; first of all             log           namespace, level, text, record
     program   state: of a wrapped program                 ending        its clients have been told to go
     sessions  asked: how many there are                   served        a client has reached the program
     reload    the certificates                            gone          generation, port, address: nothing

@@ -239,6 +239,13 @@ class Workers(MultiService):
     def tellAll(self, verb: str, /, **fields: Any) -> None:
         self._tell(verb, **fields)
 
+    def askAll(self, verb: str, /, *, within: float, **fields: Any) -> dict[int, Deferred[Any] | None]:
+        up = {worker.number: worker for worker in self._workers if worker is not None and worker.up}
+        return {
+            number: up[number].ask(verb, within=within, **fields) if number in up else None
+            for number in range(1, len(self._workers) + 1)
+        }
+
     def _prove(self) -> None:
         self._proven = True
 

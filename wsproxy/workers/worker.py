@@ -88,6 +88,15 @@ class Worker(ProcessProtocol):
         """@raise OSError: this process has no descriptors left."""
         self._channel.tell(verb, descriptors=descriptors, **fields)
 
+    @property
+    def up(self) -> bool:
+        """Whether it has said that it takes connections."""
+        return self._up
+
+    def ask(self, verb: str, /, *, within: float, **fields: Any) -> Deferred[Any]:
+        """See L{Channel.ask}. @raise OSError: this process has no descriptors left."""
+        return self._channel.ask(verb, within=within, **fields)
+
     def drain(self) -> None:
         """It is to take no more clients, and to end with the last of its sessions."""
         if self._killedEarly():
@@ -149,8 +158,12 @@ class Worker(ProcessProtocol):
         if not self.ending.called:
             self.ending.callback(None)
 
-    def _logged(self, namespace: str, level: str, text: str) -> None:
+    def _logged(self, namespace: str, level: str, text: str, record: dict[str, Any] | None = None) -> None:
+        """@param record: it in JSON, where that is what the log is."""
         emit, severity = _logger(namespace).emit, LogLevel.lookupByName(level)
+        if record is not None:
+            emit(severity, "worker {number}: {line}", number=self.number, line=text, record=record)
+            return
         for line in text.splitlines():
             emit(severity, "worker {number}: {line}", number=self.number, line=line)
 

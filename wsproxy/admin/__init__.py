@@ -1,0 +1,1 @@
+"""The admin side: what operators see of a proxy that runs, and do to it."""

@@ -1,0 +1,164 @@
+"""The admin side as a service: where it listens, and who may ask there."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLServerConnectionCreator, IProtocolFactory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from wsproxy.access.peer import printable
+from wsproxy.admin.crew import Crew, Heard
+from wsproxy.admin.guard import Guard
+from wsproxy.admin.history import EVERY, History
+from wsproxy.admin.office import HEALTH, ROUTES, Office
+from wsproxy.admin.site import AdminSite
+from wsproxy.config import AdminConfig
+from wsproxy.endpoints.listen import parseListen
+from wsproxy.errors import ConfigError
+from wsproxy.fault import logFault
+
+__all__ = ["AdminService"]
+
+_TLS = ("ssl:", "tls:", "txacme:", "le:", "lets:")
+"""Endpoints that speak TLS by themselves."""
+
+
+class AdminService(Service):
+    """
+    @param tls: what TCP speaks beyond loopback; L{None}: nothing, and it is not listened there.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: AdminConfig,
+        reactor: Any,
+        crew: Crew,
+        office: Office,
+        history: History,
+        tls: IOpenSSLServerConnectionCreator | None,
+    ) -> None:
+        guard = Guard(config.token, config.readToken, config.hosts, reactor.seconds)
+        self._config = config
+        self._reactor = reactor
+        self._crew = crew
+        self._history = history
+        self._tls = tls
+        self._site = AdminSite(reactor, office, ROUTES, guard)
+        self._health = AdminSite(reactor, office, HEALTH, None)
+        self._ports: list[IListeningPort] = []
+        self._loop = LoopingCall(self._sample)
+        self._loop.clock = reactor
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind, while the process may still bind anything.
+
+        @raise ConfigError: that cannot be, or must not.
+        """
+        super().privilegedStartService()
+        config = self._config
+        if config.endpoint is not None:
+            self._listen("admin", _private(config.endpoint), self._site, guarded=True)
+        if config.health is not None:
+            self._listen("health", config.health, self._health, guarded=False)
+
+    def _listen(self, name: str, text: str, site: IProtocolFactory, guarded: bool) -> None:
+        listen = parseListenAs(name, self._reactor, text)
+        if listen.path is None and guarded and self._config.token is None:
+            raise ConfigError(f"--admin {text}: TCP needs --admin-token @FILE")
+        secure = text.lower().startswith(_TLS)
+        if guarded and self._tls is not None and listen.path is None and not secure and not _isNear(text):
+            site = TLSMemoryBIOFactory(self._tls, False, site)
+            secure = True
+        ports = _now(listen.bind(site), name)
+        self._ports += ports
+        if guarded and not secure and not all(_isLocal(port.getHost()) for port in ports):
+            raise ConfigError(f"--admin {text}: beyond loopback it needs TLS: --cert, or an ssl: endpoint")
+        for port in ports:
+            self._log.info("{name} at {where}", name=name.capitalize(), where=printable(port.getHost()))
+
+    def startService(self) -> None:
+        super().startService()
+        sampling = self._loop.start(EVERY)
+        sampling.addErrback(lambda failure: self._log.failure("sampling", failure))
+
+    def _sample(self) -> Deferred[None]:
+        heard = self._crew.ask("admin.report")
+        return heard.addCallbacks(self._sampled, lambda failure: logFault(self._log, "sampling", failure))
+
+    def _sampled(self, heard: Heard) -> None:
+        self._crew.enter(heard)
+        sessions = sum(report["sessions"] for report in heard.answers)
+        self._history.sample(time.time(), self._crew.total, sessions)
+
+    def stopService(self) -> Deferred[Any]:
+        """@return: fires when nobody listens any more."""
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        ports, self._ports = self._ports, []
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+
+
+def parseListenAs(name: str, reactor: Any, text: str) -> Any:
+    """@raise ConfigError: it is no place to listen; in the name of this option."""
+    try:
+        return parseListen(reactor, text)
+    except ConfigError as error:
+        raise _of(name, error) from error
+
+
+def _of(name: str, error: object) -> ConfigError:
+    return ConfigError(f"--{name}{str(error).removeprefix('--listen')}")
+
+
+def _now(bound: Deferred[list[IListeningPort]], name: str) -> Sequence[IListeningPort]:
+    """@raise ConfigError: nobody can listen there, or not at once."""
+    results: list[Any] = []
+    bound.addBoth(results.append)
+    [result] = results or [Failure(ConfigError(f"--listen: --{name} has to listen at once"))]
+    if isinstance(result, Failure):
+        if result.check(ConfigError):
+            raise _of(name, result.value)
+        result.raiseException()
+    ports: Sequence[IListeningPort] = result
+    return ports
+
+
+def _private(text: str) -> str:
+    """A socket file is its owner's alone, unless it is said whose else."""
+    if text.lower().startswith("unix:") and ":mode=" not in text:
+        return f"{text}:mode=600"
+    return text
+
+
+def _isNear(text: str) -> bool:
+    """Whether a text says that it is loopback: what it speaks is decided before it is bound."""
+    host = text.rpartition(":")[0].removeprefix("tcp:").strip("[]")
+    return host == "localhost" or "interface=127." in text or "interface=localhost" in text or _isLoopback(host)
+
+
+def _isLoopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _isLocal(address: IAddress) -> bool:
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        return _isLoopback(address.host)
+    return isinstance(address, UNIXAddress) or os.name != "posix"
