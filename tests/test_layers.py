@@ -41,6 +41,7 @@ SANS_IO = {
     "replay/telnet.py",
     "wire/base64.py",
     "wire/frames.py",
+    "wire/hixie.py",
     "wire/mask.py",
     "wire/wire.py",
     "workers/messages.py",

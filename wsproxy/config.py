@@ -125,6 +125,7 @@ class ClientsConfig:
     handshakeTimeout: float = 10.0
     raw: bool = False
     rawAfter: float = 1.0
+    legacy: bool = False
     flashPolicy: bool = True
 
 

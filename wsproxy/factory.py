@@ -23,7 +23,7 @@ from wsproxy.ends.pump import Pump
 from wsproxy.ends.watch import Watch
 from wsproxy.errors import Close, CloseCode
 from wsproxy.frontend.switch import SwitchFactory
-from wsproxy.frontend.upgrade import FrontDoor
+from wsproxy.frontend.upgrade import Doors, FrontDoor
 from wsproxy.frontend.web import WebSite
 from wsproxy.interfaces import (
     AnyAuthenticator,
@@ -89,6 +89,7 @@ class WebSockifyFactory(SwitchFactory):
     @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
         to show to an authenticator.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
+    @param legacy: let in clients of the drafts: WebSocket version 8, Hixie-75 and -76.
     @param shownPath: what the log says of a request's path, where that may hold a token: its template, say.
     @param verbose: log what becomes of connections that never open a session.
     """
@@ -128,6 +129,7 @@ class WebSockifyFactory(SwitchFactory):
         pump: bool = _SESSIONS.pump,
         raw: bool = _CLIENTS.raw,
         rawAfter: float = _CLIENTS.rawAfter,
+        legacy: bool = _CLIENTS.legacy,
         shownPath: Callable[[Request], str] | None = None,
         verbose: bool = LoggingConfig().verbose,
     ) -> None:
@@ -166,7 +168,8 @@ class WebSockifyFactory(SwitchFactory):
         )
         for observer in observers:
             self.sessions.observe(observer)
-        door = FrontDoor(reactor, self.sessions, pages, proxies=proxies)
+        self.doors = _doors(legacy, handshakeTimeout)
+        door = self.doors(reactor, self.sessions, pages, proxies=proxies)
         super().__init__(
             reactor,
             WebSite(door, reactor, handshakeTimeout, door.upgrade, self.sessions.refusals),
@@ -212,3 +215,11 @@ class WebSockifyFactory(SwitchFactory):
         self.abortIdle()
         self.sessions.refusals.flush()
         return self.sessions.closeAll(Close(CloseCode.GOING_AWAY, "Server going down"), within)
+
+
+def _doors(legacy: bool, handshakeTimeout: float) -> Doors:
+    if not legacy:
+        return FrontDoor
+    from wsproxy.frontend.legacy import LegacyDoor  # late: for some
+
+    return partial(LegacyDoor, handshakeTimeout=handshakeTimeout)

@@ -22,4 +22,4 @@ class WebSockifyResource(UpgradeResource):
     """
 
     def __init__(self, factory: WebSockifyFactory, others: IResource | None = None) -> None:
-        super().__init__(factory.clock, factory.sessions, others)
+        super().__init__(factory.clock, factory.sessions, others, factory.doors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -39,6 +40,18 @@ done
 echo "$state"; exit 1
 """
 """Waits until HAProxy has looked at the proxy, and found it in good health."""
+
+_OLD = """
+import socket
+with socket.create_connection(("localhost", 6080)) as browser:
+    browser.sendall(b"GET / HTTP/1.1\\r\\nUpgrade: WebSocket\\r\\nConnection: Upgrade\\r\\n")
+    browser.sendall(b"Host: localhost:6080\\r\\n\\r\\n")
+    heard = b""
+    while not heard.endswith(b"\\xff"):
+        heard += browser.recv(4096)
+print(heard.decode("latin-1"))
+"""
+"""Asks as Hixie-75 has it, and shows what it is told up to the end of the first message."""
 
 _LIVE = "/etc/letsencrypt/live/console.example.com"
 
@@ -136,6 +149,12 @@ class TargetTests(RecipeCase):
             "twistd -n --pidfile= websockify --listen 8083 --target tls:broker.example.com:8883 --subprotocol mqtt"
         )
         self.assertEqual(self.machine.greeting("ws://localhost:8083/mqtt", "mqtt"), "mqtt broker")
+
+    def test_legacy(self) -> None:
+        """C{docs/legacy.rst}: a browser of 2009."""
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.listening("twistd -n websockify --legacy --listen 6080 --target localhost:5900", "/run")
+        self.assertIn("\0Vk5DCg==\xff", self.machine.run([sys.executable, "-c", _OLD]))
 
     def test_tokens(self) -> None:
         """C{docs/access.rst}: each token leads where a line of a file says."""

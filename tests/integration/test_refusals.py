@@ -181,7 +181,7 @@ HAPROXY = {
     "space": Case(NO_SPACE, "http-request set-path /a\\ console"),
     "draft": Case(
         "refused: 426 WebSocket version 13 is spoken here: "
-        "Sec-WebSocket-Version is 8, a draft's: a newer client is needed",
+        "Sec-WebSocket-Version is 8, a draft's: a newer client is needed, or --legacy",
         "http-request set-header Sec-WebSocket-Version 8",
     ),
     "proxied": Case(

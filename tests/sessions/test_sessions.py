@@ -38,6 +38,7 @@ from wsproxy.sessions.sessions import Sessions
 from wsproxy.tunnel.patience import CLOSE_TIMEOUT
 from wsproxy.tunnel.relay import EARLY_LIMIT
 from wsproxy.wire.frames import BINARY, CLOSE, PING, TEXT
+from wsproxy.wire.subprotocol import Draft
 
 TARGET = Target("console:1")
 GOING_AWAY = Close(1001, "Server going down")
@@ -52,6 +53,8 @@ def makeRequest(**changes: Any) -> Request:
 
 class Upgrade:
     """A request that waits for its answer, and remembers it."""
+
+    draft: Draft | None = None
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -863,6 +866,16 @@ class LogTests(SessionTestCase):
         self.sessions = self.makeSessions(shownPath=lambda request: "/{token}")
         self.open(path="/hunter2")
         self.assertTrue(self.lines()[0].endswith(" (ws /{token})"))
+
+    def test_draft(self) -> None:
+        """The log says which draft a client speaks, whose base64 goes without saying."""
+        for draft in Draft:
+            upgrade = Upgrade(makeRequest(path="/", subprotocols=("base64",)))
+            upgrade.draft = draft
+            self.upgrades.append(upgrade)
+            self.sessions.open(upgrade)
+            self.assertEqual(upgrade.subprotocol, "base64")
+            self.assertTrue(self.lines()[-1].endswith(f" (ws /, {draft.value})"), self.lines())
 
     def test_raw(self) -> None:
         """A client that came without a request has no path."""

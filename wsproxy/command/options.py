@@ -19,6 +19,7 @@ from wsproxy.command.table.admin import ADMIN
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
 from wsproxy.command.table.forward import FORWARD
+from wsproxy.command.table.legacy import LEGACY
 from wsproxy.command.table.limits import LIMITS
 from wsproxy.command.table.links import LINKS
 from wsproxy.command.table.proxies import PROXIES
@@ -50,7 +51,19 @@ HEADINGS = {
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
-_LINES = (*BRIDGE, *SERVICES, *PROXIES, *AUTHENTICATION, *FORWARD, *TOKENS, *LINKS, *ACCESS, *LIMITS, *ADMIN)
+_LINES = (
+    *BRIDGE,
+    *LEGACY,
+    *SERVICES,
+    *PROXIES,
+    *AUTHENTICATION,
+    *FORWARD,
+    *TOKENS,
+    *LINKS,
+    *ACCESS,
+    *LIMITS,
+    *ADMIN,
+)
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)
 """All of them, in the order of their headings."""

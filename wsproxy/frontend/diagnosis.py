@@ -94,7 +94,7 @@ def _lost(headers: Headers, name: bytes, token: str) -> str:
 
 def _handshakeCauses(headers: Headers) -> Iterator[str]:
     if headers.hasHeader(b"sec-websocket-key1"):
-        yield "Sec-WebSocket-Key1 is of a draft of 2010: a newer client is needed"
+        yield "Sec-WebSocket-Key1 is of a draft of 2010: a newer client is needed, or --legacy"
         return
     for name in (b"Sec-WebSocket-Version", b"Sec-WebSocket-Key"):
         values = headers.getRawHeaders(name, ())
@@ -104,7 +104,8 @@ def _handshakeCauses(headers: Headers) -> Iterator[str]:
         elif len(values) > 1:
             yield f"{header} {len(values)} times: a proxy in front that adds one?"
         elif name == b"Sec-WebSocket-Version" and values[0].strip() != b"13":
-            yield f"Sec-WebSocket-Version is {_shown(values)}, a draft's: a newer client is needed"
+            legacy = ", or --legacy" if values[0].strip() == b"8" else ""
+            yield f"Sec-WebSocket-Version is {_shown(values)}, a draft's: a newer client is needed{legacy}"
 
 
 def hostCause(hosts: Sequence[bytes]) -> str:

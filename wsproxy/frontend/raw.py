@@ -32,6 +32,8 @@ class RawClient:
     @param end: the client; it reads nothing until it is relayed.
     """
 
+    draft = None
+
     def __init__(self, end: TransportEnd, secure: bool, named: Forwarded | None = None) -> None:
         self.request = wordless(end.transport, secure, named)
         self._end = end

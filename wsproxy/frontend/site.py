@@ -27,7 +27,7 @@ from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import isUpgrade
 from wsproxy.frontend.explanation import asksForExplanation
 from wsproxy.frontend.lingering import Lingering
-from wsproxy.frontend.upgrade import FrontDoor
+from wsproxy.frontend.upgrade import Doors, FrontDoor
 from wsproxy.interfaces import Forwarded
 from wsproxy.sessions.sessions import Sessions
 
@@ -86,12 +86,15 @@ class UpgradeResource:
     Opens a session for each GET that asks for a WebSocket, on whatever path below it. Pages are told why it would not.
 
     @param others: what all other requests see; L{None} to answer them 405.
+    @param door: makes what they come in by.
     """
 
     isLeaf = True
 
-    def __init__(self, clock: IReactorTime, sessions: Sessions, others: IResource | None = None) -> None:
-        self._door = FrontDoor(clock, sessions, others, leaving(clock))
+    def __init__(
+        self, clock: IReactorTime, sessions: Sessions, others: IResource | None = None, door: Doors = FrontDoor
+    ) -> None:
+        self._door = door(clock, sessions, others, leaving(clock))
         self._others = others
 
     def getChildWithDefault(self, name: bytes, request: ServerRequest) -> UpgradeResource:

@@ -31,19 +31,25 @@ from wsproxy.frontend.websocket import Handshake, HandshakeFactory
 from wsproxy.interfaces import Forwarded, Request
 from wsproxy.sessions.sessions import Sessions
 from wsproxy.tls.server import shownCertificate
+from wsproxy.wire.subprotocol import Draft
 
-__all__ = ["FrontDoor", "PendingUpgrade"]
+__all__ = ["Doors", "FrontDoor", "PendingUpgrade"]
 
 EARLY_LIMIT = 65536
 """Bytes an undecided client may send ahead; then it is not read."""
 
 
 class PendingUpgrade(Protocol):
-    """An L{Upgrade<wsproxy.sessions.reception.Upgrade>}, and its connection's protocol until it is decided about."""
+    """
+    An L{Upgrade<wsproxy.sessions.reception.Upgrade>}, and its connection's protocol until it is decided about.
+
+    @param handshake: L{None} where C{accept} does without.
+    """
 
     transport: Any
+    draft: Draft | None = None
 
-    def __init__(self, connection: Connection, handshake: Handshake, request: Request) -> None:
+    def __init__(self, connection: Connection, handshake: Handshake | None, request: Request) -> None:
         self.request = request
         self._connection = connection
         self._handshake = handshake
@@ -51,8 +57,12 @@ class PendingUpgrade(Protocol):
         self._lost: Callable[[], None] | None = None
 
     def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
+        assert self._handshake is not None
         answer = self._handshake.accept(subprotocol)
         self.transport.write(withHeaders(answer, headers) if headers else answer)
+        return self._relayed()
+
+    def _relayed(self) -> TransportEnd:
         end = TransportEnd()
         self._connection.become(end, bytes(self._early))
         return end
@@ -96,11 +106,14 @@ class FrontDoor:
         leave: Leave = WebRequest.leave,
         proxies: TrustedProxies | None = None,
     ) -> None:
-        self._handshakes = HandshakeFactory(reactor, SERVER)
+        self._handshakes = self._makeHandshakes(reactor)
         self._sessions = sessions
         self._pages = pages
         self._leave = leave
         self._proxies = proxies
+
+    def _makeHandshakes(self, reactor: IReactorTime) -> HandshakeFactory:
+        return HandshakeFactory(reactor, SERVER)
 
     def getChildWithDefault(self, name: bytes, request: ServerRequest) -> FrontDoor:
         return self
@@ -161,9 +174,12 @@ class FrontDoor:
             logFault(self._log, "beginning a WebSocket")
             connection.linger(refusalBytes(_broken))
         else:
-            upgrade = PendingUpgrade(connection, handshake, asked)
-            connection.become(upgrade, early)
-            self._sessions.open(upgrade)
+            self._welcome(connection, handshake, asked, early)
+
+    def _welcome(self, connection: Connection, handshake: Handshake, asked: Request, early: bytes) -> None:
+        upgrade = PendingUpgrade(connection, handshake, asked)
+        connection.become(upgrade, early)
+        self._sessions.open(upgrade)
 
     def _refuse(self, request: ServerRequest, connection: Connection, refusal: Refusal) -> None:
         told = diagnosed(refusal, request.requestHeaders, request.clientproto)
@@ -201,6 +217,9 @@ class FrontDoor:
             forwarded=None if proxies is None else proxies.read(peer, named, headers),
         )
 
+
+Doors = Callable[..., FrontDoor]
+"""L{FrontDoor}, or what is called as that is."""
 
 _webSocketOnly = Refusal(405, "Only WebSocket is spoken here", (("Allow", ""),))
 _broken = Refusal(500, "Internal error")

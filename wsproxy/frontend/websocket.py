@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from hashlib import sha1
 from typing import Any
@@ -27,7 +27,7 @@ from twisted.web.http_headers import Headers
 
 from wsproxy.errors import ConfigError, Refusal
 
-__all__ = ["Handshake", "HandshakeFactory"]
+__all__ = ["Handshake", "HandshakeFactory", "offeredIn", "visible"]
 
 _HEADERS = (b"Upgrade", b"Connection", b"Sec-WebSocket-Version")
 """What the handshake depends on beside key and subprotocols. Host and Origin are decided elsewhere; no extension is
@@ -113,13 +113,15 @@ class HandshakeFactory:
     """Begins handshakes.
 
     @param server: the C{Server} header of the 101 response.
+    @param versions: that are spoken; 8 beside 13 has the same frames.
     @raise ConfigError: this Autobahn does not answer as RFC 6455 has it.
     """
 
-    def __init__(self, reactor: IReactorTime, server: str) -> None:
+    def __init__(self, reactor: IReactorTime, server: str, versions: Collection[int] = (13,)) -> None:
+        self._versions = [[b"%d" % version] for version in versions]
         self._factory = WebSocketServerFactory(reactor=reactor, server=server)
         self._factory.setProtocolOptions(
-            versions=[13], openHandshakeTimeout=0, closeHandshakeTimeout=0, webStatus=False
+            versions=[*versions], openHandshakeTimeout=0, closeHandshakeTimeout=0, webStatus=False
         )
         self._remembered = lru_cache(_REMEMBERED)(self._negotiate)
         self._tryOut()
@@ -138,9 +140,9 @@ class HandshakeFactory:
         @raise Refusal: 426 for a version other than 13 (RFC 6455 section 4.2.2), else 400 with what is wrong.
         """
         version = headers.getRawHeaders(b"Sec-WebSocket-Version", ())
-        if [value.strip() for value in version] != [b"13"]:
+        if [value.strip() for value in version] not in self._versions:
             raise Refusal(426, "WebSocket version 13 is spoken here", (("Sec-WebSocket-Version", "13"),))
-        offered = _offered(headers.getRawHeaders(b"Sec-WebSocket-Protocol", ()))
+        offered = offeredIn(headers.getRawHeaders(b"Sec-WebSocket-Protocol", ()))
         keys = headers.getRawHeaders(b"Sec-WebSocket-Key", ())
         if len(keys) == 1 and _PROPER_KEY.fullmatch(keys[0]):
             request = _request(headers, (_EXAMPLE,))
@@ -173,11 +175,11 @@ class HandshakeFactory:
 _UNANSWERED = "Malformed WebSocket handshake"
 
 
-def _offered(values: Sequence[bytes]) -> tuple[str, ...]:
+def offeredIn(values: Sequence[bytes]) -> tuple[str, ...]:
     """The names in a list, of which one may be empty or there twice: RFC 9110 section 5.6.1.2."""
     if not values:
         return ()
-    text = _visible(b",".join(values)).decode("ascii")
+    text = visible(b",".join(values)).decode("ascii")
     return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
 
 
@@ -188,10 +190,10 @@ def _request(headers: Headers, keys: Sequence[bytes]) -> bytes:
     for name in _HEADERS:
         for value in headers.getRawHeaders(name, ()):
             lines.append(name + b": " + value)
-    return _visible(b"\r\n".join(lines))
+    return visible(b"\r\n".join(lines))
 
 
-def _visible(text: bytes) -> bytes:
+def visible(text: bytes) -> bytes:
     if _VISIBLE.fullmatch(text) is None:
         raise Refusal(400, "A header of the WebSocket handshake is not in ASCII")
     return text

@@ -28,6 +28,7 @@ from wsproxy.interfaces import Admitted, Identity, Request
 from wsproxy.sessions.bounded import GivenUp
 from wsproxy.sessions.decision import Admission, Decisions, depart, malformation
 from wsproxy.sessions.trace import Trace
+from wsproxy.wire.subprotocol import Draft
 
 __all__ = ["Reception", "Upgrade"]
 
@@ -42,6 +43,10 @@ class Upgrade(Protocol):
 
     @property
     def request(self) -> Request: ...
+
+    @property
+    def draft(self) -> Draft | None:
+        """What it speaks instead of WebSocket."""
 
     def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
         """

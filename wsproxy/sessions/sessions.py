@@ -207,13 +207,14 @@ class Sessions:
         subprotocol = choose(request.subprotocols, self._subprotocols)
         if request.subprotocols and subprotocol is None:
             self.refusals.unspoken(request.peer, request.subprotocols, request.client)
-        wire = wireOf(subprotocol, text=self._text, raw=raw)
+        draft = upgrade.draft
+        wire = wireOf(subprotocol, text=self._text, raw=raw, draft=draft)
         peer = printable(request.peer)
         session = OpenSession(self, admission)
         client = upgrade.accept(subprotocol, admission.responseHeaders)
         if not isinstance(client, TransportEnd):
             raise TypeError(f"a client was accepted as {type(client).__name__}")
-        session.begin(client, wire, peer, subprotocol)
+        session.begin(client, wire, peer, subprotocol if draft is None else draft.value)
 
     def opened(self, session: OpenSession) -> bool:
         """Keep this session, and tell of it. @return: whether everybody took it well."""

@@ -142,10 +142,7 @@ class Tunnel(Relay):
             self._ending = Ending(by, close)
         self._state = State.CLOSING
         if self._client is not None:
-            if self._wire.plain:
-                self._client.finish()
-            else:
-                self._client.write([self._wire.close(close)])
+            self._sayWhy(self._client, close)
         try:
             if self._target is not None:
                 self._target.resume()  # to see its end; what it says is dropped
@@ -234,6 +231,14 @@ class Tunnel(Relay):
 
     # The client's side
 
+    def _sayWhy(self, client: End, close: Close) -> None:
+        """It is the end; where its language has no word for that, the end of the stream says so."""
+        word = self._wire.close(close)
+        if word:
+            client.write([word])
+        else:
+            client.finish()
+
     def _clientDue(self) -> None:
         wire, client = self._wire, self._client
         if client is None:
@@ -241,7 +246,7 @@ class Tunnel(Relay):
         close = wire.closed if wire.error is None else wire.error.close
         if close is not None:
             if self._state <= _HALF_OPEN:
-                client.write([wire.close(close)])
+                self._sayWhy(client, close)
             self._clientDone(close)
             if wire.error is None or wire.answered:
                 client.close()

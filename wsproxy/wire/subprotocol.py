@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
 from wsproxy.wire.wire import Base64Wire, BinaryWire, RawWire, Wire
 
-__all__ = ["choose", "wireOf"]
+__all__ = ["Draft", "choose", "wireOf"]
 
 _OWN = ("binary", "base64")
 """Those that say how bytes are wrapped, by preference."""
+
+
+class Draft(Enum):
+    """What a client speaks that is older than the frames of RFC 6455, and carries base64 whatever the subprotocol."""
+
+    HIXIE_75 = "hixie-75"
+    HIXIE_76 = "hixie-76"
 
 
 def choose(offered: Sequence[str], accepted: Sequence[str]) -> str | None:
@@ -24,11 +32,16 @@ def choose(offered: Sequence[str], accepted: Sequence[str]) -> str | None:
     return None
 
 
-def wireOf(subprotocol: str | None, *, text: bool, raw: bool) -> Wire:
+def wireOf(subprotocol: str | None, *, text: bool, raw: bool, draft: Draft | None = None) -> Wire:
     """
     @param text: accept text messages, as their UTF-8 bytes.
     @param raw: the client speaks plain TCP.
+    @param draft: what it speaks instead of WebSocket.
     """
+    if draft is not None:
+        from wsproxy.wire.hixie import HixieWire  # late: --legacy, for some
+
+        return HixieWire(closes=draft is Draft.HIXIE_76)
     if raw:
         return RawWire()
     return Base64Wire() if subprotocol == "base64" else BinaryWire(text=text)

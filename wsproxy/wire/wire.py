@@ -1,7 +1,8 @@
-"""How a client's bytes are wrapped: the three languages of a tunnel's client end, behind one boundary.
+"""How a client's bytes are wrapped: the languages of a tunnel's client end, behind one boundary.
 
     - L{BinaryWire}: WebSocket, binary messages; the default, and any subprotocol but C{base64}.
     - L{Base64Wire}: WebSocket, the subprotocol C{base64}.
+    - L{HixieWire<wsproxy.wire.hixie.HixieWire>}: the drafts of 2010, in a module of its own.
     - L{RawWire}: plain TCP, passed through.
 
 A wire does no I/O: the tunnel gives it what it read and writes what it returns.
