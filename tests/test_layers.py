@@ -16,6 +16,7 @@ LEVELS = [
     {"errors", "config", "escape", "fault"},
     {"interfaces"},
     {"daemon", "access", "endpoints", "tls", "wire", "ends"},
+    {"websocket"},
     {"tunnel", "dialling"},
     {"cluster", "jose"},
     {"plugins"},
@@ -40,6 +41,7 @@ SANS_IO = {
     "wire/base64.py",
     "wire/frames.py",
     "wire/mask.py",
+    "wire/serverframes.py",
     "wire/wire.py",
     "workers/messages.py",
 }

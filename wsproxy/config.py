@@ -117,6 +117,7 @@ class ClientsConfig:
     handshakeTimeout: float = 10.0
     raw: bool = False
     rawAfter: float = 1.0
+    rawOnly: bool = False
     flashPolicy: bool = True
 
 

@@ -89,6 +89,7 @@ class WebSockifyFactory(SwitchFactory):
     @param raw: pass clients that speak neither TLS nor HTTP to the target as they are. They have no Origin, and nothing
         to show to an authenticator.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
+    @param rawOnly: pass every client so, at once.
     @param shownPath: what the log says of a request's path, where that may hold a token: its template, say.
     @param verbose: log what becomes of connections that never open a session.
     """
@@ -128,6 +129,7 @@ class WebSockifyFactory(SwitchFactory):
         pump: bool = _SESSIONS.pump,
         raw: bool = _CLIENTS.raw,
         rawAfter: float = _CLIENTS.rawAfter,
+        rawOnly: bool = _CLIENTS.rawOnly,
         shownPath: Callable[[Request], str] | None = None,
         verbose: bool = LoggingConfig().verbose,
     ) -> None:
@@ -175,8 +177,9 @@ class WebSockifyFactory(SwitchFactory):
             flashPolicy=flashPolicy,
             handshakeTimeout=handshakeTimeout,
             verbose=verbose,
-            raw=partial(self.sessions.open, raw=True) if raw else None,
+            raw=partial(self.sessions.open, raw=True) if raw or rawOnly else None,
             rawAfter=rawAfter,
+            rawOnly=rawOnly,
             proxies=proxies,
             enter=self.sessions.enter if gates else None,
         )

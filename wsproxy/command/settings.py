@@ -13,6 +13,7 @@ from wsproxy.command.options import TABLE
 from wsproxy.command.table.authentication import AUTHENTICATORS, settleAuthentication
 from wsproxy.command.table.tokens import TOKEN_PLUGINS, settleTokens
 from wsproxy.config import GROUPS, Config
+from wsproxy.endpoints.weburl import discreetTarget
 from wsproxy.errors import ConfigError
 
 __all__ = ["forgetSecrets", "makeConfig", "problemsIn"]
@@ -23,13 +24,19 @@ _WAYS = (PROGRAM, "target", "link-key", *TOKEN_PLUGINS)
 """Of what says where the data goes, one."""
 
 
+_NOTHING_RAW = (
+    "raw", "cert", "web", "web-auth", "origin", "subprotocol", "text", "link-key", *AUTHENTICATORS, *TOKEN_PLUGINS,
+)  # fmt: skip
+"""Options that mean nothing where no client speaks HTTP."""
+
+
 def makeConfig(given: Mapping[str, Any]) -> Config:
     """
     @param given: the word or, of a repeatable option, the words that follow each name; of a flag, anything. Behind
         L{PROGRAM}, the program and its arguments.
     @raise ConfigError: it makes no sense, in one line.
     """
-    if os.path.exists(_CERTIFICATE):
+    if os.path.exists(_CERTIFICATE) and "raw-only" not in given:
         given = {"cert": _CERTIFICATE, **given}
     _checkProgram(given)
     if not any(name in given for name in _WAYS):
@@ -91,6 +98,9 @@ def _checkClashes(given: Mapping[str, Any]) -> None:
         for other, why in (("target", ""), ("raw", "; such clients have no token")):
             if name in given and other in given:
                 _refuse(given, other, f"clashes with --{name}{why or ', which says where sessions lead'}")
+    for name in _NOTHING_RAW:
+        if "raw-only" in given and name in given:
+            _refuse(given, name, "clashes with --raw-only, which knows nothing but bytes")
     workers = given.get("workers", "1")
     if _OPTIONS["workers"].parse(workers) > 1:
         for option in _of(given):
@@ -102,7 +112,7 @@ def _refuse(given: Mapping[str, Any], name: str, why: str) -> None:
     """Complain about this option, and what it was told unless that is a secret."""
     option = _OPTIONS[name]
     silent = not option.kind.placeholder or option.kind.secret
-    word = "" if silent else f" {given[name]}" if given[name] else " ''"
+    word = "" if silent else f" {discreetTarget(str(given[name]))}" if given[name] else " ''"
     raise ConfigError(f"--{name}{word}: {why}")
 
 
