@@ -16,6 +16,7 @@ LEVELS = [
     {"errors", "config", "escape", "fault"},
     {"interfaces"},
     {"daemon", "access", "endpoints", "tls", "wire", "ends"},
+    {"websocket"},
     {"tunnel", "dialling"},
     {"cluster", "jose"},
     {"plugins"},
@@ -43,6 +44,7 @@ SANS_IO = {
     "wire/frames.py",
     "wire/hixie.py",
     "wire/mask.py",
+    "wire/serverframes.py",
     "wire/wire.py",
     "workers/messages.py",
 }

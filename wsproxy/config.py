@@ -126,6 +126,7 @@ class ClientsConfig:
     raw: bool = False
     rawAfter: float = 1.0
     legacy: bool = False
+    rawOnly: bool = False
     flashPolicy: bool = True
 
 

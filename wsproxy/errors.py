@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Close", "CloseCode", "ConfigError", "DialError", "NotAllowed", "Refusal", "WireError"]
+__all__ = ["Close", "CloseCode", "ConfigError", "DialError", "NotAllowed", "PeerClosed", "Refusal", "WireError"]
 
 _REASON_LIMIT = 123
 """Bytes of UTF-8 in a close reason: RFC 6455 section 5.5."""
@@ -51,6 +51,20 @@ class WireError(Exception):
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
         self.close = Close(code, reason)
+
+
+class PeerClosed(Exception):
+    """
+    A WebSocket that we are the client of has ended. What protocols are told is Twisted's C{ConnectionDone} or
+    C{ConnectionLost} as well.
+
+    @ivar close: with which close code, and why: what its server has sent, or what was found out. 1006 where nobody
+        has said anything.
+    """
+
+    def __init__(self, close: Close) -> None:
+        super().__init__(f"{int(close.code)} {close.reason}".rstrip())
+        self.close = close
 
 
 class ConfigError(Exception):

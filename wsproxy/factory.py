@@ -90,6 +90,7 @@ class WebSockifyFactory(SwitchFactory):
         to show to an authenticator.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
     @param legacy: let in clients of the drafts: WebSocket version 8, Hixie-75 and -76.
+    @param rawOnly: pass every client so, at once.
     @param shownPath: what the log says of a request's path, where that may hold a token: its template, say.
     @param verbose: log what becomes of connections that never open a session.
     """
@@ -130,6 +131,7 @@ class WebSockifyFactory(SwitchFactory):
         raw: bool = _CLIENTS.raw,
         rawAfter: float = _CLIENTS.rawAfter,
         legacy: bool = _CLIENTS.legacy,
+        rawOnly: bool = _CLIENTS.rawOnly,
         shownPath: Callable[[Request], str] | None = None,
         verbose: bool = LoggingConfig().verbose,
     ) -> None:
@@ -178,8 +180,9 @@ class WebSockifyFactory(SwitchFactory):
             flashPolicy=flashPolicy,
             handshakeTimeout=handshakeTimeout,
             verbose=verbose,
-            raw=partial(self.sessions.open, raw=True) if raw else None,
+            raw=partial(self.sessions.open, raw=True) if raw or rawOnly else None,
             rawAfter=rawAfter,
+            rawOnly=rawOnly,
             proxies=proxies,
             enter=self.sessions.enter if gates else None,
         )

@@ -20,6 +20,7 @@ from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.networks import Networks
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.reach import Reach
+from wsproxy.endpoints.weburl import discreetTarget, isWebSocketURL
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
@@ -47,6 +48,7 @@ __all__ = [
     "SECRET",
     "SIZE",
     "SUBPROTOCOL",
+    "TARGET",
     "TARGETS",
     "URL",
     "WORD",
@@ -114,6 +116,16 @@ def _endpoint(name: str, word: str) -> str:
     if not _RELATIVE_SOCKET.match(_filled(name, word)):
         return word
     return f"unix:{quoteStringArgument(os.getcwd())}/{word.removeprefix('unix:')}"
+
+
+def _target(name: str, word: str) -> str:
+    """An endpoint; the URL of a WebSocket may hold secrets, and be in a file or the environment."""
+    if not isLiteral(word):
+        return _discreet(name, word).strip()
+    if isWebSocketURL(word) and ("?" in word or "@" in word):
+        shown = discreetTarget(word)
+        _log.warn("--{name} {url}: all users of this machine can read it; use @FILE or env:NAME", name=name, url=shown)
+    return _endpoint(name, word)
 
 
 def _subprotocol(name: str, word: str) -> str:
@@ -286,6 +298,7 @@ OFF = Kind("", lambda name, word: False)
 WORD = Kind("LIST", _word)
 ADDRESS = Kind("ADDRESS", _word)
 ENDPOINT = Kind("ENDPOINT", _endpoint)
+TARGET = Kind("ENDPOINT", _target)
 ORIGIN = Kind("ORIGIN", _origin)
 CLIENTS = Kind("CIDR", _clients)
 PROXY = Kind("CIDR", _proxy)

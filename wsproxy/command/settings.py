@@ -13,6 +13,7 @@ from wsproxy.command.options import TABLE
 from wsproxy.command.table.authentication import AUTHENTICATORS, settleAuthentication
 from wsproxy.command.table.tokens import TOKEN_PLUGINS, settleTokens
 from wsproxy.config import GROUPS, Config
+from wsproxy.endpoints.weburl import discreetTarget
 from wsproxy.errors import ConfigError
 
 __all__ = ["forgetSecrets", "makeConfig", "problemsIn"]
@@ -31,6 +32,12 @@ _CLASHES = (
 """Pairs that make no sense together. C{--traffic} writes to stdout, which may be inetd's client."""
 
 
+_NOTHING_RAW = (
+    "raw", "cert", "web", "web-auth", "origin", "subprotocol", "text", "link-key", *AUTHENTICATORS, *TOKEN_PLUGINS,
+)  # fmt: skip
+"""Options that mean nothing where no client speaks HTTP."""
+
+
 def makeConfig(given: Mapping[str, Any], certificate: str | None = _CERTIFICATE) -> Config:
     """
     @param given: the word or, of a repeatable option, the words that follow each name; of a flag, anything. Behind
@@ -38,7 +45,7 @@ def makeConfig(given: Mapping[str, Any], certificate: str | None = _CERTIFICATE)
     @param certificate: the file that is taken for C{--cert}, where there is one and nothing else was said.
     @raise ConfigError: it makes no sense, in one line.
     """
-    if certificate is not None and os.path.exists(certificate):
+    if certificate is not None and os.path.exists(certificate) and "raw-only" not in given:
         given = {"cert": certificate, **given}
     _checkProgram(given)
     if not any(name in given for name in _WAYS):
@@ -101,6 +108,9 @@ def _checkClashes(given: Mapping[str, Any]) -> None:
         for other, why in (("target", ""), ("raw", "; such clients have no token")):
             if name in given and other in given:
                 _refuse(given, other, f"clashes with --{name}{why or ', which says where sessions lead'}")
+    for name in _NOTHING_RAW:
+        if "raw-only" in given and name in given:
+            _refuse(given, name, "clashes with --raw-only, which knows nothing but bytes")
     workers = given.get("workers", "1")
     if _OPTIONS["workers"].parse(workers) > 1:
         for option in _of(given):
@@ -112,7 +122,7 @@ def _refuse(given: Mapping[str, Any], name: str, why: str) -> None:
     """Complain about this option, and what it was told unless that is a secret."""
     option = _OPTIONS[name]
     silent = not option.kind.placeholder or option.kind.secret
-    word = "" if silent else f" {given[name]}" if given[name] else " ''"
+    word = "" if silent else f" {discreetTarget(str(given[name]))}" if given[name] else " ''"
     raise ConfigError(f"--{name}{word}: {why}")
 
 

@@ -1,7 +1,7 @@
 """The way to a target: from a string to a connected protocol, or to a reason that a person can read.
 
-target string ─► name resolution ─► Happy Eyeballs ─► TLS handshake, verified ─► the factory's protocol
-                 └──────────────────── one deadline over all of it ────────────────────┘
+target string ─► name resolution ─► Happy Eyeballs ─► TLS, verified ─► WebSocket ─► the factory's protocol
+                 └──────────────────── one deadline over all of it ───────────────┘
 """
 
 from __future__ import annotations
@@ -64,11 +64,16 @@ from wsproxy.endpoints.target import (
     parseTarget,
     targetError,
 )
+from wsproxy.endpoints.weburl import WebSocketURL, discreetTarget
 from wsproxy.ends.securetransport import SecureTransport
 from wsproxy.errors import ConfigError, DialError, NotAllowed
 from wsproxy.escape import escape
 from wsproxy.fault import logFault
 from wsproxy.interfaces import IDialer, Session, Target
+from wsproxy.websocket.factory import WebSocketFactory
+from wsproxy.websocket.handshake import UpgradeFailed
+from wsproxy.websocket.patience import HEARTBEAT
+from wsproxy.websocket.request import UpgradeRequest
 
 __all__ = ["DialError", "Dialer"]
 
@@ -111,6 +116,7 @@ class Dialer:
         asked once for each host.
     @param describeTLS: what to tell a client about an exception of a TLS handshake, without naming the host.
     @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}.
+    @param heartbeat: seconds between pings to targets that are WebSockets; 0 for none.
     @param sendProxy: C{"v1"} or C{"v2"}: tell targets of their clients that do not say otherwise
         (C{Target.proxyHeader}); L{None}: do not.
     @param reach: what may be dialled, of that which a resolver came up with; L{None} for everything.
@@ -129,6 +135,7 @@ class Dialer:
         tls: Callable[[str], IOpenSSLClientConnectionCreator] = optionsForClientTLS,
         describeTLS: Callable[[BaseException], str] = lambda error: "handshake failed",
         forceTLS: bool = False,
+        heartbeat: float = HEARTBEAT,
         sendProxy: str | None = None,
         reach: Reach | None = None,
         fixed: str | None = None,
@@ -140,6 +147,7 @@ class Dialer:
         self._tls = lru_cache(maxsize=64)(tls)
         self._describeTLS = describeTLS
         self._forceTLS = forceTLS
+        self._heartbeat = heartbeat
         self._sendProxy = sendProxy
         self._reach = reach
         self._fixed = fixed
@@ -186,9 +194,9 @@ class Dialer:
         except ConfigError:
             return  # it will not be dialled either, but for another reason
         match parsed:
-            case TCPTarget(host, port) if isLiteral(host):
+            case TCPTarget(host=host, port=port) | WebSocketURL(host=host, port=port) if isLiteral(host):
                 reach.checkAddress(host, port)
-            case TCPTarget(host, port):
+            case TCPTarget(host=host, port=port) | WebSocketURL(host=host, port=port):
                 reach.checkName(host, port)
             case UNIXTarget(path):
                 reach.checkSocket(os.path.realpath(path), target.sockets)
@@ -242,6 +250,8 @@ class Dialer:
         match target:
             case TCPTarget(host, port):
                 protocol, header = await self._connectTLS(host, port, factory, header, reach), b""
+            case WebSocketURL():
+                protocol, header = await self._connectWebSocket(target, factory, header, reach), b""
             case UNIXTarget(path) if reach is not None:
                 with heldSocket(path) as (real, held):
                     reach.checkSocket(real, named)
@@ -287,6 +297,21 @@ class Dialer:
         assert isinstance(handshake, Handshake)
         return await handshake.completed
 
+    async def _connectWebSocket(
+        self, url: WebSocketURL, factory: IProtocolFactory, header: bytes, reach: Reach | None
+    ) -> IProtocol:
+        upgraded = WebSocketFactory(UpgradeRequest(url), factory, self._reactor, self._heartbeat)
+        if url.secure:
+            web: Any = await self._connectTLS(url.host, url.port, upgraded, header, reach)
+        else:
+            endpoint = self._endpoint(url.host, url.port, reach)
+            web = await (PrefacedEndpoint(endpoint, header) if header else endpoint).connect(upgraded)
+        try:
+            opened: IProtocol = await web.opened
+        except ConnectionClosed as error:
+            raise DialError("Target closed the connection during the WebSocket handshake") from error
+        return opened
+
     async def _connectUNIX(self, path: str, factory: IProtocolFactory) -> Any:
         if watchesSockets(self._reactor):
             return self._adopt(await self._connectSocket(path), factory)
@@ -325,13 +350,15 @@ class Dialer:
             return failure
         reason = self._reason(error)
         if reason is None:
-            logFault(self._log, "dialling {target}", failure, target=escape(str(target)))
+            logFault(self._log, "dialling {target}", failure, target=escape(discreetTarget(target.text)))
         raise DialError(reason or "Target unreachable") from error
 
     def _reason(self, error: BaseException | None) -> str | None:
         """@return: what a person can read; L{None} for what should not have happened."""
         if isinstance(error, HandshakeFailed):
             return self._handshakeReason(error.__cause__)
+        if isinstance(error, UpgradeFailed):
+            return str(error)
         causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
         told = (reason for types, reason in _REASONS for cause in causes if isinstance(cause, types))
         expected = all(isinstance(cause, _EXPECTED) for cause in causes)

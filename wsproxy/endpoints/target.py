@@ -2,6 +2,7 @@
 
     HOST:PORT  [ADDRESS]:PORT           TCP
     tls:HOST:PORT  tls:[ADDRESS]:PORT   TLS on TCP, the certificate verified for HOST or ADDRESS
+    ws://HOST[:PORT]/PATH  wss://…      a WebSocket (L{wsproxy.endpoints.weburl})
     unix:PATH                           a unix stream socket; everything after the colon is its path
     demo:                               the line server built in (L{wsproxy.dialling.demo})
     tcp:host=H:port=P:timeout=5 …       any other Twisted client endpoint string
@@ -12,15 +13,16 @@ A registered endpoint prefix wins over a host of that name; these forms win over
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from functools import cache
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.abstract import isIPv6Address
 from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor
 from twisted.plugin import getPlugins
 
+from wsproxy.endpoints.hostname import asciiName
 from wsproxy.endpoints.hostport import HostPort, parseHostPort
+from wsproxy.endpoints.weburl import WebSocketURL, discreetTarget, isWebSocketURL, parseWebSocketURL
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
@@ -33,8 +35,6 @@ __all__ = [
     "parseTarget",
     "targetError",
 ]
-
-_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE | re.ASCII)
 
 _PATH_LIMIT = 107
 """unix(7): C{sun_path}, without the NUL at its end."""
@@ -78,7 +78,7 @@ class StringTarget:
         return self.description
 
 
-ParsedTarget = TCPTarget | UNIXTarget | DemoTarget | StringTarget
+ParsedTarget = TCPTarget | UNIXTarget | DemoTarget | StringTarget | WebSocketURL
 
 
 def parseTarget(text: str) -> ParsedTarget:
@@ -91,6 +91,8 @@ def parseTarget(text: str) -> ParsedTarget:
     prefix, _, rest = text.partition(":")
     prefix = prefix.lower()
     try:
+        if isWebSocketURL(text):
+            return parseWebSocketURL(text)
         if prefix == "demo" and not rest:
             return DemoTarget()
         if prefix == "unix":
@@ -110,8 +112,8 @@ def parseTarget(text: str) -> ParsedTarget:
 
 
 def targetError(text: str, reason: str) -> ConfigError:
-    """@return: the complaint about a target string, on one line whatever is in it."""
-    return ConfigError(f"--target {escape(text, None)}: {' '.join(reason.split())}")
+    """@return: the complaint about a target string, on one line whatever is in it, and without its secrets."""
+    return ConfigError(f"--target {escape(discreetTarget(text), None)}: {' '.join(reason.split())}")
 
 
 @cache
@@ -124,21 +126,7 @@ def _registeredPrefixes() -> frozenset[str]:
 def _parseTCP(text: str, tls: bool) -> TCPTarget:
     given = parseHostPort(text)
     if given is None:
-        raise ValueError("expected HOST:PORT, [ADDRESS]:PORT, tls:HOST:PORT, unix:PATH, demo: or an endpoint")
+        raise ValueError("expected HOST:PORT, [ADDRESS]:PORT, tls:HOST:PORT, wss://…, unix:PATH, demo: or an endpoint")
     if not 1 <= given.port <= 65535:
         raise ValueError("a port is 1 to 65535")
-    return TCPTarget(given.host if isIPv6Address(given.host) else _asciiName(given.host), given.port, tls)
-
-
-def _asciiName(name: str) -> str:
-    """
-    @raise ValueError: it cannot be a host name (RFC 1123 section 2.1, underscores allowed). Such a name
-        must not reach Twisted's resolver, which never answers for a name that its encoding step rejects.
-    """
-    try:
-        encoded = name if name.isascii() else name.encode("idna").decode("ascii")
-    except UnicodeError:
-        encoded = ""
-    if not isIPAddress(encoded) and not _NAME.fullmatch(encoded):
-        raise ValueError("not a host name")
-    return encoded
+    return TCPTarget(given.host if isIPv6Address(given.host) else asciiName(given.host), given.port, tls)

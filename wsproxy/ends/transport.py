@@ -221,7 +221,7 @@ class TransportEnd(Protocol):
         receiver, self._receiver = self._receiver, None  # it may lead back to this end
         if receiver is not None:
             # a unix socket that its peer has closed hangs up rather than ending a second time
-            orderly = self._peer is Peer.ENDED or isinstance(reason.value, ConnectionDone)
+            orderly = self._peer is Peer.ENDED or type(reason.value) is ConnectionDone  # a WebSocket's says more
             receiver.lost(None if orderly else cast(Exception, reason.value))
 
     def pauseProducing(self) -> None:

@@ -137,7 +137,9 @@ class Switch(Protocol):
 
     def _awaitFirstByte(self) -> None:
         """A client that waits for the server to speak first speaks no protocol of ours."""
-        if self._passable:
+        if self.factory.rawOnly:
+            self._passThrough()
+        elif self._passable:
             self._silence = Deadline(self.factory.clock, self._passThrough)
             self._silence.start(self.factory.rawAfter)
 
@@ -293,6 +295,7 @@ class SwitchFactory(ServerFactory[Switch]):
     @param verbose: log what becomes of connections that never open a session.
     @param raw: takes clients that speak nothing of this; L{None} to close them.
     @param rawAfter: seconds after which a client that has said nothing is one of those.
+    @param rawOnly: all are.
     @param proxies: from which peers a header of the PROXY protocol is awaited; L{None} for none.
     @param enter: whether a client may come in that speaks something else than HTTP, and is answered here: tells the
         log, and answers with what it is refused for. L{None} for everybody.
@@ -315,6 +318,7 @@ class SwitchFactory(ServerFactory[Switch]):
         verbose: bool = False,
         raw: Callable[[RawClient], None] | None = None,
         rawAfter: float = ClientsConfig().rawAfter,
+        rawOnly: bool = False,
         proxies: TrustedProxies | None = None,
         enter: Callable[[Request], Refusal | None] | None = None,
     ) -> None:
@@ -329,6 +333,7 @@ class SwitchFactory(ServerFactory[Switch]):
         self.handshakeTimeout = handshakeTimeout
         self.raw = raw
         self.rawAfter = rawAfter
+        self.rawOnly = rawOnly
         self.proxies = proxies
         self.enter = enter
         self.connections: set[Switch] = set()

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from wsproxy.access.peer import printable
 from wsproxy.config import Config, LifetimeConfig
 from wsproxy.endpoints.listen import Bindable, parseListen
+from wsproxy.endpoints.weburl import discreetTarget
 from wsproxy.errors import Refusal
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
@@ -209,15 +210,16 @@ def abandonPrograms(parent: MultiService, number: int) -> None:
 def announce(log: Logger, config: Config, port: IListeningPort) -> None:
     """Say what listens there, and what page to open."""
     scheme = "http" if config.tls is None else "https" if config.tls.only else "http and https"
+    raw = config.clients.rawOnly
     log.info(
         "Listening on {host} ({scheme}), leading to {target}",
         host=printable(port.getHost()),
-        scheme=scheme,
+        scheme="raw" if raw else scheme,
         target=_told(config),
     )
     number, web = getattr(port.getHost(), "port", None), config.web
     path = entryPath(web.directory, index=web.index, listing=web.listing, own=web.pages)
-    if number is not None and path is not None:
+    if number is not None and path is not None and not raw:
         scheme = "https" if scheme == "https" else "http"
         log.info("Open {scheme}://localhost:{port}{path}", scheme=scheme, port=number, path=path)
 
@@ -226,7 +228,7 @@ def _told(config: Config) -> str | None:
     """Where all of it leads."""
     if config.program is not None:
         return escape(config.program.words[0])
-    return config.target.endpoint or "where each token says"
+    return discreetTarget(config.target.endpoint or "where each token says")
 
 
 def announceRoom(log: Logger, processes: int = 1) -> None:

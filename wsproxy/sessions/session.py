@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.access.peer import printable, whom
+from wsproxy.endpoints.weburl import discreetTarget
 from wsproxy.ends.end import End
 from wsproxy.ends.pacedend import PacedEnd
 from wsproxy.ends.transport import TransportEnd
@@ -187,7 +188,7 @@ class OpenSession:
             how = f"{how}, {subprotocol}"
         if name is not None:
             how = f"{how}, as {name}"
-        target = escape(self.target.text)
+        target = escape(discreetTarget(self.target.text))
         client, who = peer, peer
         if request.forwarded is not None:
             client, who = printable(request.client), whom(request.client, request.peer)

@@ -20,6 +20,7 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError
 
 from wsproxy.access.origin import OriginPolicy
+from wsproxy.endpoints.weburl import discreetTarget
 from wsproxy.errors import DialError, Refusal
 from wsproxy.escape import escape
 from wsproxy.interfaces import AnyGate, Identity, Request, Target
@@ -187,7 +188,7 @@ def shownIdentity(identity: Identity | None) -> str:
 def shownTarget(target: Target) -> str:
     """@return: where it leads, for a trace."""
     header = f", told of its client by PROXY {target.proxyHeader}" if target.proxyHeader else ""
-    return f"{target.text}{_until(target.expires)}{header}"
+    return f"{discreetTarget(target.text)}{_until(target.expires)}{header}"
 
 
 def _until(expires: float | None) -> str:

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.ends.end import Buffer, End, Receiver
-from wsproxy.errors import Close, CloseCode
+from wsproxy.errors import Close, CloseCode, PeerClosed
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Ending, Tap
 from wsproxy.tunnel.dismissal import LAST_WORDS, Dismissal
@@ -385,7 +385,7 @@ class Tunnel(Relay):
         if error is None:
             self.close(Close(CloseCode.NORMAL, "Target closed"), "target")
         else:
-            self.close(_TARGET_LOST, "target")
+            self.close(_passedOn(error.close) if isinstance(error, PeerClosed) else _TARGET_LOST, "target")
         self._resumeClient()
         self._endIfDone()
 
@@ -444,3 +444,16 @@ class Tunnel(Relay):
         del self._onEnd  # it leads back to this tunnel, and so may a tap
         assert self._ending is not None
         onEnd(self._ending)
+
+
+_ABOUT_US = frozenset({CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED_DATA, CloseCode.INVALID_DATA})
+"""What a target's WebSocket says, or is told, of the way in which we and it have spoken: not our client's affair."""
+
+
+def _passedOn(close: Close) -> Close:
+    """@return: what a client is told of a target that is a WebSocket itself, and was closed with this."""
+    if close.code in (CloseCode.NORMAL, CloseCode.NO_STATUS):
+        return Close(CloseCode.NORMAL, close.reason or "Target closed")
+    if close.code in (CloseCode.ABNORMAL, CloseCode.HEARTBEAT_LOST) or close.code in _ABOUT_US:
+        return _TARGET_LOST
+    return close

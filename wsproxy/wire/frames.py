@@ -33,6 +33,7 @@ __all__ = [
     "header",
     "ping",
     "pong",
+    "protocolError",
 ]
 
 CONTINUATION: Final = 0x0
@@ -108,6 +109,9 @@ class FrameDecoder:
         "due",
         "error",
     )
+
+    _lastCode = 1013
+    """Of the registered close codes; beyond is 1014 (bad gateway), which is for servers alone."""
 
     def __init__(self, text: TextDecoder | None = None, binary: bool = True) -> None:
         """
@@ -222,7 +226,7 @@ class FrameDecoder:
             shortest = 126 if length == 126 else 0x10000
             length = int.from_bytes(data[at + 2 : start - 4], "big")
             if not shortest <= length < 1 << 63:
-                self.error = _protocolError("Frame length not in its shortest form, or beyond 63 bits")
+                self.error = protocolError("Frame length not in its shortest form, or beyond 63 bits")
                 self._passOver(data[at:])
                 return end
         key = bytes(data[start - 4 : start])
@@ -239,21 +243,21 @@ class FrameDecoder:
         """What is wrong with a frame that begins with these bytes (RFC 6455 sections 5.2, 5.4 and 5.5)."""
         opcode = first & 0x0F
         if first & 0x70:
-            return _protocolError("Reserved bits set")
+            return protocolError("Reserved bits set")
         if not second & 0x80:
-            return _protocolError("Frame not masked")
+            return protocolError("Frame not masked")
         if opcode >= CLOSE:
             if opcode > PONG:
-                return _protocolError("Reserved opcode")
+                return protocolError("Reserved opcode")
             if not first & 0x80:
-                return _protocolError("Fragmented control frame")
+                return protocolError("Fragmented control frame")
             if second & 0x7F > 125:
-                return _protocolError("Control frame of more than 125 bytes")
+                return protocolError("Control frame of more than 125 bytes")
             return None
         if opcode > BINARY:
-            return _protocolError("Reserved opcode")
+            return protocolError("Reserved opcode")
         if bool(opcode) == bool(self._message):
-            return _protocolError("Message inside a message" if opcode else "Continuation of no message")
+            return protocolError("Message inside a message" if opcode else "Continuation of no message")
         if opcode == TEXT and self._text is None:
             return WireError(CloseCode.UNSUPPORTED_DATA, "Only binary messages are accepted here")
         if opcode == BINARY and self._whole == _NOTHING:
@@ -289,7 +293,7 @@ class FrameDecoder:
             self._pong = True
         elif opcode == CLOSE:
             try:
-                self.closed = _parseClose(payload)
+                self.closed = _parseClose(payload, self._lastCode)
             except WireError as e:
                 self.error = e
                 self.answered = True
@@ -312,22 +316,22 @@ class FrameDecoder:
         self._left = max(0, at - len(data)) if not self._start else 0
 
 
-def _protocolError(reason: str) -> WireError:
+def protocolError(reason: str) -> WireError:
+    """@return: what a peer is told that breaks the rules: 1002, and which of them."""
     return WireError(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def _parseClose(payload: bytes) -> Close:
+def _parseClose(payload: bytes, lastCode: int) -> Close:
     """The payload of a Close frame (RFC 6455 sections 5.5.1 and 7.4).
 
-    Codes are those that Autobahn takes: of the registered ones 1014 (bad gateway) is for servers alone.
-
+    @param lastCode: of the registered ones. Otherwise codes are those that Autobahn takes.
     @raise WireError: 1002, or 1007 where the reason is not UTF-8.
     """
     if not payload:
         return Close(CloseCode.NO_STATUS)
     code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or not (1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999):
-        raise _protocolError("Invalid close code")
+    if len(payload) == 1 or not (1000 <= code <= 1003 or 1007 <= code <= lastCode or 3000 <= code <= 4999):
+        raise protocolError("Invalid close code")
     try:
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError:

@@ -134,5 +134,8 @@ class HixieWire:
     def pong(self) -> None:
         return None
 
+    def takePong(self) -> bool:
+        return False
+
     def close(self, close: Close) -> bytes:
         return _CLOSE if self._closes else b""

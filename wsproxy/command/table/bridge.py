@@ -21,6 +21,7 @@ from wsproxy.command.kinds import (
     SECRET,
     SIZE,
     SUBPROTOCOL,
+    TARGET,
     WORD,
     WORKERS,
     choice,
@@ -34,12 +35,12 @@ __all__ = ["BRIDGE"]
 
 def _leadsToTLS(given: Mapping[str, Any]) -> bool:
     tokens = "token-plugin" in given or "target-config" in given  # which may say so
-    return tokens or "ssl-target" in given or str(given.get("target")).startswith("tls:")
+    return tokens or "ssl-target" in given or str(given.get("target")).lower().startswith(("tls:", "wss:", "@", "env:"))
 
 
 _A_PROGRAM = (needs(PROGRAM, "needs a program, behind --"),)
 _CERTIFICATE = (needs("cert", "needs a certificate (--cert)"),)
-_TLS_TARGET = (Need(_leadsToTLS, "needs tls: or --ssl-target"),)
+_TLS_TARGET = (Need(_leadsToTLS, "needs tls:, wss: or --ssl-target"),)
 _RAW, _WEB, _RECORD = (needs("raw"),), (needs("web"),), (needs("record"),)
 
 BRIDGE = (
@@ -52,9 +53,9 @@ BRIDGE = (
         "Processes that share the sessions, or auto: as many as there are processors.",
     ),
     Option(
-        "target", "target.endpoint", ENDPOINT,
-        "Where the data goes: host:port, [::1]:5900, unix:/path, tls:host:port, any Twisted client endpoint, or demo: "
-        "for a built-in line server.",
+        "target", "target.endpoint", TARGET,
+        "Where the data goes: host:port, [::1]:5900, unix:/path, tls:host:port, wss://host/path, any Twisted client "
+        "endpoint, or demo: for a built-in line server. A URL with a secret in it: @FILE or env:NAME.",
         short="t",
     ),
     Option("connect-timeout", "target.connectTimeout", DEADLINE, "Seconds to reach the target."),
@@ -88,6 +89,11 @@ BRIDGE = (
     Option(
         "raw-after", "clients.rawAfter", SECONDS,
         "Seconds until a client that says nothing counts as one for --raw.", needs=_RAW,
+    ),
+    Option(
+        "raw-only", "clients.rawOnly", ON,
+        "Pass every client to the target as it is, at once, whatever it speaks: to lead programs that know no "
+        "WebSocket through one, with --target wss://….",
     ),
     Option("no-flash-policy", "clients.flashPolicy", OFF, "Do not answer Flash policy requests."),
     Option(

@@ -1,0 +1,1 @@
+"""A WebSocket as a transport: from a connection that somebody has made, for any protocol."""

@@ -1,0 +1,103 @@
+"""The opening handshake as a client (RFC 6455 section 4.1), by C{websockets}' own, without I/O.
+
+C{websockets} sees the head of one answer, which is bounded, and never a frame: the bytes behind it are left to the
+transport, as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import cast
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake
+from websockets.typing import Origin, Subprotocol
+from websockets.uri import WebSocketURI
+
+from wsproxy.escape import escape
+from wsproxy.websocket.request import UpgradeRequest
+
+__all__ = ["LONGEST", "ClientHandshake", "UpgradeFailed"]
+
+LONGEST = 65536
+"""Bytes of an answer's head: what the proxy itself allows to a request."""
+
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: ([^\r\n]*))?\r?\n")
+
+_SILENT = logging.Logger("wsproxy.websocket.handshake", logging.CRITICAL)
+"""C{websockets} tells loggers what it sends: tokens and passwords."""
+
+
+class UpgradeFailed(Exception):
+    """
+    There is no WebSocket: C{str()} says why, in words that fit a close reason, and none of them secret.
+
+    @ivar status: the HTTP status that was answered instead; L{None} where it was none, or 101.
+    """
+
+    def __init__(self, words: str, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class ClientHandshake:
+    """One handshake.
+
+    @ivar subprotocol: that the server has chosen, once it is complete; L{None} for none.
+    """
+
+    subprotocol: str | None = None
+
+    def __init__(self, request: UpgradeRequest) -> None:
+        url = request.url
+        path, _, query = url.resource.partition("?")
+        offered = [Subprotocol(name) for name in request.subprotocols] or None
+        origin = None if request.origin is None else Origin(request.origin)
+        where = WebSocketURI(url.secure, url.host, url.port, path, query, None, None)
+        self._protocol = ClientProtocol(where, origin=origin, subprotocols=offered, logger=_SILENT)
+        self._head = bytearray()
+        self._headers = request.whole
+
+    def begin(self) -> bytes:
+        """@return: what the server is to be sent."""
+        request = self._protocol.connect()
+        for name, value in self._headers:
+            if name.lower() == "host":
+                del request.headers["Host"]
+            request.headers[name] = value
+        self._protocol.send_request(request)
+        return b"".join(self._protocol.data_to_send())
+
+    def receive(self, data: bytes) -> bytes | None:
+        """
+        @param data: what the server has sent next, split anywhere.
+        @return: what followed its answer, if that is complete, and a WebSocket has begun; L{None} while it is not.
+        @raise UpgradeFailed: it will not.
+        """
+        searched = max(0, len(self._head) - 3)
+        self._head += data
+        end = self._head.find(b"\r\n\r\n", searched)
+        if not (self._head.startswith(b"HTTP/1."[: len(self._head)])):
+            raise UpgradeFailed("Target speaks no HTTP")
+        if end < 0 or end + 4 > LONGEST:
+            if len(self._head) > LONGEST:
+                raise UpgradeFailed(f"Target answered more than {LONGEST} bytes")
+            return None
+        self._conclude(bytes(self._head[: end + 4]))
+        return bytes(self._head[end + 4 :])
+
+    def _conclude(self, head: bytes) -> None:
+        match = _STATUS.match(head)
+        if match is None:
+            raise UpgradeFailed("Target speaks no HTTP")
+        status = int(match[1])
+        if status != 101:
+            phrase = escape((match[2] or b"").decode("latin-1").strip(), 60)
+            raise UpgradeFailed(f"Target answered {status} {phrase}".rstrip(), status)
+        self._protocol.receive_data(head)
+        problem = self._protocol.handshake_exc
+        if problem is not None:
+            known = isinstance(problem, InvalidHandshake)
+            raise UpgradeFailed("Target answered 101, but not to this handshake" if known else "Target speaks no HTTP")
+        self.subprotocol = cast("str | None", self._protocol.subprotocol)
