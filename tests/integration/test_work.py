@@ -59,6 +59,10 @@ _BY_OPENSSL = {SSL._lib.SSL_read, SSL._lib.SSL_write}  # type: ignore[attr-defin
 OWN = os.path.dirname(wsproxy.__file__) + os.sep
 
 
+REPEATS = 2
+"""How many times more something is counted."""
+
+
 class Work:
     """
     Counts what a thread does while this is its profiler.
@@ -71,6 +75,13 @@ class Work:
 
     def __init__(self) -> None:
         self.calls = self.own = self.builtins = self.system = 0
+
+    def least(self, other: Work) -> Work:
+        """@return: of each count the smaller one."""
+        least = Work()
+        for name, count in vars(self).items():
+            setattr(least, name, min(count, getattr(other, name)))
+        return least
 
     def note(self, frame: FrameType, event: str, function: Any) -> None:
         """See L{sys.setprofile}."""
@@ -142,8 +153,17 @@ class WorkTests(TestCase):
                 yield client, target
 
     async def work(self, script: Callable[[], None]) -> Work:
-        """What the proxy does meanwhile. The first time is not counted: code is loaded and imported then."""
+        """
+        What the proxy does meanwhile, the least of several times: a machine that has other things to do makes bytes
+        arrive in smaller pieces. The first time is not counted: code is loaded and imported then.
+        """
         await deferToThread(script)
+        least = await self._workOnce(script)
+        for _ in range(REPEATS):
+            least = least.least(await self._workOnce(script))
+        return least
+
+    async def _workOnce(self, script: Callable[[], None]) -> Work:
         work = Work()
         sys.setprofile(work.note)
         try:
