@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from tests.integration.client import Client
 from tests.integration.operator import Answer, ask
 from tests.integration.proxy import Proxy
 from tests.integration.test_life import LifeTestCase
-from tests.integration.twistd import startTwistd
+from tests.integration.twistd import ROOT, startTwistd
 from tests.process.programs import until
 
 TOKEN = "a token of an operator's"[:16].replace(" ", "-")
@@ -49,6 +50,11 @@ class AdminTestCase(LifeTestCase):
         answer = await self.ask("GET", path, **headers)
         self.assertEqual(answer.status, 200, answer.body)
         return answer.body
+
+    def assertDescribed(self, schema: str, answer: dict[str, Any]) -> None:
+        """An answer has what docs/admin/openapi.json says."""
+        described = json.loads((ROOT / "docs/admin/openapi.json").read_text())["components"]["schemas"][schema]
+        self.assertEqual(set(answer), set(described["properties"]))
 
     async def listed(self, query: str = "") -> list[dict[str, Any]]:
         sessions: list[dict[str, Any]] = (await self.get(f"/sessions{query}"))["sessions"]
@@ -90,6 +96,9 @@ class AloneTests(AdminTestCase):
         self.assertEqual((session["queued_up"], session["queued_down"]), (0, 0))
         self.assertEqual(session["worker"] is None, not self.workers)
         self.assertTrue(0 <= session["age"] < 60 and abs(session["started"] - time.time()) < 60)
+        self.assertDescribed("Session", session)
+        self.assertDescribed("Status", await self.get("/status"))
+        self.assertDescribed("History", await self.get("/history"))
         one = await self.get(f"/sessions/{session['id']}")
         moving = {name: one[name] for name in ("age", "rate_up", "rate_down")}
         self.assertEqual(one, {**session, **moving})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
 import os
 import re
 import signal
@@ -29,9 +31,11 @@ class RotationTests(TestCase):
     """The snippets of docs/operations.rst, and logrotate."""
 
     timeout = 60
+    arguments: tuple[str, ...] = LISTEN
+    arrow = " → "
 
     async def launched(self, folder: Path, *options: str) -> Running:
-        twistd = daemonTwistd(self, ["--logfile", str(folder / "log"), *options], *LISTEN)
+        twistd = daemonTwistd(self, ["--logfile", str(folder / "log"), *options], *self.arguments)
         await twistd.line("^launcher left with 0$")
         self.pid = int((twistd.directory / "twistd.pid").read_text())
         self.port = int(self.found(folder / "log", r" starting on (\d+)"))
@@ -75,17 +79,17 @@ class RotationTests(TestCase):
         twistd = await self.launched(folder, *options)
         log = folder / "log"
         before = await deferToThread(self.visit)
-        await until(lambda: f":{before} → " in log.read_text())
+        await until(lambda: f":{before}{self.arrow}" in log.read_text())
         size = log.stat().st_size
         await self.rotate(snippet, twistd, folder, user)
         after = await deferToThread(self.visit)
-        await until(lambda: f":{after} → " in log.read_text())
+        await until(lambda: f":{after}{self.arrow}" in log.read_text())
         self.assertLess(log.stat().st_size, size + 1)
         self.assertNotIn(b"\0", log.read_bytes())
-        self.assertNotIn(f":{before} → ", log.read_text())
+        self.assertNotIn(f":{before}{self.arrow}", log.read_text())
         old = next(path for path in folder.glob("log.1*"))
         if old.suffix != ".gz":
-            self.assertIn(f":{before} → ", old.read_text())
+            self.assertIn(f":{before}{self.arrow}", old.read_text())
         os.kill(self.pid, signal.SIGTERM)
         await twistd.line(f"^{self.pid} left with 0$")
 
@@ -114,6 +118,28 @@ class RotationTests(TestCase):
         self.assertEqual([path.name for path in folder.iterdir()], ["log"])
         os.kill(self.pid, signal.SIGTERM)
         await twistd.line(f"^{self.pid} left with 0$")
+
+
+class JSONRotationTests(RotationTests):
+    """The same with a log in JSON, each line of which is whole in one of the files."""
+
+    arguments = (*LISTEN, "--log-format", "json")
+    arrow = " \\u2192 "
+
+    async def assertFollows(self, snippet: str, user: str, *options: str) -> None:
+        await super().assertFollows(snippet, user, *options)
+        lines = [line for path in self._folder.glob("log*") for line in self._text(path).splitlines()]
+        self.assertGreater(len(lines), 10)
+        for line in lines:
+            self.assertIn("message", json.loads(line))
+
+    def folder(self) -> Path:
+        folder = super().folder()
+        self._folder = folder
+        return folder
+
+    def _text(self, path: Path) -> str:
+        return gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
 
 
 class SyslogTests(TestCase):

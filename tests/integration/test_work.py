@@ -17,13 +17,14 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
@@ -32,6 +33,7 @@ import wsproxy
 from tests.certificates import LOCAL, Authority, pem
 from tests.integration.client import frame
 from wsproxy.access.resolver import FixedResolver
+from wsproxy.admin.desk import Desk
 from wsproxy.config import TLSConfig
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Session, Target
@@ -58,6 +60,8 @@ _BY_OPENSSL = {SSL._lib.SSL_read, SSL._lib.SSL_write}  # type: ignore[attr-defin
 
 OWN = os.path.dirname(wsproxy.__file__) + os.sep
 
+WATCHING = (f"{OWN}metrics{os.sep}", f"{OWN}admin{os.sep}")
+
 
 REPEATS = 2
 """How many times more something is counted."""
@@ -69,12 +73,13 @@ class Work:
 
     @ivar calls: of functions written in Python, of whatever library.
     @ivar own: those of them that are the proxy's own.
+    @ivar watching: those of these that are of who counts, and tells operators.
     @ivar builtins: calls of functions written in C.
     @ivar system: those of them that are system calls on sockets and epoll sets.
     """
 
     def __init__(self) -> None:
-        self.calls = self.own = self.builtins = self.system = 0
+        self.calls = self.own = self.watching = self.builtins = self.system = 0
 
     def least(self, other: Work) -> Work:
         """@return: of each count the smaller one."""
@@ -88,6 +93,7 @@ class Work:
         if event == "call":
             self.calls += 1
             self.own += frame.f_code.co_filename.startswith(OWN)
+            self.watching += frame.f_code.co_filename.startswith(WATCHING)
         elif event == "c_call":
             self.builtins += 1
             if isinstance(getattr(function, "__self__", None), (socket.SocketType, select.epoll)):
@@ -199,6 +205,30 @@ class WorkTests(TestCase):
         self.assertLess((more.system - work.system) / 20, 3)
         self.assertEqual(await self.garbage(self.converse), set())
 
+    async def test_watched(self) -> None:
+        """
+        Who counts, and tells operators, is called when a connection opens and ends, and not for a message, however
+        many there are; and leaves no garbage. Messages are as cheap as ever.
+        """
+        await self.listen()
+        desk = Desk(Clock(), self.factory.sessions, lambda request: None, None, lambda: True, lambda: None)
+        self.factory.shaken = desk.counts.shaken
+        work = await self.work(partial(self.converseFor, 200))
+        self.assertLess(work.watching, 40)  # 15; 7 where its end comes later: none for any of the 200
+        own, system = self.pingPong
+        self.assertLess(work.own / 200, own)
+        self.assertLess(work.system / 200, system)
+        self.assertEqual(desk.counts.snapshot()["opened"], 2)
+        self.assertEqual(await self.garbage(self.converse), set())
+
+    def converseFor(self, times: int) -> None:
+        """One small message after the other, and its answer."""
+        with self.session() as (client, target):
+            for _ in range(times):
+                client.sendall(frame(b"?" * 64))
+                target.sendall(_exactly(target, 64))
+                _exactly(client, 66)
+
     async def garbage(self, script: Callable[[], None]) -> set[str]:
         """
         What there is for the garbage collector to find, when all connections are closed that a script made.
@@ -295,14 +325,7 @@ class WorkTests(TestCase):
     async def test_pingPong(self) -> None:
         """A small message and its answer cost two reads, two writes, and what it takes to hear of them."""
 
-        def converse() -> None:
-            with self.session() as (client, target):
-                for _ in range(200):
-                    client.sendall(frame(b"?" * 64))
-                    target.sendall(_exactly(target, 64))
-                    _exactly(client, 66)
-
-        work = await self.work(converse)
+        work = await self.work(partial(self.converseFor, 200))
         own, system = self.pingPong
         self.assertLess(work.own / 200, own)
         self.assertLess(work.system / 200, system)

@@ -180,9 +180,13 @@ class Desk:
         being decided about is refused.
 
         @param filters: as of L{sessions}, and checked; at least one.
-        @return: how many there were.
+        @return: how many there were that nobody had begun to end.
         """
-        return self._sessions.revoke(self._matcher(filters), reason)
+        matches = self._matcher(filters)
+        asked = [session for session in self._sessions if session.open]  # type: ignore[attr-defined]  # ours say so
+        count = sum(map(matches, asked))
+        self._sessions.revoke(matches, reason)
+        return count
 
     def _matcher(self, filters: Mapping[str, Any]) -> Callable[[Any], bool]:
         """@return: whether a session, or who is to become one, has all of these."""

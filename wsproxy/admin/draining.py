@@ -17,6 +17,9 @@ REASON = "Draining"
 
 _TICK = 0.1
 
+_WHOLE = 1 - 1e-6
+"""One session, as far as tenths add up to one."""
+
 
 class Draining:
     """That of one process: new upgrades are answered 503, and ports stay open, so that it can be undone."""
@@ -56,7 +59,7 @@ class Draining:
     def _close(self, ticks: int) -> None:
         self._owed += self._rate * _TICK * ticks
         for session in self._sessions:
-            if self._owed < 1:
+            if self._owed < _WHOLE:
                 return
             if session.open:  # type: ignore[attr-defined]  # ours say so
                 self._owed -= 1

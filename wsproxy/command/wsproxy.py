@@ -25,6 +25,11 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "serve": ("wsproxy.command.serve", "Run a proxy: wsproxy [serve] [OPTIONS] [LISTEN [TARGET]]."),
     "token": ("wsproxy.command.token", "Make a link for a proxy with --link-key."),
+    "sessions": ("wsproxy.command.sessions", "List open sessions."),
+    "close": ("wsproxy.command.close", "Close sessions."),
+    "top": ("wsproxy.command.top", "Show the busiest sessions, again and again."),
+    "drain": ("wsproxy.command.drain", "Take no more sessions."),
+    "reload": ("wsproxy.command.reload", "Look at files that may have changed."),
     "completion": ("wsproxy.manual.completion", "Print what a shell needs to complete these command lines."),
 }
 """

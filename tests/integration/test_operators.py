@@ -1,0 +1,112 @@
+"""The commands of C{wsproxy} that ask a proxy that runs, and those who type them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from twisted.internet.threads import deferToThread
+
+from tests.integration.test_admin import AdminTestCase
+from tests.integration.twistd import ROOT, Outcome, start
+
+WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
+
+
+class OperatorTests(AdminTestCase):
+    async def run_(self, *words: str) -> Outcome:
+        environment = {"WSPROXY_ADMIN": f"unix:{os.path.abspath(self.where)}"}
+        return await start(self, [WSPROXY, *words], **environment).end()
+
+    async def done(self, *words: str) -> str:
+        outcome = await self.run_(*words)
+        self.assertEqual((outcome.status, outcome.err), (0, ""))
+        return outcome.out
+
+    async def test_sessions(self) -> None:
+        """Sessions are listed as a table, as JSON, or by their ids; filters hold."""
+        await self.administered()
+        client = await self.session()
+        head, row = (await self.done("sessions")).splitlines()
+        self.assertTrue(head.startswith("ID        CLIENT"))
+        self.assertIn(f"127.0.0.1:{client.stream.port}", row)
+        [session] = json.loads(await self.done("sessions", "--json"))["sessions"]
+        self.assertTrue(row.startswith(session["id"][:8]))
+        self.assertEqual(await self.done("sessions", "--ids"), session["id"] + "\n")
+        self.assertEqual(await self.done("sessions", "--ids", "--client", "192.0.2.0/24"), "\n")
+
+    async def test_close(self) -> None:
+        """A session is closed by the digits that the log has of it; several by what they have in common."""
+        await self.administered()
+        clients = [await self.session() for _ in range(3)]
+        [id] = [each["id"] for each in await self.listed() if each["client"].endswith(f":{clients[0].stream.port}")]
+        self.assertEqual(await self.done("close", id[:8], "--reason", "Go home"), "1 closed\n")
+        self.assertEqual(await self.closed(clients[0]), (4001, "Go home"))
+        answer = json.loads(await self.done("close", "--client", "127.0.0.1", "--json"))
+        self.assertEqual(answer, {"closed": 2, "stale": [], "absent": []})
+        for client in clients[1:]:
+            self.assertEqual((await self.closed(client))[0], 4001)
+
+    async def test_drain(self) -> None:
+        """C{drain}, and C{drain --undo}; C{reload} says what it looked at."""
+        await self.administered()
+        self.assertEqual(await self.done("drain"), "draining\n")
+        self.assertEqual((await self.ask("GET", "/readyz")).status, 503)
+        self.assertEqual(await self.done("drain", "--undo"), "taking sessions\n")
+        self.assertEqual(await self.done("reload"), "certificates\n")
+
+    async def test_complaints(self) -> None:
+        """What cannot be done is one line, and status 1; wrong words are status 2."""
+        await self.administered()
+        for words, status, why in (
+            (("close", "12ab"), 1, "wsproxy: No such session\n"),
+            (("close",), 1, "wsproxy: close: an id, or filters such as --identity\n"),
+            (("sessions", "--admin", "/nowhere"), 1, "wsproxy: --admin /nowhere: No such file or directory\n"),
+            (("sessions", "--client", "x"), 1, "wsproxy: client x: expected an address, "),
+            (("sessions", "--admin-token", "@/nowhere"), 1, "wsproxy: --admin-token @/nowhere: No such file"),
+            (("top", "--every", "0"), 2, "wsproxy: argument --every: 0 is not a number above 0\n"),
+        ):
+            outcome = await self.run_(*words)
+            self.assertEqual(outcome.status, status, outcome)
+            self.assertTrue(outcome.err.startswith(why), outcome.err)
+            self.assertEqual(outcome.err.count("\n"), 1)
+
+    async def test_top(self) -> None:
+        """In a terminal C{top} draws anew, and leaves it as it was; once, and as JSON, it is for scripts."""
+        await self.administered()
+        client = await self.session()
+        whole = json.loads(await self.done("top", "--json"))
+        self.assertEqual((whole["status"]["sessions"], len(whole["sessions"])), (1, 1))
+        drawn = await deferToThread(self.drawn, f"unix:{os.path.abspath(self.where)}")
+        self.assertTrue(drawn.startswith("\x1b[?1049h\x1b[?25l\x1b[H"))
+        self.assertTrue(drawn.endswith("\x1b[?25h\x1b[?1049l"), drawn[-60:])
+        self.assertGreater(drawn.count("\x1b[H"), 1)
+        self.assertIn(f"127.0.0.1:{client.stream.port}", drawn)
+
+    def drawn(self, where: str) -> str:
+        """What a terminal sees until Ctrl+C, which comes after the second picture."""
+        ours, theirs = pty.openpty()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "LINES": "20"}
+        command = [WSPROXY, "top", "--admin", where, "--every", "0.1"]
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        os.close(theirs)
+        seen, told, until = b"", False, time.monotonic() + 20
+        while time.monotonic() < until and select.select([ours], [], [], 20)[0]:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:
+                break
+            if len(re.findall(rb"\x1b\[J", seen)) >= 2 and not told:
+                told = True
+                process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(20), 0)
+        os.close(ours)
+        return seen.decode()
