@@ -9,14 +9,17 @@ from typing import Any
 
 from twisted.application.service import Application, MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.command import plugin
+from wsproxy.command.managed import Managed
 from wsproxy.daemon.exit import Exit
 from wsproxy.daemon.log import Log, SyslogObserver
+from wsproxy.daemon.servicemanager import ServiceManager
 from wsproxy.errors import ConfigError
 
 
@@ -26,6 +29,7 @@ class Proxy(MultiService):
     def __init__(self) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
+        self.serving: Deferred[None] = Deferred()
 
 
 class Stopper:
@@ -54,14 +58,15 @@ class ProcessServiceTests(SynchronousTestCase):
         self.service = self.make(Log())
 
     def make(self, log: Log) -> plugin.ProcessService:
-        return plugin.ProcessService(self.proxy, self.stopper, log)  # type: ignore[arg-type]
+        self.managed = Managed(self.proxy, Clock(), ServiceManager({}))  # type: ignore[arg-type]
+        return plugin.ProcessService(self.proxy, self.stopper, log, self.managed)  # type: ignore[arg-type]
 
     def test_starts(self) -> None:
         """Signals are obeyed and the limit of descriptors is raised before anything listens."""
         order: list[object] = []
         self.proxy.privilegedStartService = lambda: order.append((self.stopper.obeyed[:], self.limits[:]))
         self.service.privilegedStartService()
-        self.assertEqual(order, [([self.proxy], [(resource.RLIMIT_NOFILE, (4096, 4096))])])
+        self.assertEqual(order, [([self.managed], [(resource.RLIMIT_NOFILE, (4096, 4096))])])
 
     def test_twist(self) -> None:
         """C{twist} starts it without asking for what privileges are needed for; it listens all the same, once."""

@@ -18,7 +18,10 @@ __all__ = ["DOCUMENTS", "Recipe", "commandsOf", "complaints", "recipesOf"]
 
 DOCUMENTS = [ROOT / "README.rst", ROOT / "CHANGES.rst", ROOT / "benchmarks/README.rst", *ROOT.glob("docs/**/*.rst")]
 
-_COMMAND = re.compile(r"(?:exec )?(?:(?:twistd?|wswrap|wsproxy-replay|openssl|certbot) (?![─[])|vncpasswd).*")
+_COMMAND = re.compile(
+    r"(?:exec )?(?:(?:twistd?|wswrap|wsproxy-replay|openssl|certbot|cp|systemctl|systemd-socket-activate|pipx|docker)"
+    r" (?![─[])|vncpasswd).*"
+)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.components import require, requireComponent
 from tests.integration.interpreter import PATHS, pythonForEverybody
-from tests.integration.machine import Machine
+from tests.integration.machine import Machine, Program
 from tests.integration.recipes import DOCUMENTS, Recipe, commandsOf, complaints, recipesOf
 from tests.integration.twistd import ROOT, TWISTD
 
@@ -24,6 +24,7 @@ _ELSEWHERE = {
     "twistd -n websockify --token-plugin JWTTokenApi --token-source /etc/wsproxy/issuer.pem": "likewise",
     "twistd -n websockify … --check && systemctl restart wsproxy": "tests.integration.test_inspection",
     "certbot certonly --standalone --key-type ecdsa -d console.example.com": "it asks an authority on the Internet",
+    "systemctl enable --now wsproxy.socket": "nobody is there to be told; the units are tried out here",
     "vncpasswd": "tests.e2e.test_desktop",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore -- vncserver :1 -localhost no": "likewise",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore --web /usr/share/novnc -- "
@@ -284,6 +285,40 @@ class ServiceTests(RecipeCase):
         self.assertEqual(self.machine.greeting("wss://localhost/"), "binary VNC")
         self.assertEqual(program.stop(), 0)
         self.assertIn("VNC", self.machine.run("cat /run/state/console.1"))
+
+    def test_socket(self) -> None:
+        """The unit is where the recipe puts it, and what it starts, started with a socket, serves."""
+        requireComponent("systemd-analyze")
+        self.machine.run(
+            self.shown("cp docs/systemd/wsproxy.socket docs/systemd/wsproxy.service /etc/systemd/system/"), str(ROOT)
+        )
+        self.machine.run("mkdir -p /opt/wsproxy/bin")
+        self.machine.run(["ln", "-s", TWISTD, "/opt/wsproxy/bin/"])
+        self.assertEqual(self.machine.run("systemd-analyze verify --man=no wsproxy.service wsproxy.socket"), "")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        unit = self.machine.run("cat /etc/systemd/system/wsproxy.service")
+        found = re.search("ExecStart=(.*)", unit)
+        assert found is not None
+        listening = re.search("ListenStream=(.*)", self.machine.run("cat /etc/systemd/system/wsproxy.socket"))
+        assert listening is not None
+        started = f"systemd-socket-activate -l {listening[1]} -E PATH -E PYTHONPATH {found[1]}"
+        self.activated(self.machine.start(started), "ws://localhost:6080/")
+
+    def activated(self, program: Program, url: str) -> None:
+        program.line("Listening on")
+        self.assertEqual(self.machine.greeting(url), "binary VNC")
+        self.assertEqual(program.stop(), 0)
+
+    def test_activated(self) -> None:
+        """C{docs/systemd.rst}: started by its first client."""
+        requireComponent("systemd-socket-activate")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        command = self.shown(
+            "systemd-socket-activate -l 6080 twistd -n --pidfile= websockify --listen systemd: --target localhost:5900 "
+            "--idle-timeout 600"
+        )
+        passing = command.replace(" -l ", " -E PATH -E PYTHONPATH -l ")  # the tests' own are elsewhere
+        self.activated(self.machine.start(passing.replace("twistd", TWISTD, 1)), "ws://localhost:6080/")
 
     def test_daemon(self) -> None:
         """In the background, as a lesser user, on a port that this user could not bind."""

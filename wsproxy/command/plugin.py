@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from wsproxy.command.managed import Managed
 from wsproxy.command.root import makeRoot
 from wsproxy.command.usage import Options
 from wsproxy.config import Config, LoggingConfig
@@ -24,6 +25,7 @@ from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import Exit, complaint
 from wsproxy.daemon.garbage import passOverStart
 from wsproxy.daemon.log import Log, makeLog
+from wsproxy.daemon.servicemanager import ServiceManager
 from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
 from wsproxy.endpoints.inetd import sparingStdout
@@ -71,6 +73,7 @@ def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] 
             os._exit(status)  # whatever threads there are
         if options.config.listening.inetd:
             sparingStdout()
+        manager = ServiceManager(os.environ)
         log = openLog(twistd, reactor) if openLog is not None else _log(twistd, reactor, options.config.logging)
         drain = options.config.lifetime.drain
         stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
@@ -81,15 +84,16 @@ def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] 
         raise SystemExit(error.status) from None
     except ConfigError as error:
         raise SystemExit(complaint(error)) from None
-    return ProcessService(proxy, stopper, log)
+    return ProcessService(proxy, stopper, log, Managed(proxy, reactor, manager))
 
 
 class ProcessService(MultiService):
     """A proxy that is the purpose of its process."""
 
-    def __init__(self, proxy: Proxy | Workers, stopper: Exit, log: Log) -> None:
+    def __init__(self, proxy: Proxy | Workers, stopper: Exit, log: Log, managed: Managed) -> None:
         super().__init__()
         self._proxy = proxy
+        self._managed = managed
         self._stopper = stopper
         self._log = log
         self._privileged = False
@@ -106,13 +110,18 @@ class ProcessService(MultiService):
         if not self._privileged:
             self.privilegedStartService()
         super().startService()
+        self._managed.begin()
+
+    def stopService(self) -> Any:
+        self._managed.end()
+        return super().stopService()
 
     def privilegedStartService(self) -> None:
         """
         @raise ConfigError: a listener cannot be bound. From here it reaches the shell that started a daemon.
         """
         self._privileged = True
-        self._stopper.obeySignals(self._proxy)
+        self._stopper.obeySignals(self._managed)
         raiseDescriptorLimit()
         super().privilegedStartService()
         started = self._proxy.started

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.python.failure import Failure
 
+from wsproxy.endpoints.adopted import adoptPort
 from wsproxy.errors import ConfigError
 
 __all__ = ["Inetd", "sparingStdout"]
@@ -68,7 +69,7 @@ class Inetd:
     def _begin(self, factory: IProtocolFactory) -> list[IListeningPort]:
         with self._socket:
             if self._listens:
-                return [self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, factory)]
+                return [adoptPort(self._reactor, self._socket.fileno(), factory)]
             factory.doStart()
             self._serve(factory)
             return []

@@ -4,7 +4,8 @@
     192.0.2.1:6080         one address, or a name: all addresses that it has
     [::1]:6080             one IPv6 address; C{[::]} is IPv6 alone
     unix:/path:mode=660    a socket file; the mode is optional and octal
-    systemd:domain=INET:…  any other Twisted server endpoint string
+    systemd:name=vnc       a socket that systemd has bound: L{wsproxy.endpoints.systemd}
+    tcp6:6080:…            any other Twisted server endpoint string
 
 A registered endpoint prefix wins over a host of that name.
 """
@@ -41,6 +42,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.endpoints.hostport import parseHostPort
+from wsproxy.endpoints.systemd import PassedEndpoint, parsePassed
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
@@ -129,6 +131,8 @@ def parseListen(reactor: Any, text: str) -> Listen:
             return Listen(text, _TCPServerEndpoint(reactor, None, port), port)
         if colon and prefix.lower() == "unix":
             return _parseUNIX(reactor, rest)
+        if colon and prefix.lower() == "systemd":
+            return Listen(text, parsePassed(reactor, _UNESCAPED_COLON.split(rest)))
         if colon and prefix.lower() in _registeredPrefixes():
             return _parseString(reactor, text)
         given = parseHostPort(text)
@@ -333,5 +337,6 @@ _PLAIN = (
     TCP6ServerEndpoint,
     UNIXServerEndpoint,
     AdoptedStreamServerEndpoint,
+    PassedEndpoint,
 )
 """Endpoints whose ports hand connections to nobody in between."""

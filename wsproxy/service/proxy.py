@@ -51,6 +51,7 @@ class Proxy(MultiService):
     @param listens: where.
     @param announce: says in the log what listens there; L{None} where another process has.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
+    @ivar serving: fires with C{started}, where that does not fail.
     """
 
     _log = Logger()
@@ -68,6 +69,7 @@ class Proxy(MultiService):
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
+        self.serving: Deferred[None] = Deferred()
         self._drainFor = lifetime.drain
         self._listens = listens
         self._reactor = reactor
@@ -115,6 +117,7 @@ class Proxy(MultiService):
         if self._announceOne is not None:
             announceRoom(self._log)
         self._lifetime.start()
+        self.serving.callback(None)
         self.started.callback(None)
 
     def _unbound(self, failure: Failure) -> None:
@@ -189,6 +192,10 @@ class Proxy(MultiService):
     def sessions(self) -> int:
         """How many there are."""
         return len(self._factory.sessions)
+
+    def isWell(self, within: float) -> Deferred[bool]:
+        """It is, for it can answer."""
+        return succeed(True)
 
     def reload(self) -> None:
         """Look at the certificate files now."""

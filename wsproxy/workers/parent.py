@@ -73,6 +73,7 @@ class Workers(MultiService):
     @param wrapped: of a wrapped program what L{assemble<wsproxy.wiring.assemble>} takes, and its listeners.
     @param stdout: where this process logs to its stdout, the descriptor; workers do so as well.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
+    @ivar serving: fires when the first of them takes connections.
     """
 
     _log = Logger()
@@ -88,6 +89,7 @@ class Workers(MultiService):
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
+        self.serving: Deferred[None] = Deferred()
         self._config = config
         self._reactor = reactor
         self._stopper = stopper
@@ -247,7 +249,9 @@ class Workers(MultiService):
         }
 
     def _prove(self) -> None:
-        self._proven = True
+        if not self._proven:
+            self._proven = True
+            self.serving.callback(None)
 
     def _tell(self, verb: str, **fields: Any) -> None:
         for worker in self._workers:
@@ -324,6 +328,18 @@ class Workers(MultiService):
         """Kill the workers, and signal the wrapped program: the process ends at once."""
         self._kill()
         abandonPrograms(self, number)
+
+    def isWell(self, within: float) -> Deferred[bool]:
+        """
+        @return: fires with whether there are workers and all of them have answered, in so many seconds; each has done
+            then what it was told before. Those that are to end are cared for elsewhere.
+        """
+        present = [worker for worker in self._workers if worker is not None]
+        if self._ending:
+            return succeed(True)
+        return gatherResults([worker.answers(within) for worker in present]).addCallback(
+            lambda answered: bool(answered) and all(answered)
+        )
 
     def reload(self) -> None:
         """Look at the certificate files now."""

@@ -97,6 +97,11 @@ class Worker(ProcessProtocol):
         """See L{Channel.ask}. @raise OSError: this process has no descriptors left."""
         return self._channel.ask(verb, within=within, **fields)
 
+    def answers(self, within: float) -> Deferred[bool]:
+        """@return: fires with whether it has answered in so many seconds, or has ended."""
+        asked = self.ask("sessions", within=within)
+        return asked.addCallbacks(lambda _: True, lambda failure: failure.check(TimeoutError) is None)
+
     def drain(self) -> None:
         """It is to take no more clients, and to end with the last of its sessions."""
         if self._killedEarly():
