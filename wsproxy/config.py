@@ -20,15 +20,18 @@ __all__ = [
     "ClientsConfig",
     "ClusterConfig",
     "Config",
+    "FileConfig",
     "InspectionConfig",
     "LifetimeConfig",
     "LimitsConfig",
     "LinksConfig",
+    "ListenerConfig",
     "ListeningConfig",
     "LoggingConfig",
     "ProgramConfig",
     "ProxiesConfig",
     "RecordingConfig",
+    "RouteConfig",
     "SessionsConfig",
     "TLSConfig",
     "TargetConfig",
@@ -341,24 +344,74 @@ class InspectionConfig:
     @ivar headers: of that request, each C{NAME: VALUE}; so may these.
     @ivar client: where it would come from: an IP address, or C{"unix"}.
     @ivar check: whether there is anything wrong.
+    @ivar settings: what all settings are, and where each comes from.
     """
 
     explain: str | None = None
     headers: tuple[str, ...] = ()
     client: str | None = None
     check: bool = False
+    settings: bool = False
 
     @property
     def wanted(self) -> bool:
-        return self.check or self.explain is not None
+        return self.check or self.settings or self.explain is not None
 
     def __repr__(self) -> str:
         return f"<InspectionConfig {'explain' if self.explain is not None else 'check' if self.check else 'nothing'}>"
 
 
 @dataclass(frozen=True, slots=True)
+class FileConfig:
+    """
+    The file that settings come from.
+
+    @ivar path: L{None} where there is none.
+    """
+
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerConfig:
+    """
+    One of C{ListeningConfig.listen}, the last of them, that has a TLS side of its own.
+
+    @ivar tls: L{None} for none.
+    """
+
+    listen: str
+    tls: TLSConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteConfig:
+    """
+    One of several ways in.
+
+    @ivar host: in lower case; L{None}: any.
+    @ivar path: what the path of a request begins with, decoded.
+    @ivar config: what holds there. Of its groups those count that are about one session, and its limits are those of
+        this way alone.
+    """
+
+    host: str | None
+    path: str
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log, and where sessions are counted."""
+        return f"{self.host or '*'}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
-    """Everything C{twistd websockify} can be told."""
+    """
+    Everything C{twistd websockify} can be told.
+
+    @ivar routes: where there are any, they say what becomes of requests; C{target} and the like say nothing then.
+    """
 
     listening: ListeningConfig = ListeningConfig()
     target: TargetConfig = TargetConfig()
@@ -379,6 +432,13 @@ class Config:
     logging: LoggingConfig = LoggingConfig()
     admin: AdminConfig = AdminConfig()
     inspection: InspectionConfig = InspectionConfig()
+    file: FileConfig = FileConfig()
+    routes: tuple[RouteConfig, ...] = ()
+    listeners: tuple[ListenerConfig, ...] = ()
+
+
+_SEVERAL = ("routes", "listeners")
+"""What is no group."""
 
 
 def _group(hint: Any) -> type[Any]:
@@ -387,7 +447,7 @@ def _group(hint: Any) -> type[Any]:
     return kinds[0]
 
 
-GROUPS = {name: _group(hint) for name, hint in get_type_hints(Config).items()}
+GROUPS = {name: _group(hint) for name, hint in get_type_hints(Config).items() if name not in _SEVERAL}
 """The class of each group, by its field of L{Config}."""
 
 
@@ -403,7 +463,14 @@ def asPlain(config: Config) -> dict[str, Any]:
 
 def fromPlain(plain: dict[str, Any]) -> Config:
     """@param plain: what became of L{asPlain} in JSON, whose arrays are our tuples."""
-    return Config(**{name: fields and GROUPS[name](**_tuples(fields)) for name, fields in plain.items()})
+    routes = tuple(RouteConfig(**route | {"config": fromPlain(route["config"])}) for route in plain["routes"])
+    listeners = tuple(
+        ListenerConfig(each["listen"], each["tls"] and TLSConfig(**each["tls"])) for each in plain["listeners"]
+    )
+    groups = {
+        name: fields and GROUPS[name](**_tuples(fields)) for name, fields in plain.items() if name not in _SEVERAL
+    }
+    return Config(routes=routes, listeners=listeners, **groups)
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, IServiceCollection
 
 from wsproxy.cluster.cluster import Cluster, joinCluster
 from wsproxy.cluster.parent import Answers, Parent
-from wsproxy.config import AuthenticationConfig, Config, LinksConfig, TokensConfig
+from wsproxy.config import AuthenticationConfig, Config, LimitsConfig, LinksConfig, TokensConfig
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import (
     AnyAuthenticator,
@@ -27,15 +27,17 @@ from wsproxy.interfaces import (
     AnyTurnstile,
     Request,
 )
-from wsproxy.limits.make import answerLimits, makeSessionLimits, makeThrottle
-from wsproxy.links.once import VERB, answering, rememberer
+from wsproxy.limits.counts import Tally
+from wsproxy.limits.make import answerLimits, limitsOf, makeSessionLimits, makeTally, makeThrottle
+from wsproxy.limits.throttle import Throttle
+from wsproxy.links.once import VERB, Once, answering, rememberer
 from wsproxy.tokens.plugin import locationOf, makeResolver
 from wsproxy.tokens.targets import asTarget
 
 if TYPE_CHECKING:
     from wsproxy.links.links import Links
 
-__all__ = ["Entrance", "answerWorkers", "makeEntrance"]
+__all__ = ["Common", "Entrance", "answerWorkers", "makeEntrance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +67,76 @@ class Entrance:
             service.setServiceParent(proxy)
 
 
+_NO_LIMITS = LimitsConfig()
+
+
+class Common:
+    """
+    What is the same for all routes, and goes on where settings change: who counts sessions and guesses, which links
+    were used, and the Redis of a cluster. It is made when it is wanted for the first time.
+
+    @param parent: of a worker, which keeps what all of them have in common.
+    @ivar isTold: another process has told what there is to tell of the settings.
+    """
+
+    def __init__(self, config: Config, reactor: Any, parent: Parent | None = None) -> None:
+        self.services: list[IService] = []
+        self._clustered = config.cluster.url is not None
+        self._explaining = config.inspection.explain is not None
+        self._reactor = reactor
+        self._parent = parent
+        self.isTold = parent is not None
+        self.cluster: Cluster | None = None
+        if config.cluster.url is not None and parent is None:
+            self.cluster = joinCluster(reactor, config.cluster.url)
+            self.services.append(self.cluster.redis)
+        self._limits: dict[str, int] = {}
+        self.limit(config)
+
+    def limit(self, config: Config) -> None:
+        """From now on there may be so many sessions as C{config} says."""
+        self._limits.clear()
+        self._limits |= limitsOf(config.limits)
+        for route in config.routes:
+            self._limits |= {f"{kind}@{route.name}": most for kind, most in limitsOf(route.config.limits).items()}
+
+    def attach(self, proxy: IServiceCollection) -> None:
+        """Have what there is by now live as long as C{proxy}."""
+        for service in self.services:
+            if service.parent is None:
+                service.setServiceParent(proxy)
+
+    @cached_property
+    def tally(self) -> Tally:
+        tally, services = makeTally(self._limits, self._reactor, self.cluster, self._parent)
+        self.services[:0] = services
+        return tally
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        return makeThrottle(self._reactor, self.cluster, self._parent, self._clustered)
+
+    @cached_property
+    def once(self) -> Once:
+        return rememberer(self.cluster, self._parent, explaining=self._explaining)
+
+
 def makeEntrance(
-    config: Config, reactor: Any, resolver: AnyResolver | None, parent: Parent | None = None
+    config: Config,
+    reactor: Any,
+    resolver: AnyResolver | None,
+    common: Common,
+    own: LimitsConfig = _NO_LIMITS,
+    route: str = "",
 ) -> Entrance:
     """
     @param resolver: where sessions lead where no token says so; L{None}: nowhere.
-    @param parent: of a worker, which keeps what all of them have in common.
+    @param own: the limits of C{route} alone.
     @raise ConfigError: it cannot be as it is configured.
     """
-    cluster = _cluster(config, reactor) if parent is None else None
+    limited = partial(_limited, limits=config.limits, common=common, own=own, route=route)
     if config.links.key is not None:
-        links = _links(config, cluster, parent)
+        links = _links(config, common)
         way = Entrance(
             links,
             links,
@@ -83,7 +144,7 @@ def makeEntrance(
             webAuth=config.authentication.web,
             shownPath=_shownPath(config.tokens),
         )
-        return _limited(way, config, reactor, links.token, cluster, parent)
+        return limited(way, links.token)
     services: list[IService] = []
     tokenOf: Callable[[Request], str | None] | None = None
     if config.tokens.areKnown:
@@ -91,7 +152,7 @@ def makeEntrance(
             "TokenRedis": partial(_tokenRedis, reactor, services),
             "JWTTokenApi": partial(_signedTokens, config.links),
         }
-        resolver = makeResolver(config.tokens, reactor, others, told=parent is not None)
+        resolver = makeResolver(config.tokens, reactor, others, told=common.isTold)
         tokenOf = locationOf(config.tokens).of
     if resolver is None:
         raise ConfigError("--target: where should sessions lead?")
@@ -115,7 +176,7 @@ def makeEntrance(
         shownPath=_shownPath(config.tokens),
         services=tuple(services),
     )
-    return _limited(entrance, config, reactor, tokenOf, cluster, parent)
+    return limited(entrance, tokenOf)
 
 
 def _shownPath(tokens: TokensConfig) -> Callable[[Request], str] | None:
@@ -138,54 +199,43 @@ def _signedTokens(demands: LinksConfig, source: str) -> Any:
     return JWTTokenApi(source, demands.audience, demands.issuer)
 
 
-def _links(config: Config, cluster: Cluster | None, parent: Parent | None) -> Links:
+def _links(config: Config, common: Common) -> Links:
     """One for all remembers which links were used: the nodes' Redis, the parent of workers, or this process."""
     try:
         from wsproxy.links.make import makeLinks  # late, likewise
     except ModuleNotFoundError:
         raise ConfigError("--link-key: needs joserfc: pip install wsproxy[jwt]") from None
-    once = rememberer(cluster, parent, explaining=config.inspection.explain is not None)
-    return makeLinks(config.links, locationOf(config.tokens), asTarget, once)
-
-
-def _cluster(config: Config, reactor: Any) -> Cluster | None:
-    return None if config.cluster.url is None else joinCluster(reactor, config.cluster.url)
+    return makeLinks(config.links, locationOf(config.tokens), asTarget, common.once)
 
 
 def _limited(
     entrance: Entrance,
-    config: Config,
-    reactor: Any,
     tokenOf: Callable[[Request], str | None] | None,
-    cluster: Cluster | None,
-    parent: Parent | None,
+    *,
+    limits: LimitsConfig,
+    common: Common,
+    own: LimitsConfig,
+    route: str,
 ) -> Entrance:
     """Guesses are counted where there is something to guess: the last gate, so that it hears of all refusals."""
-    limits, services = makeSessionLimits(config.limits, reactor, tokenOf, cluster, parent)
-    turnstiles: tuple[AnyTurnstile, ...] = () if limits is None else (limits,)
+    counting = makeSessionLimits(limits, lambda: common.tally, tokenOf, own, route)
+    turnstiles: tuple[AnyTurnstile, ...] = () if counting is None else (counting,)
     gates = entrance.gates
     if entrance.authenticator is not None or tokenOf is not None:
-        throttle = makeThrottle(reactor, cluster, parent, config.cluster.url is not None)
-        gates, turnstiles = (*gates, throttle), (throttle, *turnstiles)
-    return replace(
-        entrance,
-        gates=gates,
-        turnstiles=(*turnstiles, *entrance.turnstiles),
-        services=(*entrance.services, *services, *(() if cluster is None else (cluster.redis,))),
-    )
+        gates, turnstiles = (*gates, common.throttle), (common.throttle, *turnstiles)
+    return replace(entrance, gates=gates, turnstiles=(*turnstiles, *entrance.turnstiles))
 
 
-def answerWorkers(config: Config, reactor: Any, answers: Answers) -> tuple[IService, ...]:
+def answerWorkers(config: Config, reactor: Any, answers: Answers) -> Common:
     """
     Keep, in the parent, what its workers have in common.
 
-    @return: what has to be started and stopped with them.
+    @return: what has to live as long as they do.
     """
-    cluster = _cluster(config, reactor)
-    services = answerLimits(config.limits, reactor, cluster, answers)
-    if config.links.key is not None:
-        answers.answer(VERB, answering(rememberer(cluster)))
-    return services if cluster is None else (*services, cluster.redis)
+    common = Common(config, reactor)
+    answerLimits(common.tally, reactor, common.cluster, answers)
+    answers.answer(VERB, answering(common.once))
+    return common
 
 
 _NOBODY = AuthenticationConfig()

@@ -167,11 +167,10 @@ class WebSockifyFactory(SwitchFactory):
             taps=taps,
             pump=Pump(reactor) if pump and Pump.available(reactor) else Watch(reactor),
             shownPath=shownPath,
+            observers=observers,
         )
-        for observer in observers:
-            self.sessions.observe(observer)
         self.doors = _doors(legacy, handshakeTimeout)
-        door = self.doors(reactor, self.sessions, pages, proxies=proxies)
+        door = self._door = self.doors(reactor, self.sessions, pages, proxies=proxies)
         super().__init__(
             reactor,
             WebSite(door, reactor, handshakeTimeout, door.upgrade, self.sessions.refusals),
@@ -186,6 +185,33 @@ class WebSockifyFactory(SwitchFactory):
             proxies=proxies,
             enter=self.sessions.enter if gates else None,
         )
+
+    def become(self, other: SwitchFactory, tls: IOpenSSLServerConnectionCreator | None) -> None:
+        """
+        Receive clients as C{other}, made with other settings, would from now on: it is used up by that. Sessions, and
+        clients that wait to be decided about, go on as they began; C{heartbeat} and the like are those of their
+        beginning. Listening ports stay, as do C{sessions} and its observers.
+        """
+        assert isinstance(other, WebSockifyFactory)
+        super().become(other, tls)
+        self._door.become(other._door)
+        self.sessions.become(other.sessions)
+        self.raw = None if other.raw is None else partial(self.sessions.open, raw=True)
+        self.enter = None if other.enter is None else self.sessions.enter
+
+    def beside(self, tls: IOpenSSLServerConnectionCreator | None, tlsOnly: bool) -> SwitchFactory:
+        """@return: the same for another port, with a TLS side of its own."""
+        other = SwitchFactory(self.clock, self.site)
+        other.connections = self.connections
+        other.rawOnly = self.rawOnly
+        other.shaken = lambda seconds: None if self.shaken is None else self.shaken(seconds)
+        self.adjust(other, tls, tlsOnly)
+        return other
+
+    def adjust(self, other: SwitchFactory, tls: IOpenSSLServerConnectionCreator | None, tlsOnly: bool) -> None:
+        """Have one that is L{beside} this as this is by now."""
+        other.become(self, tls)
+        other.raw, other.enter, other.tlsOnly = self.raw, self.enter, tlsOnly
 
     def refuseNew(self, reason: str = "Server going down") -> Callable[[], None]:
         """

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
+from twisted.application.service import IService
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,6 +21,7 @@ from wsproxy.access.resolver import FixedResolver
 from wsproxy.cluster.parent import Parent
 from wsproxy.config import (
     Config,
+    LimitsConfig,
     ListeningConfig,
     ProgramConfig,
     RecordingConfig,
@@ -32,12 +34,12 @@ from wsproxy.daemon.outlet import Outlet, Stream, sinkOf
 from wsproxy.daemon.threads import Threads
 from wsproxy.dialling.dial import Dialer
 from wsproxy.endpoints.inetd import Inetd
-from wsproxy.endpoints.listen import Bindable, parseListen
-from wsproxy.entrance import makeEntrance
-from wsproxy.errors import ConfigError
+from wsproxy.endpoints.listen import Bindable, Listen, parseListen
+from wsproxy.entrance import Common, makeEntrance
+from wsproxy.errors import ConfigError, Refusal
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
-from wsproxy.interfaces import IDialer, IResolver, IStatusStop, TapFactory, Target
+from wsproxy.interfaces import AnyResolver, Identity, IDialer, IStatusStop, Request, TapFactory, Target
 from wsproxy.process.command import Command, rebindLibrary
 from wsproxy.process.dialer import ProgramDialer
 from wsproxy.process.listeners import Listeners
@@ -46,14 +48,18 @@ from wsproxy.process.supervisor import TOLD, Rebinding, Supervisor, WrapMode
 from wsproxy.recording.file import RecordingFiles
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.originallines import OriginalLines
-from wsproxy.service.proxy import Proxy, announce
+from wsproxy.service.proxy import Fitting, Proxy, announce
+from wsproxy.service.renewal import distinct, ownTLS
+from wsproxy.sessions.routes import Routes
 from wsproxy.sessions.tokenwatch import Tokens, TokenWatch
 from wsproxy.static_web.pages import kindOf, makePages
 from wsproxy.tls.client import clientTLS, describeTLSFailure
-from wsproxy.tls.server import ServerTLS
+from wsproxy.tls.server import ServerTLS, asksForCertificates
 from wsproxy.tunnel.trafficmarks import TrafficMarks
 
-__all__ = ["WrappedProgram", "assemble", "assembleAlone", "findProgram", "makeProxy", "parts", "wrappedProgram"]
+__all__ = ["WrappedProgram", "assemble", "assembleAlone", "findProgram", "fit", "makeProxy", "parts", "wrappedProgram"]
+
+_NO_LIMITS = LimitsConfig()
 
 _LISTINGS = 4
 """Directories read at a time for C{--web-listing}."""
@@ -113,23 +119,136 @@ def assemble(
     @param parent: of a worker.
     @raise ConfigError: see L{makeProxy}; for a worker, things may have changed since the parent was started.
     """
-    tls = ServerTLS(config.tls) if config.tls is not None else None
-    recordings = _recordings(config.recording, reactor)
+    common = Common(config, reactor, parent)
 
-    def own() -> Sequence[IAddress]:
+    def addresses() -> Sequence[IAddress]:
         return proxy.addresses
 
-    reach = Reach(config.access.allowTargets, config.access.denyTargets, own)
+    fitting = fit(config, reactor, common, addresses, wrapped, listeners)
+
+    def parse(name: str, text: str) -> Listen:
+        return replace(parseListen(reactor, text), text=name)
+
+    listens: list[Bindable] = [parse(*each) for each in distinct(config.listening.listen).items()]
+    if adopted is not None:
+        listens = [*adopted]
+    elif config.listening.inetd:
+
+        def ended() -> None:
+            fitting.factory.sessions.whenIdle().addCallback(lambda _: stopper.stop(0))
+
+        listens.append(Inetd(reactor, ended))
+    proxy = Proxy(fitting, listens, reactor, stopper, _announcing(fitting) if adopted is None else None)
+    common.attach(proxy)
+
+    def refit(new: Config) -> Fitting:
+        return fit(new, reactor, common, addresses, wrapped, listeners)
+
+    def limit(new: Config) -> None:
+        common.limit(new)
+        common.attach(proxy)
+
+    proxy.renewable(refit, limit, parse)
+    return proxy
+
+
+def _announcing(fitting: Fitting) -> Callable[[Logger, Config, IListeningPort], None]:
+    """@return: what says where it is listened, in the words of the original as well where these are wanted."""
+    if not fitting.config.logging.original:
+        return announce
+    original = OriginalLines(fitting.config, fitting.factory.sessions.route.shownPath)
+    fitting.factory.sessions.observe(original)
+
+    def announceTwice(log: Logger, config: Config, port: IListeningPort) -> None:
+        announce(log, config, port)
+        original.announce(port)
+
+    return announceTwice
+
+
+def fit(
+    config: Config,
+    reactor: Any,
+    common: Common,
+    addresses: Callable[[], Sequence[IAddress]],
+    wrapped: WrappedProgram | None = None,
+    listeners: Listeners | None = None,
+) -> Fitting:
+    """
+    What receives clients, with nothing of it in force yet.
+
+    @param common: what is kept when settings change.
+    @param addresses: where the proxy listens.
+    @raise ConfigError: see L{makeProxy}.
+    """
+    tls = ServerTLS(config.tls) if config.tls is not None else None
+    own = {name: None if each is None else ServerTLS(each) for name, each in ownTLS(config).items()}
+    strict = any(map(asksForCertificates, own.values())) or None
+    make = partial(
+        _way,
+        tls=tls,
+        strict=strict,
+        reactor=reactor,
+        common=common,
+        addresses=addresses,
+        wrapped=wrapped,
+        listeners=listeners,
+    )
+    ways = [make(config)]
+    for route in config.routes:
+        shared = {"listening", "clients", "tls", "web", "limits", "lifetime", "logging", "cluster", "inspection"}
+        here = replace(route.config, **{name: getattr(config, name) for name in shared})
+        ways.append(_naming(route.name, partial(make, here, route=route.name, limits=route.config.limits)))
+    factory = ways[0].factory
+    if config.routes:
+        known = zip(config.routes, ways[1:], strict=True)
+        factory.sessions.branch(Routes((route.host, route.path, way.factory.sessions.route) for route, way in known))
+    recordings = tuple(way.recordings for way in ways if way.recordings is not None)
+    services = tuple(each for way in ways for each in way.services)
+    return Fitting(config, factory, tls, recordings, services, own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    factory: WebSockifyFactory
+    recordings: Recordings | None
+    services: tuple[IService, ...]
+
+
+def _way(
+    config: Config,
+    route: str = "",
+    limits: LimitsConfig = _NO_LIMITS,
+    *,
+    tls: ServerTLS | None,
+    strict: bool | None,
+    reactor: Any,
+    common: Common,
+    addresses: Callable[[], Sequence[IAddress]],
+    wrapped: WrappedProgram | None,
+    listeners: Listeners | None,
+) -> _Way:
+    """
+    One way in: the only one, or that of a route.
+
+    @param limits: of C{route} alone.
+    @raise ConfigError: see L{makeProxy}.
+    """
+    recordings = _recordings(config.recording, reactor)
+    reach = Reach(config.access.allowTargets, config.access.denyTargets, addresses)
     dialer = _dialer(config.target, config.proxies.send, reactor, reach)
     resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
-    entrance = makeEntrance(config, reactor, resolver, parent)
+    if resolver is None and (route or config.routes):
+        resolver = nowhere
+    entrance = makeEntrance(config, reactor, resolver, common, limits, route)
     factory = WebSockifyFactory(
         reactor,
         dialer=way,
         connectTimeout=config.target.connectTimeout,
-        pages=_pages(config.web, config.target, reactor),
+        pages=None if route else _pages(config.web, config.target, reactor),
         tls=tls,
         tlsOnly=config.tls is not None and config.tls.only,
+        strictScheme=strict,
         taps=_taps(config, recordings, reactor),
         verbose=config.logging.verbose,
         allow=config.proxies.allow,
@@ -139,31 +258,13 @@ def assemble(
         **asKeywords(config.sessions),
     )
     if config.access.tokenRevokes:
-        TokenWatch(factory.sessions, _tokens(entrance.resolver), reactor)
-    if adopted is not None:
-        proxy = Proxy(config.lifetime, adopted, reactor, factory, tls, recordings, stopper, None)
-        entrance.attach(proxy)
-        return proxy
-    listens: list[Bindable] = [parseListen(reactor, text) for text in config.listening.listen]
-    if config.listening.inetd:
+        TokenWatch(factory.sessions.route, _tokens(entrance.resolver), reactor)
+    return _Way(factory, recordings, entrance.services)
 
-        def ended() -> None:
-            factory.sessions.whenIdle().addCallback(lambda _: stopper.stop(0))
 
-        listens.append(Inetd(reactor, ended))
-
-    original = OriginalLines(config, entrance.shownPath) if config.logging.original else None
-    if original is not None:
-        factory.sessions.observe(original)
-
-    def announceOne(log: Logger, port: IListeningPort) -> None:
-        announce(log, config, port)
-        if original is not None:
-            original.announce(port)
-
-    proxy = Proxy(config.lifetime, listens, reactor, factory, tls, recordings, stopper, announceOne)
-    entrance.attach(proxy)
-    return proxy
+def nowhere(request: Request, identity: Identity | None) -> NoReturn:
+    """Of a route for pages alone."""
+    raise Refusal(404, "Not found", cause="this route has no target")
 
 
 def assembleAlone(config: Config, reactor: Any) -> Proxy:
@@ -183,12 +284,21 @@ def parts(config: Config, reactor: Any) -> list[Callable[[], Any]]:
     @return: what each make a part of a proxy, and raise L{ConfigError} where that cannot be: so all that is wrong is
         found, where L{makeProxy} stops at the first. The last makes the whole.
     """
-    program, tls, recording, target = config.program, config.tls, config.recording, config.target
     made: list[Callable[[], Any]] = [partial(parseListen, reactor, text) for text in config.listening.listen]
-    if tls is not None:
-        made.append(partial(ServerTLS, tls))
-    if program is not None:
-        made.append(partial(findProgram, program, config.listening, reactor))
+    sides = (config.tls, *(listener.tls for listener in config.listeners))
+    made += (partial(ServerTLS, tls) for tls in sides if tls is not None)
+    if config.program is not None:
+        made.append(partial(findProgram, config.program, config.listening, reactor))
+    if not config.routes:
+        made += _partsOfWay(config, reactor)
+    for route in config.routes:
+        made += (partial(_naming, route.name, part) for part in _partsOfWay(route.config, reactor))
+    return [*made, partial(assembleAlone, config, reactor)]
+
+
+def _partsOfWay(config: Config, reactor: Any) -> list[Callable[[], Any]]:
+    recording, target = config.recording, config.target
+    made: list[Callable[[], Any]] = []
     if recording is not None:
         made.append(partial(RecordingFiles, recording.path, recording.keep))
     if target.endpoint is not None:
@@ -196,8 +306,16 @@ def parts(config: Config, reactor: Any) -> list[Callable[[], Any]]:
         made.append(partial(plain.check, Target(target.endpoint)))
     if target.authorities is not None:
         made.append(partial(clientTLS, "localhost", authorities=target.authorities, insecure=target.insecure))
-    made.append(partial(makeEntrance, config, reactor, FixedResolver(Target("demo:"))))
-    return [*made, partial(assembleAlone, config, reactor)]
+    made.append(lambda: makeEntrance(config, reactor, FixedResolver(Target("demo:")), Common(config, reactor)))
+    return made
+
+
+def _naming(route: str, make: Callable[[], Any]) -> Any:
+    """@raise ConfigError: what C{make} raises, and of which route."""
+    try:
+        return make()
+    except ConfigError as error:
+        raise ConfigError(f"route {route}: {error}") from error
 
 
 @implementer(IStatusStop)
@@ -241,7 +359,7 @@ def _ways(
     reactor: Any,
     wrapped: WrappedProgram | None,
     listeners: Listeners | None,
-) -> tuple[IResolver | None, IDialer]:
+) -> tuple[AnyResolver | None, IDialer]:
     """
     @return: where sessions lead, L{None} where tokens say so; and how they get there.
     @raise ConfigError: nowhere, or not that way.

@@ -140,12 +140,13 @@ class MakeServiceTests(SynchronousTestCase):
 
         self.patch(plugin, "makeRoot", self.makeProxy)
         service = plugin.makeService(self.options)
-        [(config, itsReactor, stopper, stdout, setLevel)] = self.made
+        [(config, itsReactor, stopper, stdout, setLevel, reader)] = self.made
         self.assertIs(config, self.options.config)
         self.assertIs(itsReactor, reactor)
         self.assertIsInstance(stopper, plugin.Exit)
         self.assertIs(stdout, None)
         setLevel("warn")
+        self.assertIs(reader, None)
         self.assertIsInstance(service, plugin.ProcessService)
         self.assertEqual(sys.excepthook, stopper.tellInOneLine)
         self.assertEqual(self.monotonic, [reactor])

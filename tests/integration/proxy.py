@@ -47,15 +47,21 @@ class Proxy:
     @param folder: its working directory, made here; the log is C{log} in it.
     @param arguments: C{websockify}'s.
     @param prefix: a command that runs it.
+    @param listen: where it listens.
     """
 
     def __init__(
-        self, folder: Path, *arguments: str, prefix: tuple[str, ...] = (), environment: Mapping[str, str] = {}
+        self,
+        folder: Path,
+        *arguments: str,
+        prefix: tuple[str, ...] = (),
+        environment: Mapping[str, str] = {},
+        listen: tuple[str, ...] = ("--listen", "127.0.0.1:0"),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._log = folder / "log"
-        command = [*prefix, TWISTD, "-n", *REACTOR, "--pidfile=", "websockify", "--listen", "127.0.0.1:0", *arguments]
+        command = [*prefix, TWISTD, "-n", *REACTOR, "--pidfile=", "websockify", *listen, *arguments]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,

@@ -26,11 +26,14 @@ from twisted.python.failure import Failure
 from wsproxy.access.peer import printable
 from wsproxy.command.asked import asRequest
 from wsproxy.command.options import TABLE
+from wsproxy.command.printed import printed
+from wsproxy.command.settings import Layers
 from wsproxy.config import Config, LoggingConfig
 from wsproxy.daemon.exit import complaint
 from wsproxy.errors import ConfigError, Refusal
 from wsproxy.escape import escape
 from wsproxy.interfaces import Request
+from wsproxy.sessions.routes import Routes
 from wsproxy.sessions.trace import Step, Trace, nameOf
 from wsproxy.wiring import assembleAlone, parts
 
@@ -57,8 +60,8 @@ def explain(config: Config, proxy: Explainable, tell: Callable[[str], object]) -
     @raise ConfigError: see L{asRequest}.
     """
     request, trace = asRequest(config), Trace()
-    names = _namesIn(config)
     tell(_heading(request, proxy))
+    names = _namesIn(_routed(config, request, tell))
 
     def told(outcome: Refusal | Failure | None) -> int:
         trace.end()
@@ -83,6 +86,18 @@ def _heading(request: Request, proxy: Explainable) -> str:
     headers = ", ".join(escape(name, 50) for name in request.headers if name != "host")
     url = f"{'wss' if request.secure else 'ws'}://{escape(request.headers['host'])}{path}"
     return f"{url} from {client}{way}{f' with {headers}' if headers else ''}"
+
+
+def _routed(config: Config, request: Request, tell: Callable[[str], object]) -> Config:
+    """@return: what holds for this request; where there are routes, C{tell} hears which one it is."""
+    if not config.routes:
+        return config
+    try:
+        route = Routes((each.host, each.path, each) for each in config.routes).of(request)
+    except Refusal:
+        return config
+    tell(f"passed   {'route':<12}  {escape(route.name)}")
+    return route.config
 
 
 _ANSWERS = {
@@ -117,7 +132,7 @@ def _told(outcome: Refusal | Failure, steps: Sequence[Step]) -> str:
     return f"{status}: {escape(outcome.cause, None)}" if outcome.cause and not known else status
 
 
-def check(parts: Iterable[Callable[[], Any]]) -> list[str]:
+def check(parts: Iterable[Callable[[], Any]], layers: Layers | None = None) -> list[str]:
     """
     @param parts: each makes a part of what would be started, and raises L{ConfigError} where it cannot be.
     @return: one line for each problem: what was raised, and what the log was warned of.
@@ -135,37 +150,48 @@ def check(parts: Iterable[Callable[[], Any]]) -> list[str]:
             try:
                 part()
             except ConfigError as error:
-                problems.append(str(error))
+                problems.append(str(error if layers is None else layers.located(error)))
     finally:
         globalLogPublisher.removeObserver(observer)
     return list(dict.fromkeys(problems))
 
 
-def inspect(config: Config, reactor: Any) -> int:
+def inspect(config: Config, reactor: Any, layers: Layers | None = None) -> int:
     """
-    Do what C{--check} and C{--explain} ask for, and print it.
+    Do what C{--check}, C{--print-config} and C{--explain} ask for, and print it.
+
+    @param layers: what C{config} has been made of.
 
     @param reactor: runs as long as it takes; L{BOUND} seconds more than C{--handshake-timeout} at most.
     @return: the exit status.
     @raise ConfigError: C{--explain} is about nothing that could be.
     """
+    explaining = config.inspection.explain is not None
     alone = replace(
-        config,
+        _unrecorded(config) if explaining else config,
         listening=replace(config.listening, workers=1),
-        recording=None if config.inspection.explain is not None else config.recording,
         logging=LoggingConfig(),
+        routes=tuple(
+            replace(route, config=_unrecorded(route.config)) if explaining else route for route in config.routes
+        ),
     )
     if config.inspection.check:
-        problems = check(parts(alone, reactor))
+        problems = check(parts(alone, reactor), layers)
         for problem in problems:
             print(complaint(problem), file=sys.stderr)
         if problems:
             return 1
         print("--check: nothing is wrong")
+    if config.inspection.settings and layers is not None:
+        print("\n".join(printed(layers, config, os.getcwd())).lstrip())
     if config.inspection.explain is None:
         return 0
     asRequest(config)
     return _run(reactor, config.clients.handshakeTimeout, lambda proxy: explain(alone, proxy, print), alone)
+
+
+def _unrecorded(config: Config) -> Config:
+    return replace(config, recording=None)
 
 
 def _run(reactor: Any, seconds: float, ask: Callable[[Explainable], Deferred[int]], config: Config) -> int:

@@ -20,6 +20,7 @@ from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.networks import Networks
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.reach import Reach
+from wsproxy.command.place import absolute, isSeen
 from wsproxy.endpoints.weburl import discreetTarget, isWebSocketURL
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
@@ -115,7 +116,7 @@ def _endpoint(name: str, word: str) -> str:
     """C{unix:name} as C{unix:/full/path/name}; every other endpoint as it is."""
     if not _RELATIVE_SOCKET.match(_filled(name, word)):
         return word
-    return f"unix:{quoteStringArgument(os.getcwd())}/{word.removeprefix('unix:')}"
+    return f"unix:{quoteStringArgument(absolute('.'))}/{word.removeprefix('unix:')}"
 
 
 def _target(name: str, word: str) -> str:
@@ -227,18 +228,19 @@ def _processors() -> int:
 
 def _file(name: str, path: str) -> str:
     """The absolute path of a file that can be read now."""
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+    place = absolute(path)
+    if os.path.exists(place) and not (os.path.isfile(place) or os.path.isdir(place)):
         raise ConfigError(f"--{name} {path}: not a regular file")  # to read a FIFO is to wait for its other end
     _read(name, path)
-    return os.path.abspath(path)
+    return place
 
 
 def _directory(name: str, path: str) -> str:
     try:
-        os.scandir(path).close()
+        os.scandir(absolute(path)).close()
     except OSError as error:
         raise ConfigError(f"--{name} {path}: {error.strerror}") from None
-    return os.path.abspath(path)
+    return absolute(path)
 
 
 def _name(name: str, word: str) -> str:
@@ -248,12 +250,12 @@ def _name(name: str, word: str) -> str:
 
 
 def _pattern(name: str, path: str) -> str:
-    return os.path.abspath(_filled(name, path))
+    return absolute(_filled(name, path))
 
 
 def _secret(name: str, word: str) -> str:
     """The same, with a warning of what everybody can see."""
-    if isLiteral(word):
+    if isLiteral(word) and isSeen():
         _log.warn("--{name}: all users of this machine can read it; use @FILE or env:NAME", name=name)
     return _discreet(name, word)
 
@@ -279,13 +281,13 @@ def _checker(name: str, word: str) -> str:
     """A string for C{twisted.cred.strcred}: a file has its absolute path; of a literal password is warned."""
     kind, _, argument = word.partition(":")
     if kind == "file" and argument:
-        return f"file:{os.path.abspath(argument)}"
+        return f"file:{absolute(argument)}"
     return _secret(name, word) if kind == "memory" else _discreet(name, word)
 
 
 def _read(name: str, path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(absolute(path), encoding="utf-8") as stream:
             return stream.read()
     except OSError as error:
         raise ConfigError(f"--{name} {path}: {error.strerror}") from None

@@ -3,7 +3,7 @@
 ::
 
     table ─┬─► usage     the command line ─┐
-           ├─► (a file)                    ├─► settings ─► Config, in whose groups the defaults stand
+           ├─► configfile  a file         ├─► settings ─► Config, in whose groups the defaults stand
            ├─► help      --help, docs/options.rst
            └─► what shells complete
 
@@ -18,6 +18,7 @@ from wsproxy.command.table.access import ACCESS
 from wsproxy.command.table.admin import ADMIN
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
+from wsproxy.command.table.file import FILE_OPTIONS
 from wsproxy.command.table.forward import FORWARD
 from wsproxy.command.table.legacy import LEGACY
 from wsproxy.command.table.limits import LIMITS
@@ -48,10 +49,12 @@ HEADINGS = {
     "logging": "Logging",
     "admin": "Admin side",
     "inspection": "Trying it out",
+    "file": "File",
 }
 """What is written above a group of L{Config<wsproxy.config.Config>}."""
 
 _LINES = (
+    *FILE_OPTIONS,
     *BRIDGE,
     *LEGACY,
     *SERVICES,

@@ -13,11 +13,13 @@ from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from twisted.application.service import IService, MultiService
-from twisted.logger import ILogObserver
+from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from wsproxy.command.lesser import lost
 from wsproxy.command.managed import Managed
+from wsproxy.command.reread import Source
 from wsproxy.command.root import makeRoot
 from wsproxy.command.usage import Options
 from wsproxy.config import Config, LoggingConfig
@@ -30,11 +32,14 @@ from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
 from wsproxy.endpoints.inetd import sparingStdout
 from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
 from wsproxy.process.command import NoProgram
 from wsproxy.service.proxy import Proxy
 from wsproxy.workers.parent import Workers
 
 __all__ = ["Options", "ProcessService", "Told", "makeService"]
+
+_logger = Logger()
 
 
 def _log(twistd: Mapping[str, Any], reactor: Any, config: LoggingConfig) -> Log:
@@ -52,6 +57,12 @@ class Told(Protocol):
     parent: Any
 
 
+def _sourceOf(told: Told) -> Source | None:
+    """Where its settings can be read again, where that is possible."""
+    source: Source | None = getattr(told, "source", None)
+    return source
+
+
 def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] | None = None) -> IService:
     """
     @param openLog: given twistd's options and the reactor; by default the log is where and how those say.
@@ -64,11 +75,12 @@ def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] 
     twistd: dict[str, Any] = options.parent or {}
     installResolver(reactor)
     passOverStart(cast(Any, reactor))
+    source = _sourceOf(options)
     try:
         if options.config.inspection.wanted:
             from wsproxy.command.inspection import inspect  # late: nobody else has use for it
 
-            status = inspect(options.config, reactor)
+            status = inspect(options.config, reactor, None if source is None else source.layers)
             sys.stdout.flush()
             os._exit(status)  # whatever threads there are
         if options.config.listening.inetd:
@@ -78,13 +90,22 @@ def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] 
         drain = options.config.lifetime.drain
         stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
         sys.excepthook = stopper.tellInOneLine
-        proxy = makeRoot(options.config, reactor, stopper, log.stdout, log.threshold.set)
+        reader = source if source is not None and source.rereadable else None
+        if reader is not None and twistd.get("uid") is not None:
+            _warn(lost(reader.layers, reader.config, twistd["uid"], twistd.get("gid")))
+        proxy = makeRoot(options.config, reactor, stopper, log.stdout, log.threshold.set, reader)
     except NoProgram as error:
         print(complaint(error), file=sys.stderr)
         raise SystemExit(error.status) from None
     except ConfigError as error:
-        raise SystemExit(complaint(error)) from None
+        raise SystemExit(complaint(error if source is None else source.layers.located(error))) from None
     return ProcessService(proxy, stopper, log, Managed(proxy, reactor, manager))
+
+
+def _warn(lost: list[str]) -> None:
+    if lost:
+        text = "--config: after --uid, a reload can no longer read or bind, and is refused where it has to: {lost}"
+        _logger.warn(text, lost=escape(", ".join(lost), None))
 
 
 class ProcessService(MultiService):

@@ -15,6 +15,7 @@ from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.supervisor import Supervisor, WrapMode
 from wsproxy.service.proxy import Proxy
+from wsproxy.service.renewal import Reader, Renewal
 from wsproxy.wiring import assemble, findProgram, makeProxy, wrappedProgram
 from wsproxy.workers.parent import Workers
 
@@ -27,47 +28,54 @@ def makeRoot(
     stopper: IStatusStop,
     stdout: int | None = None,
     setLevel: Callable[[str], object] = lambda level: None,
+    reader: Reader | None = None,
 ) -> Proxy | Workers:
     """
     What a process of its own runs. See L{makeProxy}.
 
     @param stdout: where the process logs to its stdout, the descriptor.
     @param setLevel: has this process log no less than this.
+    @param reader: where the settings are read again.
     """
     levels = Levels(config.logging.level, setLevel)
     if config.listening.workers == 1:
-        return _administered(makeProxy(config, reactor, stopper), config, reactor, levels)
-    return _makeWorkers(config, reactor, stopper, stdout, levels)
+        proxy = makeProxy(config, reactor, stopper)
+        proxy.renewal = Renewal(reader, proxy.prepare, proxy.lookAtCertificates)
+        return _administered(proxy, config, reactor, levels)
+    workers = _makeWorkers(config, reactor, stopper, stdout)
+    workers.renewal = Renewal(reader, workers.prepare, workers.lookAtCertificates)
+    if config.admin.wanted:
+        team = Team(workers, config.listening.workers)
+        makeAdmin(config, reactor, team, levels.also(workers), workers.renew).setServiceParent(workers)
+    return workers
 
 
 def _administered(proxy: Proxy, config: Config, reactor: Any, levels: Levels) -> Proxy:
     if config.admin.wanted:
         desk = makeDesk(config, reactor, proxy.factory, lambda: proxy.listening, proxy.reload)
-        makeAdmin(config, reactor, Alone(desk), levels).setServiceParent(proxy)
+        makeAdmin(config, reactor, Alone(desk), levels, proxy.renew).setServiceParent(proxy)
     return proxy
 
 
-def _makeWorkers(
-    config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None, levels: Levels
-) -> Workers:
+def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None) -> Workers:
     """The parent of several processes, each of which has what L{assemble} makes."""
-    if config.program is None:
-        assemble(config, reactor, stopper)  # what workers would complain of is told now, before twistd is a daemon
-        return _answering(Workers(config, reactor, stopper, stdout=stdout), config, reactor, levels)
-    command, rebinding = findProgram(config.program, config.listening, reactor)
-    wrapped = wrappedProgram(config.program, command, rebinding)
-    listeners = Listeners()
-    assemble(config, reactor, stopper, None, wrapped, listeners)
-    workers = Workers(config, reactor, stopper, astuple(wrapped), listeners, stdout)
-    mode = WrapMode(config.program.mode)
-    Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
-    return _answering(workers, config, reactor, levels)
+    program = config.program
+    wrapped, listeners = None, None
+    if program is not None:
+        command, rebinding = findProgram(program, config.listening, reactor)
+        wrapped, listeners = wrappedProgram(program, command, rebinding), Listeners()
 
+    def check(config: Config) -> None:
+        """What workers would complain of is told now: at the start, before twistd is a daemon."""
+        assemble(config, reactor, stopper, None, wrapped, listeners)
 
-def _answering(workers: Workers, config: Config, reactor: Any, levels: Levels) -> Workers:
-    for service in answerWorkers(config, reactor, workers):
-        service.setServiceParent(workers)
-    if config.admin.wanted:
-        team = Team(workers, config.listening.workers)
-        makeAdmin(config, reactor, team, levels.also(workers)).setServiceParent(workers)
+    check(config)
+    words = () if wrapped is None else astuple(wrapped)
+    workers = Workers(config, reactor, stopper, words, listeners, stdout)
+    common = answerWorkers(config, reactor, workers)
+    workers.renewable(check, common.limit)
+    if program is not None and listeners is not None:
+        mode = WrapMode(program.mode)
+        Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
+    common.attach(workers)
     return workers

@@ -18,11 +18,13 @@ from typing import Any
 from twisted.python import usage
 
 from wsproxy import __version__
+from wsproxy.command.given import Given
 from wsproxy.command.help import asHelp
 from wsproxy.command.kinds import DIRECTORY, FILE, PATTERN
 from wsproxy.command.option import PROGRAM, Option
 from wsproxy.command.options import TABLE
-from wsproxy.command.settings import forgetSecrets, makeConfig, problemsIn
+from wsproxy.command.reread import Source
+from wsproxy.command.settings import problemsIn
 from wsproxy.config import Config
 from wsproxy.daemon.exit import complaint
 from wsproxy.daemon.pidfile import checkPidfile
@@ -48,16 +50,18 @@ class Options(usage.Options):
     What L{wsproxy.command.plugin} was told.
 
     @ivar config: the outcome, once L{parseOptions} has returned.
+    @ivar source: where that comes from, to be read again.
     """
 
     config: Config
+    source: Source
     synopsis = "[options] --target ENDPOINT | -- PROGRAM ..."
     longdesc = (
         "A WebSocket-to-TCP proxy: one port that speaks WebSocket, HTTP and TLS in front of any TCP or "
         "unix-socket server, or of a program that it starts and whose port it moves out of the way. For a first "
         "look: twistd -n websockify --target demo: and a browser at http://localhost:6080/. SIGTERM and SIGINT "
         "end it gracefully, with exit status 0; a second one ends it at once, with 128 plus the signal's number. "
-        "SIGHUP reloads the certificates."
+        "SIGHUP reloads the certificates, and what --config says."
     )
     optParameters = [[each.name, each.short, None, each.help] for each in _SINGLE if each.kind.placeholder]
     optFlags = [[each.name, each.short, each.help] for each in _SINGLE if not each.kind.placeholder]
@@ -124,14 +128,15 @@ class Options(usage.Options):
         # a flag that was not given is 0, a parameter None
         given: dict[str, Any] = {name: value for name, value in self.items() if value not in (None, 0)}
         twistd: Mapping[str, Any] = self.parent or {}
-        if "traffic" in given and not twistd.get("nodaemon", True):
+        self.source = Source(Given(given))
+        layers = self.source.load()
+        if "traffic" in layers.whole() and not twistd.get("nodaemon", True):
             raise ConfigError("--traffic: needs twistd -n; a daemon has no terminal")
         if "check" in given:
-            self._tellAll(problemsIn(given))
-        self.config = makeConfig(given)
+            self._tellAll(problemsIn(layers))
+        self.config = self.source.start()
         if not self.config.inspection.wanted:
             checkPidfile(twistd.get("pidfile"))
-        forgetSecrets(given)
 
     def _tellAll(self, problems: Sequence[str]) -> None:
         """@raise SystemExit: there are any."""

@@ -324,10 +324,7 @@ class SwitchFactory(ServerFactory[Switch]):
     ) -> None:
         self.clock = clock
         self.site = site
-        self.tls = TLSMemoryBIOFactory(tls, False, _SecureFactory(self), clock) if tls is not None else None
-        if self.tls is not None:
-            self.tls.protocol = SecureTransport
-        self.verifiesClients = demandsCertificates(tls)
+        self._secure(tls)
         self.tlsOnly = tlsOnly
         self.flashPolicy = flashPolicy
         self.handshakeTimeout = handshakeTimeout
@@ -339,6 +336,26 @@ class SwitchFactory(ServerFactory[Switch]):
         self.connections: set[Switch] = set()
         self.shaken: Callable[[float], object] | None = None
         self._verbose = verbose
+
+    def _secure(self, tls: IOpenSSLServerConnectionCreator | None) -> None:
+        self._creator = tls
+        self.tls = TLSMemoryBIOFactory(tls, False, _SecureFactory(self), self.clock) if tls is not None else None
+        if self.tls is not None:
+            self.tls.protocol = SecureTransport
+        self.verifiesClients = demandsCertificates(tls)
+
+    def become(self, other: SwitchFactory, tls: IOpenSSLServerConnectionCreator | None) -> None:
+        """
+        Receive connections as C{other} would, another one that does not listen, from now on: those that are here go on.
+        What its C{site} and C{raw} lead to is not taken.
+        """
+        if tls is not self._creator:
+            self._secure(tls)
+        self.tlsOnly, self.flashPolicy = other.tlsOnly, other.flashPolicy
+        self.handshakeTimeout, self.rawAfter = other.handshakeTimeout, other.rawAfter
+        self.proxies = other.proxies
+        self._verbose = other._verbose
+        self.site.requestTimeout = other.site.requestTimeout
 
     def buildProtocol(self, addr: IAddress | None) -> Switch:
         return Switch(self, inner=False)

@@ -115,6 +115,10 @@ class FrontDoor:
     def _makeHandshakes(self, reactor: IReactorTime) -> HandshakeFactory:
         return HandshakeFactory(reactor, SERVER)
 
+    def become(self, other: FrontDoor) -> None:
+        """Serve its pages, and believe whom it believes, from now on."""
+        self._pages, self._proxies = other._pages, other._proxies
+
     def getChildWithDefault(self, name: bytes, request: ServerRequest) -> FrontDoor:
         return self
 

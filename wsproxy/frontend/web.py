@@ -73,6 +73,7 @@ class WebSite(Site):
     @param upgrade: answers requests to become a WebSocket, past the headers and paths of resources, and raises nothing;
         without it they are requests like any other.
     @param refusals: where it is told who was turned away.
+    @ivar requestTimeout: seconds for the headers of a request; of connections from now on.
     """
 
     displayTracebacks = False
@@ -88,11 +89,11 @@ class WebSite(Site):
         super().__init__(root, WebRequest, reactor=reactor)
         self.upgrade = upgrade
         self.refusals = refusals if refusals is not None else RefusalLog(reactor)
-        self._requestTimeout = requestTimeout
+        self.requestTimeout = requestTimeout
 
     def channel(self, connection: Carrier) -> Channel:
         """@return: a protocol for a connection that speaks HTTP."""
-        channel = Channel(connection, self._requestTimeout, self.refusals, self.upgrade)
+        channel = Channel(connection, self.requestTimeout, self.refusals, self.upgrade)
         channel.site = self
         channel.requestFactory = WebRequest
         return channel

@@ -31,12 +31,14 @@ from wsproxy.cluster.errors import RedisAway, RedisError
 from wsproxy.cluster.script import NOW, Script
 from wsproxy.fault import logFault
 from wsproxy.limits.counts import Counts, Full, Give
-from wsproxy.limits.subjects import Subject, Subjects
+from wsproxy.limits.subjects import Subject, Subjects, plainKind
 
 __all__ = ["LEASE", "ClusterTally"]
 
 LEASE = 30.0
 """Seconds that a session is counted for which nobody renews; renewed three times in that time."""
+
+_NO_LIMIT = 1 << 53
 
 _AT_ONCE = 100
 """Keys and their leases in one command: neither we nor Redis serve anybody else meanwhile."""
@@ -186,13 +188,13 @@ class ClusterTally(Service):
         return [self._cluster.key("sessions", *self._names(subject)) for subject in subjects]
 
     def _names(self, subject: Subject) -> tuple[str, ...]:
-        kind, name = subject
-        if kind == "all":
+        (kind, name), what = subject, plainKind(subject[0])
+        if what == "all":
             return (kind,)
-        return kind, self._cluster.hidden(f"{kind}:{name}") if kind in ("identity", "token") else name
+        return kind, self._cluster.hidden(f"{what}:{name}") if what in ("identity", "token") else name
 
     def _most(self, subjects: Subjects) -> list[int]:
-        return [self._limits[kind] for kind, _ in subjects]
+        return [self._limits.get(kind, _NO_LIMIT) for kind, _ in subjects]
 
 
 def _kind(full: object, subjects: Subjects) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import Protocol, TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -51,7 +52,7 @@ class Counts:
     """
     A L{Tally} that answers at once.
 
-    @param limits: how many there may be, by kind. Kinds that are not in there are not limited.
+    @param limits: how many there may be, by kind; it may change. Kinds that are not in there are not limited.
     """
 
     def __init__(self, limits: Mapping[str, int]) -> None:
@@ -68,7 +69,7 @@ class Counts:
     def look(self, subjects: Subjects) -> None:
         counts, limits = self._counts, self._limits
         for subject in subjects:
-            if counts.get(subject, 0) >= limits[subject[0]]:
+            if counts.get(subject, 0) >= limits.get(subject[0], inf):
                 raise Full(subject[0])
 
     def _give(self, subjects: Subjects) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.application.service import IService
@@ -19,22 +19,49 @@ from wsproxy.limits.leases import Leases, ParentTally
 from wsproxy.limits.throttle import Throttle
 from wsproxy.limits.turnstile import SessionLimits
 
-__all__ = ["answerLimits", "makeSessionLimits", "makeThrottle"]
+__all__ = ["answerLimits", "limitsOf", "makeSessionLimits", "makeTally", "makeThrottle"]
+
+
+def limitsOf(config: LimitsConfig) -> dict[str, int]:
+    """@return: how many there may be, by kind."""
+    most = {
+        "all": config.sessions,
+        "client": config.perClient,
+        "identity": config.perIdentity,
+        "token": config.perToken,
+    }
+    return {kind: limit for kind, limit in most.items() if limit}
+
+
+def makeTally(
+    limits: Mapping[str, int], reactor: Any, cluster: Cluster | None, parent: Parent | None
+) -> tuple[Tally, tuple[IService, ...]]:
+    """
+    @param limits: of all routes; they may change.
+    @return: who counts; and what has to be started and stopped with it.
+    """
+    if parent is not None:
+        return ParentTally(parent), ()
+    own = Counts(limits)
+    if cluster is None:
+        return own, ()
+    tally = ClusterTally(reactor, own, cluster, limits)
+    return tally, (tally,)
 
 
 def makeSessionLimits(
     config: LimitsConfig,
-    reactor: Any,
+    tally: Callable[[], Tally],
     tokenOf: Callable[[Request], str | None] | None,
-    cluster: Cluster | None,
-    parent: Parent | None,
-) -> tuple[SessionLimits | None, tuple[IService, ...]]:
-    """@return: L{None} where nothing is limited; and what has to be started and stopped with it."""
-    limits = _limits(config)
-    if not limits:
-        return None, ()
-    tally, services = (ParentTally(parent), ()) if parent is not None else _tally(limits, reactor, cluster)
-    return SessionLimits(tally, limits, tokenOf), services
+    own: LimitsConfig,
+    route: str,
+) -> SessionLimits | None:
+    """
+    @param own: of C{route} alone.
+    @return: L{None} where nothing is limited.
+    """
+    limits, ofRoute = limitsOf(config), limitsOf(own)
+    return SessionLimits(tally(), limits, tokenOf, ofRoute, route) if limits or ofRoute else None
 
 
 def makeThrottle(reactor: Any, cluster: Cluster | None, parent: Parent | None, clustered: bool) -> Throttle:
@@ -46,35 +73,10 @@ def makeThrottle(reactor: Any, cluster: Cluster | None, parent: Parent | None, c
     return Throttle(_book(reactor, cluster))
 
 
-def answerLimits(
-    config: LimitsConfig, reactor: Any, cluster: Cluster | None, answers: Answers
-) -> tuple[IService, ...]:
+def answerLimits(tally: Tally, reactor: Any, cluster: Cluster | None, answers: Answers) -> None:
     """The parent's part of both."""
     answerGuesses(_book(reactor, cluster), answers)
-    limits = _limits(config)
-    if not limits:
-        return ()
-    tally, services = _tally(limits, reactor, cluster)
     Leases(tally, answers)
-    return services
-
-
-def _limits(config: LimitsConfig) -> dict[str, int]:
-    most = {
-        "all": config.sessions,
-        "client": config.perClient,
-        "identity": config.perIdentity,
-        "token": config.perToken,
-    }
-    return {kind: limit for kind, limit in most.items() if limit}
-
-
-def _tally(limits: dict[str, int], reactor: Any, cluster: Cluster | None) -> tuple[Tally, tuple[IService, ...]]:
-    own = Counts(limits)
-    if cluster is None:
-        return own, ()
-    tally = ClusterTally(reactor, own, cluster, limits)
-    return tally, (tally,)
 
 
 def _book(reactor: Any, cluster: Cluster | None) -> Book:

@@ -13,15 +13,20 @@ from twisted.internet.interfaces import IAddress
 from wsproxy.access.peer import printable, unmapped
 from wsproxy.interfaces import Admitted, Request
 
-__all__ = ["KINDS", "Subject", "Subjects", "customer", "isOurs", "subjectsOf"]
+__all__ = ["KINDS", "Subject", "Subjects", "customer", "isOurs", "plainKind", "subjectsOf"]
 
 Subject: TypeAlias = tuple[str, str]
-"""A kind, and which one of that."""
+"""A kind, and which one of that. What is counted for one route alone has its name behind the kind: C{client@ROUTE}."""
 
 Subjects: TypeAlias = Sequence[Subject]
 
 KINDS = ("all", "client", "identity", "token")
 """In the order in which they are looked at."""
+
+
+def plainKind(kind: str) -> str:
+    """@return: one of L{KINDS}, whichever route it is counted for."""
+    return kind.partition("@")[0]
 
 
 def subjectsOf(

@@ -40,17 +40,28 @@ class SessionLimits:
     @param tally: who counts.
     @param limits: how many there may be, by kind.
     @param tokenOf: the token that a request came with.
+    @param own: likewise, of C{route} alone.
     """
 
     def __init__(
-        self, tally: Tally, limits: Mapping[str, int], tokenOf: Callable[[Request], str | None] | None = None
+        self,
+        tally: Tally,
+        limits: Mapping[str, int],
+        tokenOf: Callable[[Request], str | None] | None = None,
+        own: Mapping[str, int] = {},
+        route: str = "",
     ) -> None:
         self._tally = tally
         self._limits = limits
         self._tokenOf = tokenOf
+        self._own = own
+        self._route = route
 
     def admit(self, admitted: Admitted) -> Any:
         subjects = subjectsOf(admitted, self._limits, self._tokenOf)
+        if self._own:
+            own = subjectsOf(admitted, self._own, self._tokenOf)
+            subjects += [(f"{kind}@{self._route}", name) for kind, name in own]
         try:
             answer: Give | Deferred[Any] | None
             if admitted.request.explaining:
@@ -70,7 +81,9 @@ class SessionLimits:
         raise Refusal(503, "Service unavailable", _SOON, cause=str(failure.value))
 
     def _refusal(self, kind: str) -> Refusal:
-        cause = f"{self._limits[kind]} are open, as many as {_OPTIONS[kind]} says"
+        kind, at, _ = kind.partition("@")
+        most = self._own[kind] if at else self._limits[kind]
+        cause = f"{most} are open, as many as {_OPTIONS[kind]} says"
         if kind == "all":
             return Refusal(503, _REASONS[kind], _SOON, cause=cause)
         return Refusal(429, _REASONS[kind], cause=cause)

@@ -103,6 +103,11 @@ class Recordings:
         """
         return Spool(self._files.spool(), self._blocks)
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is a recording that has no end yet."""
+        return bool(self._open)
+
     def whenIdle(self) -> Deferred[None]:
         """Fires when every recording has its end."""
         if not self._open:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsproxy.access.peer import printable
-from wsproxy.config import Config, LifetimeConfig
-from wsproxy.endpoints.listen import Bindable, parseListen
+from wsproxy.config import Config
+from wsproxy.endpoints.listen import Bindable, Listen, parseListen
 from wsproxy.endpoints.weburl import discreetTarget
-from wsproxy.errors import Refusal
+from wsproxy.errors import ConfigError, Refusal
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import IStatusStop, Request
@@ -26,11 +27,12 @@ from wsproxy.process.supervisor import Supervisor
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.lifetime import Lifetime
 from wsproxy.service.ports import Ports
+from wsproxy.service.renewal import Renewal, distinct, ofListener, ownTLS
 from wsproxy.sessions.trace import Trace
 from wsproxy.static_web.entry import entryPath
 from wsproxy.tls.server import ServerTLS
 
-__all__ = ["CLOSING", "LAST_WORDS", "Proxy", "abandonPrograms", "announce", "announceRoom"]
+__all__ = ["CLOSING", "LAST_WORDS", "Fitting", "Proxy", "abandonPrograms", "announce", "announceRoom"]
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors left aside for files, logs and name servers when the capacity is told."""
@@ -45,6 +47,24 @@ CLOSING = 5.0
 """Seconds until sessions are aborted that do not end by themselves, which may take 1 more: L{wsproxy.daemon.exit}."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """
+    What becomes of settings, but for where it listens: made at the start, and anew where they change.
+
+    @ivar factory: receives clients.
+    @ivar services: what has to be started and stopped with it.
+    @ivar own: by their names, the TLS sides of listeners that have one of their own.
+    """
+
+    config: Config
+    factory: WebSockifyFactory
+    tls: ServerTLS | None
+    recordings: tuple[Recordings, ...] = ()
+    services: tuple[IService, ...] = ()
+    own: Mapping[str, ServerTLS | None] = field(default_factory=dict)
+
+
 class Proxy(MultiService):
     """Listens, and ends in good order.
 
@@ -52,42 +72,55 @@ class Proxy(MultiService):
     @param announce: says in the log what listens there; L{None} where another process has.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     @ivar serving: fires with C{started}, where that does not fail.
+    @ivar renewal: takes settings that have changed.
     """
 
+    refit: Callable[[Config], Fitting]
+    _limit: Callable[[Config], None]
+    _parse: Callable[[str, str], Listen]
     _log = Logger()
 
     def __init__(
         self,
-        lifetime: LifetimeConfig,
+        fitting: Fitting,
         listens: Sequence[Bindable],
         reactor: Any,
-        factory: WebSockifyFactory,
-        tls: ServerTLS | None,
-        recordings: Recordings | None,
         stopper: IStatusStop,
-        announce: Callable[[Logger, IListeningPort], None] | None,
+        announce: Callable[[Logger, Config, IListeningPort], None] | None,
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
         self.serving: Deferred[None] = Deferred()
+        lifetime, factory = fitting.config.lifetime, fitting.factory
         self._drainFor = lifetime.drain
         self._listens = listens
         self._reactor = reactor
+        self._config = fitting.config
         self._factory = factory
-        self._tls = tls
+        self._tls, self._own = fitting.tls, dict(fitting.own)
+        self._beside = {
+            name: factory.beside(tls, _isTLSOnly(ofListener(fitting.config, name))) for name, tls in self._own.items()
+        }
         self._stopper = stopper
-        self._recordings = recordings
+        self._recordings = fitting.recordings
+        self._services = fitting.services
         self._announceOne = announce
         self._ports = Ports(factory)
         self._endBy: float | None = None
         self._fronts: set[str] | None = set()
+        self.renewal = Renewal(None, self.prepare, self.lookAtCertificates)
         self._lifetime = Lifetime(reactor, lifetime, factory.sessions, self._stopListening, partial(stopper.stop, 0))
+        for service in fitting.services:
+            service.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Bind, while the process may still bind anything."""
         super().privilegedStartService()
-        bound = gatherResults([self._ports.listen(listen) for listen in self._listens], consumeErrors=True)
+        bound = gatherResults([self._listenAt(listen) for listen in self._listens], consumeErrors=True)
         bound.addCallbacks(self._bound, self._unbound)
+
+    def _listenAt(self, listen: Bindable) -> Deferred[list[IListeningPort]]:
+        return self._ports.listen(listen, self._beside.get(str(listen)))
 
     def front(self, text: str) -> None:
         """Listen at this C{--listen} value as well, which a wrapped program has asked for; once, and as long as any."""
@@ -110,7 +143,7 @@ class Proxy(MultiService):
     def _announce(self, ports: Iterable[IListeningPort]) -> None:
         if self._announceOne is not None:
             for port in ports:
-                self._announceOne(self._log, port)
+                self._announceOne(self._log, ofListener(self._config, self._ports.nameOf(port)), port)
 
     def _bound(self, _: object) -> None:
         self._announce(self._ports)
@@ -162,7 +195,119 @@ class Proxy(MultiService):
         closed = self._factory.closeAll(within)
         ending = gatherResults([self._stopListening(), closed, super().stopService()])
         recorded = now + RECORDING
-        return ending.addCallback(lambda _: None if self._recordings is None else self._recordings.finish(recorded))
+        return ending.addCallback(
+            lambda _: gatherResults([each.finish(recorded) for each in self._recordings]).addCallback(lambda _: None)
+        )
+
+    def renewable(
+        self,
+        refit: Callable[[Config], Fitting],
+        limit: Callable[[Config], None],
+        parse: Callable[[str, str], Listen],
+    ) -> None:
+        """
+        Have settings that may change.
+
+        @param refit: makes a fitting of others.
+        @param limit: sets the limits of all routes together.
+        @param parse: makes of a name and of a C{--listen} value what has that name.
+        """
+        self.refit = refit
+        self._limit = limit
+        self._parse = parse
+
+    def prepare(self, config: Config) -> Deferred[Callable[[], None]]:
+        """See L{Renewal}."""
+        return Deferred.fromCoroutine(self._prepare(config))
+
+    async def _prepare(self, config: Config) -> Callable[[], None]:
+        fitting = self.fit(config)
+        before, now = distinct(self._config.listening.listen), distinct(config.listening.listen)
+        listens = [self._parse(name, text) for name, text in now.items() if name not in before]
+        ports = await self.listenAlso(listens, fitting)
+
+        def apply() -> None:
+            self.become(fitting)
+            self.stopAt(before.keys() - now.keys())
+            self._announce(ports)
+
+        return apply
+
+    def fit(self, config: Config) -> Fitting:
+        """
+        @return: what L{become} takes of it.
+        @raise ConfigError: it cannot be.
+        """
+        fitting = self.refit(config)
+        for name in distinct(self._config.listening.listen).keys() & distinct(config.listening.listen).keys():
+            if (name in self._own) != (name in fitting.own):
+                raise ConfigError(f"--listen {name}: is listened at, in or out of a section of its own; restart")
+        return fitting
+
+    async def listenAlso(self, listens: Sequence[Listen], fitting: Fitting) -> list[IListeningPort]:
+        """
+        @param fitting: which has the TLS sides of those that have one of their own.
+        @return: the ports.
+        @raise ConfigError: it is not possible at one of them; then it is not listened at the others either.
+        """
+        if self._fronts is None:
+            raise ConfigError("it is ending")
+        for name in {str(listen) for listen in listens} & fitting.own.keys() - self._beside.keys():
+            only = _isTLSOnly(ofListener(fitting.config, name))
+            self._beside[name] = self._factory.beside(fitting.own[name], only)
+        bound = await DeferredList([self._listenAt(listen) for listen in listens], consumeErrors=True)
+        problems = [cast(Failure, failure) for well, failure in bound if not well]
+        if problems or self._fronts is None:
+            self.stopAt({str(listen) for listen in listens})
+            self._beside = {name: side for name, side in self._beside.items() if name in self._own}
+            raise cast(ConfigError, problems[0].value) if problems else ConfigError("it is ending")
+        return [port for _, ports in bound for port in ports]
+
+    def stopAt(self, names: Collection[str]) -> None:
+        """Stop listening there alone."""
+        self._ports.stopAt(names)
+
+    def become(self, fitting: Fitting) -> None:
+        """
+        Receive clients by these settings from now on. Sessions go on by those that they began with, until they end.
+        Raises nothing that a fitting that has been made can bring about.
+        """
+        before, now, tls = self._config, fitting.config, fitting.tls
+        if before.tls == now.tls:
+            tls = self._tls  # with its tickets, and clients that are just shaking hands
+        if _stricter(before, now):
+            self._factory.abortIdle()  # they came in by what no longer holds
+        self._limit(now)
+        self._factory.become(fitting.factory, tls)
+        self._become(before, now, fitting.own)
+        self._retire(before.clients.handshakeTimeout, self._services)
+        self._config, self._tls, self._services = now, tls, fitting.services
+        self._recordings = (*(each for each in self._recordings if each.busy), *fitting.recordings)
+        for service in fitting.services:
+            service.setServiceParent(self)
+
+    def _become(self, before: Config, now: Config, own: Mapping[str, ServerTLS | None]) -> None:
+        """The listeners that have a TLS side of their own."""
+        old, new = ownTLS(before), ownTLS(now)
+        same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
+        self._own = {name: self._own[name] if name in same else tls for name, tls in own.items()}
+        for name, tls in self._own.items():
+            only = _isTLSOnly(ofListener(now, name))
+            if name in self._beside:
+                self._factory.adjust(self._beside[name], tls, only)
+            else:
+                self._beside[name] = self._factory.beside(tls, only)
+        self._beside = {name: side for name, side in self._beside.items() if name in self._own}
+
+    def _retire(self, seconds: float, services: Iterable[IService]) -> None:
+        """Somebody may still wait for what these are asked."""
+        for service in services:
+            self._reactor.callLater(seconds + 1, self._leave, service)
+
+    def _leave(self, service: IService) -> None:
+        if service.parent is self:
+            left = maybeDeferred(service.disownServiceParent)
+            left.addErrback(lambda failure: self._log.failure("Settings that have been replaced", failure))
 
     @property
     def factory(self) -> WebSockifyFactory:
@@ -185,8 +330,7 @@ class Proxy(MultiService):
 
     def shownPath(self, request: Request) -> str:
         """What the log says of its path."""
-        shown = self._factory.sessions.shownPath
-        return request.path if shown is None else shown(request)
+        return self._factory.sessions.shownPath(request)
 
     @property
     def sessions(self) -> int:
@@ -197,10 +341,19 @@ class Proxy(MultiService):
         """It is, for it can answer."""
         return succeed(True)
 
+    def renew(self) -> Deferred[str]:
+        """Read the settings again: see L{Renewal}."""
+        return self.renewal()
+
     def reload(self) -> None:
+        """L{renew}, for whoever does not ask how it went."""
+        self.renewal().addErrback(lambda failure: failure.trap(ConfigError))
+
+    def lookAtCertificates(self) -> None:
         """Look at the certificate files now."""
-        if self._tls is not None:
-            self._tls.reload()
+        for tls in (self._tls, *self._own.values()):
+            if tls is not None:
+                tls.reload()
 
     def abandon(self, number: int = signal.SIGTERM) -> None:
         """There is no other process to care for but a wrapped program's."""
@@ -212,6 +365,16 @@ def abandonPrograms(parent: MultiService, number: int) -> None:
     for service in parent:
         if isinstance(service, Supervisor):
             service.abandon(number)
+
+
+def _stricter(before: Config, now: Config) -> bool:
+    """Whether a connection that is there may not be one that would come about now."""
+    asked = [(each.only, each.verifyClient, each.authorities) if each else None for each in (before.tls, now.tls)]
+    return asked[0] != asked[1] or before.proxies != now.proxies or before.listeners != now.listeners
+
+
+def _isTLSOnly(config: Config) -> bool:
+    return config.tls is not None and config.tls.only
 
 
 def announce(log: Logger, config: Config, port: IListeningPort) -> None:
@@ -235,6 +398,8 @@ def _told(config: Config) -> str | None:
     """Where all of it leads."""
     if config.program is not None:
         return escape(config.program.words[0])
+    if config.routes:
+        return "where each route says"
     return discreetTarget(config.target.endpoint or "where each token says")
 
 

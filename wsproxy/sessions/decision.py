@@ -39,7 +39,7 @@ from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.bounded import bounded
 from wsproxy.sessions.trace import Trace, shownIdentity, shownTarget
 
-__all__ = ["Admission", "Decisions", "asCallable", "checkMoment", "depart", "malformation"]
+__all__ = ["Admission", "Closings", "Decisions", "asCallable", "checkMoment", "depart", "malformation"]
 
 _log = Logger()
 
@@ -71,6 +71,31 @@ class _Closing:
     reason: str
 
 
+class Closings:
+    """
+    Those who want nobody to be let in.
+
+    @ivar reason: what clients read of the newest of them; L{None} where there is none.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._all: list[_Closing] = []
+
+    def add(self, reason: str) -> Callable[[], None]:
+        """@return: undoes it; what others have asked for stays."""
+        closing = _Closing(reason)
+        self._all.append(closing)
+        self.reason = reason
+
+        def reopen() -> None:
+            if closing in self._all:
+                self._all.remove(closing)
+                self.reason = self._all[-1].reason if self._all else None
+
+        return reopen
+
+
 def asCallable(plugin: Any, name: str) -> Callable[..., Any]:
     """
     @param plugin: an object with this method, or what is called in its place.
@@ -94,6 +119,7 @@ class Decisions:
     @param timeout: seconds for all questions together.
     @raise ConfigError: it is to be asked, and there is none.
     @ivar coverPages: whether there is anybody to be asked about pages.
+    @ivar closings: while there are any, every request is answered 503.
     """
 
     def __init__(
@@ -123,8 +149,7 @@ class Decisions:
         self._foresee = foresee
         self._timeout = timeout
         self.coverPages = webAuth or bool(gates)
-        self._closed: str | None = None  # the newest of
-        self._closings: list[_Closing] = []
+        self.closings = Closings()
 
     def refuse(self, reason: str) -> Callable[[], None]:
         """
@@ -133,16 +158,7 @@ class Decisions:
         @param reason: what the client reads.
         @return: undoes it; what others have asked for stays.
         """
-        closing = _Closing(reason)
-        self._closings.append(closing)
-        self._closed = reason
-
-        def reopen() -> None:
-            if closing in self._closings:
-                self._closings.remove(closing)
-                self._closed = self._closings[-1].reason if self._closings else None
-
-        return reopen
+        return self.closings.add(reason)
 
     def decide(self, request: Request) -> Deferred[Admission]:
         """
@@ -209,8 +225,8 @@ class Decisions:
             page = page[0], request.publicHost, request.publicSecure
         if not self._origins.allows(*page):
             raise Refusal(403, "Origin not allowed", cause=self._origins.cause(*page))
-        if self._closed is not None:
-            raise Refusal(503, self._closed)
+        if self.closings.reason is not None:
+            raise Refusal(503, self.closings.reason)
         identity = None if self._authenticate is None else await self._identify(request)
         responseHeaders, expires = ((), None) if identity is None else (identity.responseHeaders, identity.expires)
         if identity is not None and not identity.name:
@@ -232,8 +248,8 @@ class Decisions:
                 self._foresee(target)
             except DialError as error:
                 raise Refusal(403, str(error), cause=getattr(error, "cause", "")) from error
-        if self._closed is not None:  # meanwhile
-            raise Refusal(503, self._closed)
+        if self.closings.reason is not None:  # meanwhile
+            raise Refusal(503, self.closings.reason)
         admission = Admission(request, identity, target, responseHeaders=responseHeaders, expires=expires)
         if self._turnstiles:
             await self._admit(admission)
@@ -254,8 +270,8 @@ class Decisions:
                     departure = await awaited(departure)
                 if departure is not None:
                     admission.departures.append(_checkDeparture(departure))
-            if self._closed is not None:
-                raise Refusal(503, self._closed)
+            if self.closings.reason is not None:
+                raise Refusal(503, self.closings.reason)
         except BaseException:
             depart(admission.departures)
             raise

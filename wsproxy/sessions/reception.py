@@ -69,8 +69,9 @@ class Upgrade(Protocol):
 class Reception:
     """Has it decided about clients, and answers them.
 
-    @param refusals: where it is told who was turned away.
     @param admit: lets a client in. What it raises is logged, and the client told 503.
+    @ivar decisions: who decides.
+    @ivar refusals: where it is told who was turned away.
     """
 
     _log = Logger()
@@ -78,8 +79,8 @@ class Reception:
     def __init__(
         self, decisions: Decisions, refusals: RefusalLog, admit: Callable[[Upgrade, Admission, bool], None]
     ) -> None:
-        self._decisions = decisions
-        self._refusals = refusals
+        self.decisions = decisions
+        self.refusals = refusals
         self._admit = admit
         self._undecided: set[_Undecided] = set()
 
@@ -89,7 +90,7 @@ class Reception:
 
         @param raw: the client speaks plain TCP.
         """
-        decision = self._decisions.decide(upgrade.request)
+        decision = self.decisions.decide(upgrade.request)
         if decision.called:
             decision.addBoth(self._answer, upgrade, raw)
             return
@@ -109,7 +110,7 @@ class Reception:
         @param trace: notes what each of them says.
         @return: fires with the refusal, or L{None} where the client would be let in.
         """
-        decisions = self._decisions if trace is None else self._decisions.traced(trace)
+        decisions = self.decisions if trace is None else self.decisions.traced(trace)
         decision = decisions.decide(replace(request, explaining=True))
         return decision.addCallbacks(_forget, self._refusal, errbackArgs=(request,))
 
@@ -120,10 +121,10 @@ class Reception:
         @return: what it is refused for. Raises nothing.
         """
         try:
-            self._decisions.enter(request)
+            self.decisions.enter(request)
         except BaseException:
             refusal = self._refusal(Failure(), request)
-            self._note(refusal, request)
+            self.note(refusal, request)
             return refusal
         return None
 
@@ -135,26 +136,23 @@ class Reception:
         @return: fires with the refusal, of which the log has a line unless it is a redirect; else with who the client
             is, as far as anybody was asked. To cancel it gives up, with L{GivenUp}.
         """
-        return self._decisions.visit(request, forAnybody=forAnybody).addErrback(self._turnAway, request)
+        return self.decisions.visit(request, forAnybody=forAnybody).addErrback(self._turnAway, request)
 
     def _turnAway(self, failure: Failure, request: Request) -> Refusal:
         refusal = self._refusal(failure, request)
         if refusal.status >= 400:
-            self._note(refusal, request)
+            self.note(refusal, request)
         return refusal
 
-    def _note(self, refusal: Refusal, request: Request) -> None:
+    def note(self, refusal: Refusal, request: Request) -> None:
+        """Tell the log that this request was turned away."""
         with suppress(BaseException):  # an observer of the log
-            self._refusals.refused(request.peer, refusal.status, refusal.reason, refusal.cause, request.client)
+            self.refusals.refused(request.peer, refusal.status, refusal.reason, refusal.cause, request.client)
 
-    def refuseNew(self, reason: str) -> Callable[[], None]:
-        """
-        Answer 503 to every request from now on.
-
-        @param reason: what the client reads.
-        @return: undoes it.
-        """
-        return self._decisions.refuse(reason)
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody waits to be decided about."""
+        return bool(self._undecided)
 
     def refuseWaiting(self, refusal: Refusal) -> None:
         """Answer so those who wait to be decided about."""
@@ -195,7 +193,7 @@ class Reception:
 
     def _refuse(self, upgrade: Upgrade, failure: Failure) -> None:
         refusal = self._refusal(failure, upgrade.request)
-        self._note(refusal, upgrade.request)
+        self.note(refusal, upgrade.request)
         upgrade.refuse(refusal)
 
     def _refusal(self, failure: Failure, request: Request) -> Refusal:

@@ -2,58 +2,30 @@
 
 ::
 
-    upgrade ─► Reception ─► Admission ─► 101 ─► session
-                   └─► refusal
+    upgrade ─► Route: Reception ─► Admission ─► 101 ─► session
+                         └─► refusal
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from wsproxy.access.origin import OriginPolicy
-from wsproxy.access.peer import printable
 from wsproxy.access.refusallog import RefusalLog
-from wsproxy.config import ClientsConfig, TargetConfig
-from wsproxy.ends.transport import TransportEnd
-from wsproxy.ends.watch import Adopter
 from wsproxy.errors import Close, CloseCode, Refusal
-from wsproxy.fault import logFault
-from wsproxy.interfaces import (
-    Admitted,
-    AnyAuthenticator,
-    AnyAuthoriser,
-    AnyDialer,
-    AnyGate,
-    AnyNegotiator,
-    AnyObserver,
-    AnyResolver,
-    AnyTurnstile,
-    Ending,
-    Identity,
-    Request,
-    Session,
-    TapFactory,
-)
-from wsproxy.sessions.awaited import awaiting
-from wsproxy.sessions.decision import Admission, Decisions, asCallable
-from wsproxy.sessions.expiry import Expiry
+from wsproxy.interfaces import Admitted, AnyObserver, Ending, Identity, Request, Session
+from wsproxy.sessions.decision import Closings
 from wsproxy.sessions.reception import Reception, Upgrade
+from wsproxy.sessions.route import GRACE, Route, tell
+from wsproxy.sessions.routes import Routes
 from wsproxy.sessions.session import OpenSession
 from wsproxy.sessions.trace import Trace
-from wsproxy.tunnel.heartbeat import Heartbeat
-from wsproxy.wire.subprotocol import choose, wireOf
 
 __all__ = ["GRACE", "Sessions"]
 
-GRACE = 1.0
-"""Seconds that a dialer has beyond its time: one that counts them itself has the better words when they are over."""
 
 class Sessions:
     """The open sessions, and how a new one comes about.
@@ -62,87 +34,74 @@ class Sessions:
     503 or 1011, an exception is logged once, and everybody else goes on.
 
     @param clock: for deadlines and durations.
-    @param dialer: how targets are reached.
-    @param webAuth: the authenticator is asked about requests for pages, too.
-    @param origins: which pages may connect.
-    @param subprotocols: names accepted beside C{binary} and C{base64}.
-    @param text: accept text messages, as their UTF-8 bytes.
-    @param decisionTimeout: seconds for all four questions together; then the client is answered 503.
-    @param negotiator: talks with both sides before the tunnel opens, for C{decisionTimeout} at most.
-    @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
-    @param heartbeat: seconds between pings; 0 for none.
-    @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
-    @param sessionTimeout: seconds that a session may last; 0 for as long as it likes.
-    @param sessionIdleTimeout: seconds without payload, either way, that it may; 0 for as many as it likes.
-    @param taps: each is asked for a tap on each session.
-    @param pump: makes the ends of tunnels of their transports; without it those serve as they are.
-    @param shownPath: what the log says of a request's path: where that holds a token, its template. By default the
-        path itself.
-    @param now: the time of day, in seconds since the epoch.
+    @param settings: of the one way in: see L{Route}.
     @ivar refusals: where it is told who was turned away.
+    @ivar closings: while there are any, every request is answered 503.
     @ivar coverPages: whether somebody is to be asked about requests for pages, with L{visit}.
     """
 
-    _log = Logger()
-
-    def __init__(
-        self,
-        clock: IReactorTime,
-        *,
-        resolver: AnyResolver,
-        dialer: AnyDialer,
-        authenticator: AnyAuthenticator | None = None,
-        authoriser: AnyAuthoriser | None = None,
-        negotiator: AnyNegotiator | None = None,
-        gates: Sequence[AnyGate] = (),
-        turnstiles: Sequence[AnyTurnstile] = (),
-        webAuth: bool = False,
-        origins: OriginPolicy,
-        subprotocols: tuple[str, ...] = (),
-        text: bool = False,
-        decisionTimeout: float = ClientsConfig().handshakeTimeout,
-        connectTimeout: float = TargetConfig().connectTimeout,
-        heartbeat: float = 0.0,
-        bandwidth: float = 0.0,
-        sessionTimeout: float = 0.0,
-        sessionIdleTimeout: float = 0.0,
-        taps: Sequence[TapFactory] = (),
-        pump: Adopter | None = None,
-        shownPath: Callable[[Request], str] | None = None,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, clock: IReactorTime, **settings: Any) -> None:
         self.clock = clock
-        self.dial = awaiting(asCallable(dialer, "dial"))
-        self.dialTimeout = connectTimeout + GRACE
-        self.negotiate = None if negotiator is None else asCallable(negotiator, "negotiate")
-        self.negotiationTimeout = decisionTimeout
-        self.pump = pump
-        self.bandwidth = bandwidth
-        self.heartbeats = Heartbeat(clock, heartbeat)
-        self.expiry = Expiry(clock, now, sessionTimeout, sessionIdleTimeout)
-        self.taps = taps
         self.refusals = RefusalLog(clock)
-        self.shownPath = shownPath
-        self.now = now
-        decisions = Decisions(
-            clock,
-            origins=origins,
-            authenticator=authenticator,
-            resolver=resolver,
-            authoriser=authoriser,
-            gates=gates,
-            turnstiles=turnstiles,
-            webAuth=webAuth,
-            foresee=getattr(dialer, "foresee", None),
-            timeout=decisionTimeout,
-        )
-        self.coverPages = decisions.coverPages
-        self._reception = Reception(decisions, self.refusals, self._begin)
-        self._subprotocols = subprotocols
-        self._text = text
+        self.closings = Closings()
         self._active: dict[str, OpenSession] = {}
         self._observers: list[AnyObserver] = []
         self._idle: list[Deferred[None]] = []
+        self._left: list[Reception] = []
+        self.route = Route(clock, **settings)
+        self.route.join(self)
+        self._routes: Routes[Route] | None = None
+        self.coverPages = self.route.coverPages
+
+    def branch(self, routes: Routes[Route]) -> None:
+        """Let clients in by these routes alone."""
+        for route in routes.all:
+            self._join(route, self.route)
+        self._routes = routes
+        self.coverPages = True  # which of them asks whom is known when one is chosen
+
+    def become(self, other: Sessions) -> None:
+        """
+        Let clients in by the routes of C{other} from now on, which has no sessions of its own. Whoever is here goes on
+        as before. Raises nothing.
+        """
+        self._left = [each for each in (*self._left, *self._receptions()) if each.waiting]
+        before, self.route, self._routes = self.route, other.route, other._routes
+        for route in (self.route, *(() if self._routes is None else self._routes.all)):
+            self._join(route, before)
+        self.coverPages = other.coverPages
+
+    def _join(self, route: Route, other: Route) -> None:
+        """Sockets are all in one set, where both are pumped."""
+        if type(route.pump) is type(other.pump):
+            route.pump = other.pump
+        route.join(self)
+
+    def _receptions(self) -> Iterable[Reception]:
+        """Those of today."""
+        routes = () if self._routes is None else self._routes.all
+        return [route.reception for route in (self.route, *routes)]
+
+    def _choose(self, request: Request) -> Route | Refusal:
+        if self._routes is None:
+            return self.route
+        try:
+            return self._routes.of(request)
+        except Refusal as refusal:
+            return refusal
+
+    def _turnAway(self, refusal: Refusal, request: Request) -> Refusal:
+        """What somebody is told whom no route is for; who must not ask at all does not learn that."""
+        told = self.route.reception.enter(request)
+        if told is None:
+            self.route.reception.note(refusal, request)
+        return told or refusal
+
+    def shownPath(self, request: Request) -> str:
+        """What the log says of a request's path: where that holds a token, its template."""
+        route = self._choose(request)
+        shown = None if isinstance(route, Refusal) else route.shownPath
+        return request.path if shown is None else shown(request)
 
     def __len__(self) -> int:
         return len(self._active)
@@ -188,60 +147,42 @@ class Sessions:
 
         @param raw: the client speaks plain TCP, and is to be relayed as it is.
         """
-        self._reception.open(upgrade, raw)
+        route = self.route if self._routes is None else self._choose(upgrade.request)
+        if isinstance(route, Refusal):
+            upgrade.refuse(self._turnAway(route, upgrade.request))
+        else:
+            route.reception.open(upgrade, raw)
 
     def enter(self, request: Request) -> Refusal | None:
         """See L{Reception.enter}."""
-        return self._reception.enter(request)
+        return self.route.reception.enter(request)
 
     def explain(self, request: Request, trace: Trace | None = None) -> Deferred[Refusal | None]:
         """See L{Reception.explain}."""
-        return self._reception.explain(request, trace)
+        route = self._choose(request)
+        if isinstance(route, Refusal):
+            return succeed(route)
+        return route.reception.explain(request, trace)
 
     def visit(self, request: Request, *, forAnybody: bool = False) -> Deferred[Identity | Refusal | None]:
         """See L{Reception.visit}."""
-        return self._reception.visit(request, forAnybody=forAnybody)
-
-    def _begin(self, upgrade: Upgrade, admission: Admission, raw: bool) -> None:
-        request = admission.request
-        subprotocol = choose(request.subprotocols, self._subprotocols)
-        if request.subprotocols and subprotocol is None:
-            self.refusals.unspoken(request.peer, request.subprotocols, request.client)
-        draft = upgrade.draft
-        wire = wireOf(subprotocol, text=self._text, raw=raw, draft=draft)
-        peer = printable(request.peer)
-        session = OpenSession(self, admission)
-        client = upgrade.accept(subprotocol, admission.responseHeaders)
-        if not isinstance(client, TransportEnd):
-            raise TypeError(f"a client was accepted as {type(client).__name__}")
-        session.begin(client, wire, peer, subprotocol if draft is None else draft.value)
+        route = self._choose(request)
+        if isinstance(route, Refusal):
+            return succeed(self._turnAway(route, request))
+        if not route.coverPages:
+            return succeed(None)
+        return route.reception.visit(request, forAnybody=forAnybody)
 
     def opened(self, session: OpenSession) -> bool:
         """Keep this session, and tell of it. @return: whether everybody took it well."""
         self._active[session.id] = session
-        return not self._observers or self._tell(session, lambda observer: observer.opened(session))
-
-    def _tell(self, session: OpenSession, event: Callable[[AnyObserver], Any]) -> bool:
-        problems: list[Failure] = []
-
-        def failed(problem: Failure) -> None:
-            problems.append(problem)
-            logFault(self._log, "{session:.8} telling an observer", problem, session=session.id)
-
-        for observer in tuple(self._observers):
-            try:
-                answer = event(observer)
-                if hasattr(answer, "__await__"):
-                    ensureDeferred(answer).addErrback(failed)
-            except BaseException:
-                failed(Failure())
-        return not problems
+        return not self._observers or tell(self._observers, session, lambda observer: observer.opened(session))
 
     def ended(self, session: OpenSession, ending: Ending) -> None:
         """Forget this session: both its ends are gone, or left alone."""
         self._active.pop(session.id, None)
         if self._observers:
-            self._tell(session, lambda observer: observer.closed(session, ending))
+            tell(self._observers, session, lambda observer: observer.closed(session, ending))
         if not self._active:
             waiting, self._idle = self._idle, []
             for deferred in waiting:
@@ -258,8 +199,13 @@ class Sessions:
         @param reason: what they read: at most 123 bytes of UTF-8.
         @return: how many sessions there were.
         """
+        return self.take(matches, reason, (*self._receptions(), *self._left))
+
+    def take(self, matches: Callable[[Admitted], bool], reason: str, receptions: Iterable[Reception]) -> int:
+        """L{revoke}, of whoever is just being decided about at these receptions."""
         concerned = [session for session in self._active.values() if matches(session)]
-        self._reception.revoke(matches, reason)
+        for reception in receptions:
+            reception.revoke(matches, reason)
         for session in concerned:
             session.end(Close(CloseCode.EXPIRED, reason))
         return len(concerned)
@@ -271,7 +217,7 @@ class Sessions:
         @param reason: what the client reads.
         @return: undoes it; what others have asked for stays.
         """
-        return self._reception.refuseNew(reason)
+        return self.closings.add(reason)
 
     def whenIdle(self) -> Deferred[None]:
         """Fires when no session is open, at once if that is so now."""
@@ -288,7 +234,8 @@ class Sessions:
         @param within: seconds until those that are left are aborted, however much they are still owed.
         @return: fires when all are gone, after C{within} and L{ABORT_TIMEOUT} seconds at the latest.
         """
-        self._reception.refuseWaiting(Refusal(503, close.reason))
+        for reception in (*self._receptions(), *self._left):
+            reception.refuseWaiting(Refusal(503, close.reason))
         for session in tuple(self._active.values()):
             session.close(close)
         if self._active:

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Admitted, Ending, IObserver, Request, Session
+from wsproxy.sessions.route import Route
 from wsproxy.sessions.sessions import Sessions
 
 __all__ = ["EVERY", "TokenWatch", "Tokens"]
@@ -41,11 +42,15 @@ class Tokens(Protocol):
 
 @implementer(IObserver)
 class TokenWatch:
-    """Watches the tokens of all open sessions."""
+    """
+    Watches the tokens of all open sessions.
+
+    @param sessions: those of a proxy, or of one way in.
+    """
 
     _log = Logger()
 
-    def __init__(self, sessions: Sessions, tokens: Tokens, clock: IReactorTime) -> None:
+    def __init__(self, sessions: Route | Sessions, tokens: Tokens, clock: IReactorTime) -> None:
         self._sessions = sessions
         self._tokens = tokens
         self._kept: dict[str, set[str]] = {}  # the sessions of each token, by their ids
@@ -75,7 +80,8 @@ class TokenWatch:
 
     def revoke(self, token: str) -> int:
         """
-        Take this token back, as far as sessions are concerned: see L{Sessions.revoke}.
+        Take this token back, as far as sessions are concerned: see
+        L{Sessions.revoke<wsproxy.sessions.sessions.Sessions.revoke>}.
 
         @return: how many there were.
         """

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
 
@@ -49,7 +49,7 @@ from wsproxy.errors import ConfigError
 from wsproxy.fault import logFault
 from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import ListenersElsewhere
-from wsproxy.service.proxy import Proxy
+from wsproxy.service.proxy import Fitting, Proxy
 from wsproxy.wiring import WrappedProgram, assemble
 from wsproxy.workers.accepting import Share, SharedEndpoint
 from wsproxy.workers.channel import Channel
@@ -90,11 +90,15 @@ class Child:
         self._proxy: Proxy | None = None
         self._listeners = ListenersElsewhere(self._tell)
         self._stopping = False
+        self._prepared: tuple[dict[str, Any], Fitting] | None = None
         self._verbs: dict[str, Callable[..., object]] = {
             "start": self._start,
             "program": self._listeners.become,
             "sessions": self._sessions,
             "reload": self._reload,
+            "check": self._check,
+            "forget": self._forget,
+            "become": self._become,
             "drain": self._drain,
             "end": self._end,
             "log.level": lines.setLevel,
@@ -147,12 +151,9 @@ class Child:
         self, config: dict[str, Any], listens: list[str], wrapped: list[Any], descriptors: tuple[int, ...]
     ) -> None:
         memory, *sockets = descriptors
-        share = Share(memory)
+        self._share = Share(memory)
         os.close(memory)
-        adopted = [
-            Listen(text, SharedEndpoint(self._reactor, descriptor, share, self._index))
-            for text, descriptor in zip(listens, sockets, strict=True)
-        ]
+        adopted = self._adopted(listens, sockets)
         program = WrappedProgram(*wrapped) if wrapped else None
         settings = fromPlain(config)
         self._lines.become(settings.logging.format, settings.logging.level)
@@ -163,12 +164,48 @@ class Child:
         proxy.startService()
         proxy.started.addCallbacks(lambda _: self._tell("up"), self.fail)
 
+    def _adopted(self, listens: list[str], sockets: Sequence[int]) -> list[Listen]:
+        return [
+            Listen(text, SharedEndpoint(self._reactor, descriptor, self._share, self._index))
+            for text, descriptor in zip(listens, sockets, strict=True)
+        ]
+
+    def _check(self, config: dict[str, Any]) -> str | None:
+        """Make what these settings need, to become that later. @return: why it cannot be."""
+        if self._proxy is None:
+            return None
+        try:
+            self._prepared = config, self._proxy.fit(fromPlain(config))
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    def _forget(self) -> None:
+        self._prepared = None
+
+    def _become(
+        self, config: dict[str, Any], listens: list[str], removed: list[str], descriptors: tuple[int, ...] = ()
+    ) -> None:
+        if self._proxy is None:
+            return
+        prepared, self._prepared = self._prepared, None
+        try:
+            known = prepared is not None and prepared[0] == config
+            fitting = prepared[1] if known and prepared is not None else self._proxy.fit(fromPlain(config))
+            self._proxy.become(fitting)
+            self._proxy.stopAt(removed)
+            listening = Deferred.fromCoroutine(self._proxy.listenAlso(self._adopted(listens, descriptors), fitting))
+            listening.addErrback(lambda failure: self._log.failure("Listening", failure))
+        except BaseException:  # another worker is started with them
+            logFault(self._log, "changing settings")
+            self.stop(1)
+
     def _sessions(self) -> int:
         return 0 if self._proxy is None else self._proxy.sessions
 
     def _reload(self) -> None:
         if self._proxy is not None:
-            self._proxy.reload()
+            self._proxy.lookAtCertificates()
 
     def _drain(self) -> None:
         if self._proxy is not None:

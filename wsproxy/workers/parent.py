@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from twisted.application.service import MultiService
@@ -46,6 +47,7 @@ from wsproxy.interfaces import IStatusStop
 from wsproxy.process.listeners import Listeners
 from wsproxy.service.ports import stopped
 from wsproxy.service.proxy import LAST_WORDS, abandonPrograms, announce, announceRoom
+from wsproxy.service.renewal import Renewal, distinct, ofListener
 from wsproxy.workers.accepting import Share, makeShare
 from wsproxy.workers.worker import Worker
 
@@ -96,7 +98,10 @@ class Workers(MultiService):
         self._wrapped = wrapped
         self._listeners = listeners
         self._stdout = stdout
-        self._listens = [parseListen(reactor, text) for text in config.listening.listen]
+        self._listens = [self._parse(*each) for each in distinct(config.listening.listen).items()]
+        self.renewal = Renewal(None, self.prepare, self.lookAtCertificates)
+        self._check: Callable[[Config], None] = lambda config: None
+        self._limit: Callable[[Config], None] = lambda config: None
         self._ports: list[tuple[str, Any]] = []
         self._shareDescriptor = makeShare(config.listening.workers)
         self._share = Share(self._shareDescriptor)
@@ -121,6 +126,9 @@ class Workers(MultiService):
         bound = gatherResults([self._listen(listen) for listen in self._listens], consumeErrors=True)
         bound.addCallbacks(self._bound, self._unbound)
 
+    def _parse(self, name: str, text: str) -> Listen:
+        return replace(parseListen(self._reactor, text), text=name)
+
     def _listen(self, listen: Listen) -> Deferred[None]:
         def listening(ports: list[IListeningPort]) -> None:
             self._ports += ((str(listen), port) for port in ports)
@@ -132,8 +140,8 @@ class Workers(MultiService):
         return listen.bind(_Reserved()).addCallback(listening)
 
     def _bound(self, _: object) -> None:
-        for _, port in self._ports:
-            announce(self._log, self._config, port)
+        for name, port in self._ports:
+            announce(self._log, ofListener(self._config, name), port)
         announceRoom(self._log, self._config.listening.workers)
         self.started.callback(None)
 
@@ -341,10 +349,90 @@ class Workers(MultiService):
             lambda answered: bool(answered) and all(answered)
         )
 
+    def renewable(self, check: Callable[[Config], None], limit: Callable[[Config], None]) -> None:
+        """
+        Have settings that may change.
+
+        @param check: raises L{ConfigError} where others could not be, as far as this process can tell.
+        @param limit: sets the limits that are counted here.
+        """
+        self._check, self._limit = check, limit
+
+    def renew(self) -> Deferred[str]:
+        """Read the settings again: see L{Renewal}."""
+        return self.renewal()
+
     def reload(self) -> None:
+        """L{renew}, for whoever does not ask how it went."""
+        self.renewal().addErrback(lambda failure: failure.trap(ConfigError))
+
+    def lookAtCertificates(self) -> None:
         """Look at the certificate files now."""
         self._tell("reload")
 
+    def prepare(self, config: Config) -> Deferred[Callable[[], None]]:
+        """See L{Renewal}. Each worker that there is makes what it needs; one that is just started gets it later."""
+        return Deferred.fromCoroutine(self._prepare(config))
+
+    async def _prepare(self, config: Config) -> Callable[[], None]:
+        self._check(config)
+        before, now = distinct(self._config.listening.listen), distinct(config.listening.listen)
+        listens = [self._parse(name, text) for name, text in now.items() if name not in before]
+        names, plain = {str(listen) for listen in listens}, asPlain(config)
+        try:
+            await self._listenAlso(listens)
+            await gatherResults([worker.check(plain) for worker in self._there()], consumeErrors=True)
+            if self._ending:
+                raise ConfigError("it is ending")
+        except (ConfigError, FirstError) as error:
+            self._stopAt(names)
+            self._tell("forget")
+            if isinstance(error, FirstError):
+                error.subFailure.raiseException()
+            raise
+
+        def apply() -> None:
+            self._config = config
+            self._limit(config)
+            added = [(name, port) for name, port in self._ports if name in names]
+            removed = before.keys() - now.keys()
+            for worker in self._there():
+                self._renewIn(worker, plain, added, removed)
+            self._stopAt(removed)
+            for name, port in added:
+                announce(self._log, ofListener(config, name), port)
+
+        return apply
+
+    async def _listenAlso(self, listens: Sequence[Listen]) -> None:
+        """@raise ConfigError: it is not possible at one of them."""
+        bound = await DeferredList([self._listen(listen) for listen in listens], consumeErrors=True)
+        for well, failure in bound:
+            if not well:
+                cast(Any, failure).raiseException()
+
+    def _renewIn(
+        self, worker: Worker, plain: dict[str, Any], added: Sequence[tuple[str, Any]], removed: Collection[str]
+    ) -> None:
+        try:
+            worker.tell(
+                "become",
+                descriptors=[port.fileno() for _, port in added],
+                config=plain,
+                listens=[name for name, _ in added],
+                removed=[*removed],
+            )
+        except OSError:  # no descriptors are left
+            logFault(self._log, "telling worker {number} of its settings", number=worker.number)
+            worker.kill()  # another one is started with them
+
+    def _there(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker is not None]
+
     def _stopListening(self) -> Deferred[Any]:
-        ports, self._ports = self._ports, []
-        return DeferredList([Deferred.fromCoroutine(stopped(port)) for _, port in ports])
+        return self._stopAt({name for name, _ in self._ports})
+
+    def _stopAt(self, names: Collection[str]) -> Deferred[Any]:
+        ports = [port for name, port in self._ports if name in names]
+        self._ports = [each for each in self._ports if each[0] not in names]
+        return DeferredList([Deferred.fromCoroutine(stopped(port)) for port in ports])

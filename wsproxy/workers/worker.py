@@ -16,11 +16,15 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from wsproxy.errors import ConfigError
 from wsproxy.process.output import LineLog
 from wsproxy.workers.channel import ANSWER_WITHIN, Channel, ChannelError
 from wsproxy.workers.unheard import held
 
 __all__ = ["Worker"]
+
+_MOURNING = 2.0
+"""Seconds from the end of a worker's channel to that of its process, at most."""
 
 _logger = cache(Logger)
 """By the namespace of whoever said something in a worker."""
@@ -40,6 +44,7 @@ class Worker(ProcessProtocol):
 
     transport: Any
     _channel: Channel
+    _reactor: Any
     _log = Logger()
 
     def __init__(
@@ -71,6 +76,7 @@ class Worker(ProcessProtocol):
         # -P: modules are not looked for in the current directory, which is anybody's
         words = [sys.executable, "-P", "-m", "wsproxy.workers.child", str(self.number), type(reactor).__module__]
         words.append("parent" if stdout is None else "stdout")
+        self._reactor = reactor
         ours, theirs = socket.socketpair()
         with theirs:
             childFDs = {0: theirs.fileno(), 1: "r" if stdout is None else stdout, 2: "r"}
@@ -101,6 +107,29 @@ class Worker(ProcessProtocol):
         """@return: fires with whether it has answered in so many seconds, or has ended."""
         asked = self.ask("sessions", within=within)
         return asked.addCallbacks(lambda _: True, lambda failure: failure.check(TimeoutError) is None)
+
+    def check(self, config: dict[str, Any]) -> Deferred[None]:
+        """
+        Whether it could go on with these settings: it makes what they need, and keeps that.
+
+        @return: fails with L{ConfigError} where it could not, or does not answer. One that ends now does not matter.
+        """
+
+        def failed(failure: Failure) -> Deferred[None]:
+            if failure.check(TimeoutError):
+                raise ConfigError(f"worker {self.number} has not answered for {ANSWER_WITHIN:.0f} s")
+            failure.trap(ChannelError)
+            ended = self.ended().addTimeout(_MOURNING, self._reactor)
+            return ended.addCallbacks(lambda status: None, still)
+
+        def still(failure: Failure) -> None:
+            raise ConfigError(f"worker {self.number} cannot tell, see the log")
+
+        def answered(problem: str | None) -> None:
+            if problem is not None:
+                raise ConfigError(problem)
+
+        return self._channel.ask("check", config=config).addCallbacks(answered, failed)
 
     def drain(self) -> None:
         """It is to take no more clients, and to end with the last of its sessions."""

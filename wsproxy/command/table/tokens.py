@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from wsproxy.command.kinds import DISCREET, ON, SECRET, WORD, Kind, isLiteral, secretVariable
 from wsproxy.command.option import Need, Option, needs
+from wsproxy.command.place import absolute
 from wsproxy.errors import ConfigError
 from wsproxy.plugins.alias import isOriginals
 from wsproxy.tokens.location import PLACE, checkTemplate
@@ -34,16 +35,17 @@ def _named(name: str, word: str) -> str:
 
 def _lines(name: str, path: str) -> str:
     """The absolute path of a file, or of a directory of files."""
+    place = absolute(path)
     try:
-        if os.path.isdir(path):
-            os.scandir(path).close()
-        elif os.path.exists(path) and not os.path.isfile(path):
+        if os.path.isdir(place):
+            os.scandir(place).close()
+        elif os.path.exists(place) and not os.path.isfile(place):
             raise OSError(0, "not a regular file")
         else:
-            open(path, "rb").close()
+            open(place, "rb").close()
     except OSError as error:
         raise ConfigError(f"--{name} {path}: {error.strerror}") from None
-    return os.path.abspath(path)
+    return place
 
 
 _TOKENS = (Need(_knowsTokens, "needs --token-plugin; who knows tokens?"),)
@@ -100,9 +102,9 @@ def settleTokens(given: Mapping[str, Any], groups: dict[str, dict[str, Any]]) ->
     source: str = groups["tokens"]["source"]
     if name in _PATHS:
         # what a file or a variable holds may be the key itself: then it is in no complaint about a path
-        if secretVariable(word) is not None and not os.path.exists(source):
+        if secretVariable(word) is not None and not os.path.exists(absolute(source)):
             raise ConfigError(f"--token-source {word}: there is no such file")
-        groups["tokens"]["source"] = os.path.abspath(word[1:] if word.startswith("@") else source)
+        groups["tokens"]["source"] = absolute(word[1:] if word.startswith("@") else source)
     elif isLiteral(word) and _hasPassword(name, word):
         SECRET.parse("token-source", word)  # says what is wrong with that
 
