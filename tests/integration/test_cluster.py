@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 
 from tests.integration.redisserver import RedisServer
@@ -111,6 +111,20 @@ class NodesTests(TallyContract, ClusterTestCase):
         await leaving._redis.stopService()
         for _ in range(3):
             await take(staying, ("client", "c"))
+
+    async def test_refusedWhileRenewing(self) -> None:
+        """Who is refused while leases are renewed has none afterwards: when the others leave, all is free at once."""
+        full, knocked = self.node(), self.node()
+        gives = [await take(full, ("client", "c")) for _ in range(3)]
+        knocking = [maybeDeferred(knocked.take, (("client", "c"),)) for _ in range(20)]
+        await knocked._renew()
+        for each in knocking:
+            with self.assertRaises(Full):
+                await each
+        for give in gives:
+            give()
+        await self.quiet(full)
+        self.assertEqual(self.there().cli("zcard", "wsproxy:main:sessions:client:c"), "0")
 
     async def test_keys(self) -> None:
         """What stands in Redis has a lifetime, and neither token nor name; its keys are those of the prefix."""

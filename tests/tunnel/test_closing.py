@@ -313,6 +313,12 @@ class ProxyClosesTests(TunnelTestCase):
         self.tunnel.abort()
         self.assertEnded("proxy", 1001, "Server going down")
 
+    def test_finishIsTheEnd(self) -> None:
+        """A target that is gone within C{finish}, as where its peer has ended before, is asked nothing more."""
+        self.target.finish = self.target.lose  # type: ignore[method-assign, assignment]
+        self.client.lose()
+        self.assertEnded("client", 1006, "Client vanished")
+
     def test_abortWhileClosing(self) -> None:
         """An ending that has begun keeps its reason."""
         self.target.end()

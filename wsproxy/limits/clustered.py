@@ -94,6 +94,7 @@ class ClusterTally(Service):
         self._node = secrets.token_hex(8)
         self._numbers = count()
         self._leases: dict[str, Sequence[str]] = {}  # keys, by lease
+        self._unanswered: set[str] = set()  # of these, who may not have been given any: renewing would take them
         self._alone = False
         self._renewing = LoopingCall(self._renew)
         self._renewing.clock = clock
@@ -117,6 +118,7 @@ class ClusterTally(Service):
             return give
         lease, keys = f"{self._node}:{next(self._numbers)}", self._keys(subjects)
         self._leases[lease] = keys
+        self._unanswered.add(lease)
         taken: Deferred[Give] = Deferred(lambda _: self._give(give, lease))
         asked = _TAKE.run(self._redis, keys, *self._most(subjects), lease, self._lease)
         asked.addErrback(self._goOn).addCallback(self._answered, taken, subjects, give, lease)
@@ -126,6 +128,7 @@ class ClusterTally(Service):
     def _answered(
         self, full: object, taken: Deferred[Give], subjects: Subjects, give: Give, lease: str
     ) -> None:
+        self._unanswered.discard(lease)
         if taken.called:
             return  # nobody waits, and it has been given back already
         kind = _kind(full, subjects)
@@ -168,7 +171,7 @@ class ClusterTally(Service):
 
     async def _renewAll(self) -> None:
         """One command after the other: those of 10,000 sessions in one go would hold up everybody else."""
-        pairs = [(key, lease) for lease, keys in self._leases.items() for key in keys]
+        pairs = [(key, lease) for lease, keys in self._leases.items() for key in keys if lease not in self._unanswered]
         for start in range(0, len(pairs), _AT_ONCE):
             left = [pair for pair in pairs[start : start + _AT_ONCE] if pair[1] in self._leases]
             if left:  # others were given back meanwhile

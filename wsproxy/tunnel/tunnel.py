@@ -323,11 +323,13 @@ class Tunnel(Relay):
         try:
             if self._target is not None:
                 self._target.finish()
+            if self._target is not None:  # that may have been the end of it
                 self._target.resume()  # to see its end; what it says is dropped
         except BaseException:
             self._letTargetGo()
         self._resumeClient()
-        self._patience.start(self._timedOut)
+        if self._state < State.CLOSED:
+            self._patience.start(self._timedOut)
 
     # The target's side
 
