@@ -174,6 +174,22 @@ class TokenFileTests(FileTestCase):
         self.write(after)
         self.assertEqual(self.target("token30"), "h:30")
 
+    def test_staysHalf(self) -> None:
+        """One whose writer was killed in the middle of a line takes nothing away, however long; its line is named."""
+        self.write("red: 192.0.2.1:1\nblue: 192.0.2.2:2\ngreen: 192.0.2.3:3\n")
+        self.open()
+        self.time.wait(2)
+        with capturedLogs() as events:
+            self.write("red: 192.0.2.7:7\nblue: 192.0.")
+            for seconds in (0.0, 2.0, 60.0):
+                self.time.wait(seconds)
+                expected = ["192.0.2.7:7", "192.0.2.2:2", "192.0.2.3:3"]
+                self.assertEqual(self.targets("red", "blue", "green"), expected)
+        self.assertEqual(sum("line 2" in formatEvent(event) for event in events), 1)
+        self.write("red: 192.0.2.7:7\n")
+        self.time.wait(2)
+        self.assertEqual(self.targets("red", "blue", "green"), ["192.0.2.7:7", None, None])
+
     def test_halfLine(self) -> None:
         """A line that does not end yet may be half of one: who asks for it is answered when it does."""
         self.write("red: h:1\n")

@@ -7,7 +7,9 @@
                        └─ it has been still for a second: it is whole, and what is missing is gone
 
 What is read while a file changes may be half of it. So what it says counts at once, all but a last line that does not
-end yet, and what it does not say proves nothing. A file that has vanished, or cannot be read, says nothing.
+end yet, and what it does not say proves nothing. A file that has vanished, or cannot be read, says nothing. Nor does one
+prove anything, however still, whose last line neither ends nor says anything: its writer was killed, or its disk is
+full.
 
 A long file is read in a thread; requests that come meanwhile wait, and nobody else does.
 """
@@ -171,7 +173,8 @@ class TokenLines:
                 still = False
         base = self._base
         body, last = _atLastLine(content)
-        if still:
+        cut = still and base is not NOTHING and _isCut(last)
+        if still and not cut:
             base = base.next(content)
             return _Reading(stamp, hasty, True, base, None, content, None, list(base.bad))
         if base is NOTHING or (self._stillness.isBusy() and not base.content.startswith(body)):
@@ -180,7 +183,9 @@ class TokenLines:
         new = parse(fresh(self._body, body))
         untold = [line for _, line in new.bad if line not in self._told]
         bad = [(_number(body, line) if count < _NAMED else 0, line) for count, line in enumerate(untold)]
-        return _Reading(stamp, hasty, False, base, new.entries, body, _only(last), bad)
+        if cut and last not in self._told:
+            bad.append((body.count("\n") + 1, last))
+        return _Reading(stamp, hasty, cut, base, new.entries, body, _only(last), bad)
 
     def _take(self, reading: _Reading, told: bool = False) -> None:
         self._lost = False
@@ -233,6 +238,12 @@ def _atLastLine(content: str) -> tuple[str, str]:
     """@return: all lines that end, and the one that does not."""
     end = content.rfind("\n") + 1
     return content[:end], content[end:]
+
+
+def _isCut(line: str) -> bool:
+    """Whether a last line is one that its writer has not finished: it does not end, and says nothing."""
+    parsed = parse([line])
+    return bool(parsed.bad)
 
 
 def _only(line: str) -> tuple[str, str] | None:
