@@ -77,8 +77,8 @@ class WrappedProgram:
 
 Steer = Callable[[Any, IDialer], Any]
 """
-Makes, of a reactor and a dialer, a resolver that is dialer and observer as well; and authenticator, where its C{webAuth}
-has it asked about pages, too.
+Makes, of a reactor and a dialer, a resolver that is dialer and observer as well; and authenticator, where its
+C{webAuth} has it asked about pages, too.
 """
 
 

@@ -50,7 +50,7 @@ class AliasTests(TestCase):
         threading.Thread(target=serve, daemon=True).start()
         place = f"127.0.0.1:{listener.getsockname()[1]}"
         path = f"{ROOT / 'alias'}:{ROOT}"
-        running = start(self, [sys.executable, str(PROGRAM), mode, place], PYTHONPATH=path)
+        running = start(self, [sys.executable, "-P", str(PROGRAM), mode, place], PYTHONPATH=path)
         self.port = int((await running.line(r"^  - proxying from 127\.0\.0\.1:(\d+) to "))[1])
         return running
 
