@@ -4,7 +4,7 @@
 # make oldest     the same with the oldest libraries that setup.cfg allows, in an environment of its own
 # make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select
 # make check      ruff and mypy
-# make options    docs/options.rst, out of the table of options
+# make options    docs/options.rst, out of the table of options; and what make man does
 # make man        docs/man, out of all options
 # make soak       the long tests, a quarter of an hour
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
@@ -60,7 +60,7 @@ check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-options: $(VENV)/runtime
+options: $(VENV)/runtime man
 	$(BIN)/python -m wsproxy.command.help >docs/options.rst
 
 man: $(VENV)/runtime

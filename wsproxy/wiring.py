@@ -75,16 +75,24 @@ class WrappedProgram:
     again: bool
 
 
-def makeProxy(config: Config, reactor: Any, stopper: IStatusStop) -> Proxy:
+Steer = Callable[[Any, IDialer], Any]
+"""
+Makes, of a reactor and a dialer, a resolver that is dialer and observer as well; and authenticator, where its
+C{webAuth} has it asked about pages, too.
+"""
+
+
+def makeProxy(config: Config, reactor: Any, stopper: IStatusStop, steer: Steer | None = None) -> Proxy:
     """
     Wire up what C{config} describes, in this one process.
 
+    @param steer: who decides about clients and leads them, in the place of what C{config} says of that.
     @raise ConfigError: it cannot be: a certificate or a CA file is unusable, a listen or target string is not one, a
         program cannot be run.
     """
     program = config.program
     if program is None:
-        return assemble(config, reactor, stopper)
+        return assemble(config, reactor, stopper, steer=steer)
     command, rebinding = findProgram(program, config.listening, reactor)
     listeners = Listeners()
     proxy = assemble(config, reactor, stopper, None, wrappedProgram(program, command, rebinding), listeners)
@@ -109,6 +117,7 @@ def assemble(
     wrapped: WrappedProgram | None = None,
     listeners: Listeners | None = None,
     parent: Parent | None = None,
+    steer: Steer | None = None,
 ) -> Proxy:
     """
     The proxy without the program that is wrapped: that of a single process, or one of several.
@@ -117,6 +126,7 @@ def assemble(
     @param wrapped: the program, if there is one; in a worker's case the parent runs it.
     @param listeners: where it listens.
     @param parent: of a worker.
+    @param steer: see L{makeProxy}.
     @raise ConfigError: see L{makeProxy}; for a worker, things may have changed since the parent was started.
     """
     common = Common(config, reactor, parent)
@@ -124,7 +134,7 @@ def assemble(
     def addresses() -> Sequence[IAddress]:
         return proxy.addresses
 
-    fitting = fit(config, reactor, common, addresses, wrapped, listeners)
+    fitting = fit(config, reactor, common, addresses, wrapped, listeners, steer)
 
     def parse(name: str, text: str) -> Listen:
         return replace(parseListen(reactor, text), text=name)
@@ -142,7 +152,7 @@ def assemble(
     common.attach(proxy)
 
     def refit(new: Config) -> Fitting:
-        return fit(new, reactor, common, addresses, wrapped, listeners)
+        return fit(new, reactor, common, addresses, wrapped, listeners, steer)
 
     def limit(new: Config) -> None:
         common.limit(new)
@@ -173,12 +183,14 @@ def fit(
     addresses: Callable[[], Sequence[IAddress]],
     wrapped: WrappedProgram | None = None,
     listeners: Listeners | None = None,
+    steer: Steer | None = None,
 ) -> Fitting:
     """
     What receives clients, with nothing of it in force yet.
 
     @param common: what is kept when settings change.
     @param addresses: where the proxy listens.
+    @param steer: see L{makeProxy}.
     @raise ConfigError: see L{makeProxy}.
     """
     tls = ServerTLS(config.tls) if config.tls is not None else None
@@ -193,6 +205,7 @@ def fit(
         addresses=addresses,
         wrapped=wrapped,
         listeners=listeners,
+        steer=steer,
     )
     ways = [make(config)]
     for route in config.routes:
@@ -227,6 +240,7 @@ def _way(
     addresses: Callable[[], Sequence[IAddress]],
     wrapped: WrappedProgram | None,
     listeners: Listeners | None,
+    steer: Steer | None,
 ) -> _Way:
     """
     One way in: the only one, or that of a route.
@@ -237,10 +251,18 @@ def _way(
     recordings = _recordings(config.recording, reactor)
     reach = Reach(config.access.allowTargets, config.access.denyTargets, addresses)
     dialer = _dialer(config.target, config.proxies.send, reactor, reach)
-    resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
+    resolver: AnyResolver | None
+    way: Any
+    if steer is None:
+        resolver, way = _ways(config.target, dialer, reactor, wrapped, listeners)
+    else:
+        resolver = way = steer(reactor, dialer)
     if resolver is None and (route or config.routes):
         resolver = nowhere
     entrance = makeEntrance(config, reactor, resolver, common, limits, route)
+    if steer is not None:
+        authenticator = way if way.webAuth else None
+        entrance = replace(entrance, authenticator=authenticator, webAuth=way.webAuth, observers=(way,))
     factory = WebSockifyFactory(
         reactor,
         dialer=way,

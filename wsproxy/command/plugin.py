@@ -63,9 +63,14 @@ def _sourceOf(told: Told) -> Source | None:
     return source
 
 
-def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] | None = None) -> IService:
+def makeService(
+    options: Told,
+    openLog: Callable[[Mapping[str, Any], Any], Log] | None = None,
+    root: Callable[..., Proxy | Workers] | None = None,
+) -> IService:
     """
     @param openLog: given twistd's options and the reactor; by default the log is where and how those say.
+    @param root: instead of L{makeRoot}.
     @raise SystemExit: with one line for stderr. Raised later, it would leave the shell that starts a daemon
         waiting for ever.
     """
@@ -93,7 +98,7 @@ def makeService(options: Told, openLog: Callable[[Mapping[str, Any], Any], Log] 
         reader = source if source is not None and source.rereadable else None
         if reader is not None and twistd.get("uid") is not None:
             _warn(lost(reader.layers, reader.config, twistd["uid"], twistd.get("gid")))
-        proxy = makeRoot(options.config, reactor, stopper, log.stdout, log.threshold.set, reader)
+        proxy = (root or makeRoot)(options.config, reactor, stopper, log.stdout, log.threshold.set, reader)
     except NoProgram as error:
         print(complaint(error), file=sys.stderr)
         raise SystemExit(error.status) from None

@@ -16,7 +16,7 @@ from wsproxy.process.listeners import Listeners
 from wsproxy.process.supervisor import Supervisor, WrapMode
 from wsproxy.service.proxy import Proxy
 from wsproxy.service.renewal import Reader, Renewal
-from wsproxy.wiring import assemble, findProgram, makeProxy, wrappedProgram
+from wsproxy.wiring import Steer, assemble, findProgram, makeProxy, wrappedProgram
 from wsproxy.workers.parent import Workers
 
 __all__ = ["makeRoot"]
@@ -29,6 +29,7 @@ def makeRoot(
     stdout: int | None = None,
     setLevel: Callable[[str], object] = lambda level: None,
     reader: Reader | None = None,
+    steer: Steer | None = None,
 ) -> Proxy | Workers:
     """
     What a process of its own runs. See L{makeProxy}.
@@ -36,10 +37,11 @@ def makeRoot(
     @param stdout: where the process logs to its stdout, the descriptor.
     @param setLevel: has this process log no less than this.
     @param reader: where the settings are read again.
+    @param steer: see L{makeProxy}; of a single process.
     """
     levels = Levels(config.logging.level, setLevel)
     if config.listening.workers == 1:
-        proxy = makeProxy(config, reactor, stopper)
+        proxy = makeProxy(config, reactor, stopper, steer)
         proxy.renewal = Renewal(reader, proxy.prepare, proxy.lookAtCertificates)
         return _administered(proxy, config, reactor, levels)
     workers = _makeWorkers(config, reactor, stopper, stdout)

@@ -7,7 +7,7 @@ given.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,9 @@ from wsproxy.websockify.log import makeLogs
 from wsproxy.websockify.options import parse
 from wsproxy.websockify.translation import Translation, translate
 
-__all__ = ["main"]
+__all__ = ["main", "start"]
+
+OpenLog = Callable[[Any, Any], Log]
 
 WRONG = 2
 """The status for words that are wrong."""
@@ -48,9 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     @raise SystemExit: the end.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    start(lambda: translate(parse(words)), lambda openLog, options: makeService(options, openLog))
+
+
+def start(translated: Callable[[], Translation], make: Callable[[OpenLog, Any], IService]) -> None:
+    """
+    @param make: given where to log to, and the options, makes what is run.
+    @raise SystemExit: the end.
+    """
     sys.argv[0] = "websockify"
     try:
-        told = translate(parse(words))
+        told = translated()
     except ConfigError as error:
         print(complaint(error), file=sys.stderr)
         raise SystemExit(WRONG) from None
@@ -58,11 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for warning in told.warnings:
         _log.warn("{warning}", warning=warning)
     server = twistdOptions("--pidfile=", *(("--rundir", "/") if told.daemon else ("-n",)))
-    run(_Told(told.config, server), partial(_make, told))
 
-
-def _make(told: Translation, options: Any) -> IService:
-    def makeLog(twistd: object, reactor: Any) -> Log:
+    def openLog(twistd: object, reactor: Any) -> Log:
         return makeLogs(told, reactor, sys.__stderr__)
 
-    return makeService(options, makeLog)
+    run(_Told(told.config, server), partial(make, openLog))
