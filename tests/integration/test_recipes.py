@@ -116,6 +116,36 @@ class RecipeCase(SynchronousTestCase):
             self.machine.run(f"sh -c 'mkdir -p {os.path.dirname(path)} && cat /run/key /run/cert > {path}'")
 
 
+class AdminTests(RecipeCase):
+    """The admin side, and who asks it."""
+
+    def test_socket(self) -> None:
+        """On a socket file: C{wsproxy sessions} and curl."""
+        self.machine.run("mkdir -p /run/wsproxy")
+        self.listening("twistd -n websockify --target localhost:5900 --admin unix:/run/wsproxy/admin.sock")
+        wsproxy = os.path.join(os.path.dirname(TWISTD), "wsproxy")
+        self.assertIn("CLIENT", self.machine.run(f"{wsproxy} sessions"))
+        asked = self.machine.run("curl --unix-socket /run/wsproxy/admin.sock http://localhost/sessions")
+        self.assertIn('{"sessions":[]', asked)
+
+    def test_tokens(self) -> None:
+        """Over TCP: with the token, and without."""
+        self.machine.run("mkdir -p /etc/wsproxy")
+        for command in (
+            "openssl rand -hex 32 >/etc/wsproxy/admin.token",
+            "openssl rand -hex 32 >/etc/wsproxy/prometheus.token",
+        ):
+            self.machine.run(f"sh -c '{self.shown(command)}'")
+        self.listening(
+            "twistd -n websockify --target localhost:5900 --admin 127.0.0.1:9090 "
+            "--admin-token @/etc/wsproxy/admin.token --admin-read-token @/etc/wsproxy/prometheus.token"
+        )
+        wsproxy = os.path.join(os.path.dirname(TWISTD), "wsproxy")
+        shown = "--admin 127.0.0.1:9090 --admin-token @/etc/wsproxy/admin.token"
+        self.assertIn("CLIENT", self.machine.run(f"{wsproxy} top --once {shown}"))
+        self.assertIn("A token is needed", self.machine.run("curl http://127.0.0.1:9090/sessions"))
+
+
 class TargetTests(RecipeCase):
     """Every kind of target."""
 

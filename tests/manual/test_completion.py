@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 from select import select
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -52,6 +53,14 @@ class BashTests(SynchronousTestCase):
         open(f"{folder}/cert.pem", "w").close()
         self.assertEqual(self.offered("wsproxy", "--cert", f"{folder}/c"), [f"{folder}/cert.pem"])
         self.assertEqual(self.offered("websockify", "--web", f"{folder}/"), [f"{folder}/site"])
+
+    def test_ids(self) -> None:
+        """Ids are those of open sessions, of which the proxy is asked; where there is none, there are none."""
+        self.assertEqual(self.offered("wsproxy", "close", ""), [])
+        ask = "wsproxy() { [[ $* == 'sessions --ids' ]] && printf '%s\\n' 12ab 34cd; }\n"
+        self.patch(sys.modules[__name__], "_ASK", ask + _ASK)
+        self.assertEqual(self.offered("wsproxy", "close", ""), ["12ab", "34cd"])
+        self.assertEqual(self.offered("wsproxy", "close", "3"), ["34cd"])
 
     def test_commands(self) -> None:
         """Commands, as the first word."""

@@ -24,11 +24,11 @@ from wsproxy.admin.history import EVERY, History
 from wsproxy.admin.office import HEALTH, ROUTES, Office
 from wsproxy.admin.site import AdminSite
 from wsproxy.config import AdminConfig
-from wsproxy.endpoints.listen import parseListen
+from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.fault import logFault
 
-__all__ = ["AdminService"]
+__all__ = ["AdminService", "checkAdmin"]
 
 _TLS = ("ssl:", "tls:", "txacme:", "le:", "lets:")
 """Endpoints that speak TLS by themselves."""
@@ -37,6 +37,7 @@ _TLS = ("ssl:", "tls:", "txacme:", "le:", "lets:")
 class AdminService(Service):
     """
     @param tls: what TCP speaks beyond loopback; L{None}: nothing, and it is not listened there.
+    @raise ConfigError: see L{checkAdmin}.
     """
 
     _log = Logger()
@@ -50,6 +51,7 @@ class AdminService(Service):
         history: History,
         tls: IOpenSSLServerConnectionCreator | None,
     ) -> None:
+        checkAdmin(config, reactor)
         guard = Guard(config.token, config.readToken, config.hosts, reactor.seconds)
         self._config = config
         self._reactor = reactor
@@ -76,9 +78,7 @@ class AdminService(Service):
             self._listen("health", config.health, self._health, guarded=False)
 
     def _listen(self, name: str, text: str, site: IProtocolFactory, guarded: bool) -> None:
-        listen = parseListenAs(name, self._reactor, text)
-        if listen.path is None and guarded and self._config.token is None:
-            raise ConfigError(f"--admin {text}: TCP needs --admin-token @FILE")
+        listen = _parse(name, self._reactor, text)
         secure = text.lower().startswith(_TLS)
         if guarded and self._tls is not None and listen.path is None and not secure and not _isNear(text):
             site = TLSMemoryBIOFactory(self._tls, False, site)
@@ -113,7 +113,17 @@ class AdminService(Service):
         return DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
 
 
-def parseListenAs(name: str, reactor: Any, text: str) -> Any:
+def checkAdmin(config: AdminConfig, reactor: Any) -> None:
+    """@raise ConfigError: as far as that can be told without listening, it cannot be."""
+    if config.endpoint is not None:
+        listen = _parse("admin", reactor, config.endpoint)
+        if listen.path is None and config.token is None:
+            raise ConfigError(f"--admin {config.endpoint}: TCP needs --admin-token @FILE")
+    if config.health is not None:
+        _parse("health", reactor, config.health)
+
+
+def _parse(name: str, reactor: Any, text: str) -> Listen:
     """@raise ConfigError: it is no place to listen; in the name of this option."""
     try:
         return parseListen(reactor, text)

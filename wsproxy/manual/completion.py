@@ -13,7 +13,7 @@ from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from wsproxy.manual.entry import FILES, FOLDERS, Entry, ofCommands, ofWebsockify, ofWsproxy
+from wsproxy.manual.entry import FILES, FOLDERS, SESSIONS, Entry, ofCommands, ofWebsockify, ofWsproxy
 
 __all__ = ["describe", "forBash", "forZsh", "run"]
 
@@ -70,6 +70,9 @@ complete -F _{name} {name}
 """
 
 
+_IDS = "wsproxy sessions --ids 2>/dev/null"
+"""Where there is no proxy, or it is not for whoever asks, nothing is offered."""
+
 _FILES = 'compopt -o filenames; COMPREPLY=($(compgen -f -- "$word"))'
 
 
@@ -84,22 +87,29 @@ def forBash() -> str:
         "    case ${COMP_WORDS[1]} in",
     ]
     for name, _, entries in commands:
-        words = [word for entry in entries if not entry.names[0].startswith("-") for word in entry.choices]
-        first += [f"    {name})", *_bashCase(_options(entries), words), "        return;;"]
+        first += [f"    {name})", *_bashCase(_options(entries), _bashPlain(entries)), "        return;;"]
     body = "\n".join([*first, "    esac", *_bashCase(_flat(ofWsproxy()))])
     return _BASH.format(name="wsproxy", body=body) + _BASH.format(
         name="websockify", body="\n".join(_bashCase(_flat(ofWebsockify())))
     )
 
 
-def _bashCase(entries: Sequence[Entry], words: Sequence[str] = ()) -> list[str]:
-    """@param words: what else there may be; else it is a file."""
+def _bashPlain(entries: Iterable[Entry]) -> str:
+    """What is offered where no option is."""
+    plain = [entry for entry in entries if not entry.names[0].startswith("-")]
+    if any(entry.completes == SESSIONS for entry in plain):
+        return f'COMPREPLY=($(compgen -W "$({_IDS})" -- "$word"))'
+    words = [word for entry in plain for word in entry.choices]
+    return f'COMPREPLY=($(compgen -W {_quoted(words)} -- "$word"))' if words else _FILES
+
+
+def _bashCase(entries: Sequence[Entry], others: str = _FILES) -> list[str]:
+    """@param others: what is offered where no option is."""
     lines = ["    case $before in"]
     for names, completion in _byCompletion(entries):
         lines.append(f"    {'|'.join(names)}) {completion};;")
     every = [name for entry in entries for name in entry.names if name.startswith("--")]
     offered = f'COMPREPLY=($(compgen -W {_quoted(every)} -- "$word"))'
-    others = f'COMPREPLY=($(compgen -W {_quoted(words)} -- "$word"))' if words else _FILES
     return [*lines, f"    *) if [[ $word == -* ]]; then {offered}; else {others}; fi;;", "    esac"]
 
 
@@ -192,6 +202,8 @@ def _zshLines(entries: Iterable[Entry]) -> str:
 def _zshSpecs(entry: Entry) -> list[str]:
     """What _arguments takes, for each name of the option; the others are offered no more once one is there."""
     if not entry.names[0].startswith("-"):
+        if entry.completes == SESSIONS:
+            return [f'1:{entry.names[0]}:{{compadd ${{(f)"$({_IDS})"}}}}']
         return [f"1:{entry.names[0]}:({' '.join(entry.choices)})"]
     text = re.sub(r"([\[\]:\\])", r"\\\1", entry.help.partition(". ")[0])
     value = f":{re.sub(r'[:]', ' ', entry.placeholder)}:{_zshValue(entry)}" if entry.placeholder else ""

@@ -15,9 +15,12 @@ from wsproxy.command.serve import PROCESS
 from wsproxy.command.wsproxy import COMMANDS
 from wsproxy.websockify.options import GROUPS
 
-__all__ = ["FILES", "FOLDERS", "Entry", "ofCommands", "ofWebsockify", "ofWsproxy"]
+__all__ = ["FILES", "FOLDERS", "SESSIONS", "Entry", "ofCommands", "ofWebsockify", "ofWsproxy"]
 
 FILES, FOLDERS = "files", "folders"
+
+SESSIONS = "sessions"
+"""Ids of open sessions, which the proxy is asked for."""
 
 _HELP = "Display this help and exit."
 _VERSION = "Display the version and exit."
@@ -29,7 +32,7 @@ class Entry:
     @ivar names: with their hyphens, the short one first.
     @ivar placeholder: what stands for its value; empty for a flag.
     @ivar choices: the values there are, where those are few.
-    @ivar completes: L{FILES}, L{FOLDERS} or neither.
+    @ivar completes: L{FILES}, L{FOLDERS}, L{SESSIONS} or none of these.
     """
 
     names: tuple[str, ...]
@@ -95,4 +98,6 @@ def _fromParser(action: Action) -> Entry:
 
 
 def _completes(placeholder: str) -> str:
+    if placeholder == "ID":
+        return SESSIONS
     return FILES if placeholder == "FILE" else FOLDERS if placeholder == "DIR" else ""
