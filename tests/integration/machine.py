@@ -105,6 +105,9 @@ class Program:
         said, _ = self._process.communicate(timeout=_PATIENCE)
         return self._process.returncode, said
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def stop(self) -> int:
         """End it as an operator would. @return: its exit status."""
         self._process.send_signal(signal.SIGTERM)

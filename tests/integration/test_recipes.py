@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 
+import bcrypt
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.components import require, requireComponent
@@ -363,6 +365,68 @@ class ServiceTests(RecipeCase):
         self.addCleanup(self.machine.run, f"kill -KILL {pid}")
         self.assertEqual(self.machine.greeting("ws://localhost/"), "binary VNC")
         self.assertNotEqual(os.stat(f"/proc/{pid}").st_uid, 0)
+
+
+class ConfigTests(RecipeCase):
+    """C{docs/configuration.rst}: each file, as it stands there."""
+
+    document = ROOT / "docs/configuration.rst"
+    command = "twistd -n --pidfile= websockify --config /etc/wsproxy.toml"
+
+    def files(self, title: str) -> list[str]:
+        """The files under a title."""
+        return [recipe.text for recipe in recipesOf(self.document) if recipe.title == title and " = " in recipe.text]
+
+    def begin(self, text: str) -> Program:
+        self.machine.write("/etc/wsproxy.toml", f"{text}\n")
+        program = self.machine.start(self.shown(self.command))
+        program.line("Room for")
+        self.addCleanup(lambda: self.assertEqual(program.stop(), 0))
+        return program
+
+    def test_file(self) -> None:
+        """The first file, what is in force of it, and a reload."""
+        [text] = self.files("")
+        self.machine.write("/etc/users", "user:password")
+        self.machine.write("/etc/wsproxy.toml", f"{text}\n")
+        shown = self.machine.run(self.shown("twistd websockify --config /etc/wsproxy.toml --print-config"))
+        self.assertIn('auth-source = "@/etc/users"  # /etc/wsproxy.toml:6', shown)
+        program = self.begin(text)
+        self.assertEqual(self.machine.fetch("http://localhost:6080/")[:3], "200")
+        self.machine.write("/etc/wsproxy.toml", text.replace("heartbeat = 20", "heartbeat = 25"))
+        program.signal(signal.SIGHUP)
+        program.line("Reloaded: heartbeat 20 → 25$")
+        self.machine.write("/etc/wsproxy.toml", shown.replace("heartbeat = 20", "heartbeat = 30"))
+        program.signal(signal.SIGHUP)
+        program.line("Reloaded: heartbeat 25 → 30$")
+
+    def test_routes(self) -> None:
+        """Routes by host and path, over TLS."""
+        [text] = self.files("Several ways in")
+        self.certificate("console.example.com", f"{_LIVE}/fullchain.pem", f"{_LIVE}/privkey.pem")
+        self.machine.write("/etc/hosts", "127.0.0.1 localhost desk.example.com desk lobby\n")
+        self.machine.write("/etc/tokens", "one: localhost:5901\n")
+        self.machine.run("mkdir -p /var/lib/consoles")
+        hashed = bcrypt.hashpw(b"password", bcrypt.gensalt(4)).decode()
+        self.machine.write("/etc/htpasswd", f"user:{hashed}\n")
+        self.machine.greet("desk", "tcp", "127.0.0.1", "5900")
+        self.machine.greet("one", "tcp", "127.0.0.1", "5901")
+        self.begin(text)
+        self.assertEqual(self.machine.greeting("wss://user:password@desk.example.com/"), "binary desk")
+        self.assertEqual(self.machine.greeting("wss://user:password@localhost/consoles/?token=one"), "binary one")
+        self.assertEqual(self.machine.greeting("wss://localhost/consoles/public/"), "binary desk")
+        self.assertEqual(self.machine.fetch("https://localhost/")[:3], "200")
+
+    def test_listeners(self) -> None:
+        """A listener over TLS beside a socket file."""
+        [text] = self.files("Several listeners")
+        self.certificate("console.example.com", f"{_LIVE}/fullchain.pem", f"{_LIVE}/privkey.pem")
+        self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
+        self.begin(text)
+        self.assertEqual(self.machine.greeting("wss://localhost/"), "binary VNC")
+        self.assertEqual(self.machine.fetch("http://localhost:443/")[:3], "400")
+        page = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", "/run/wsproxy.sock", "http://x/"]
+        self.assertEqual(self.machine.run(page), "200")
 
 
 class WrappedTests(RecipeCase):
