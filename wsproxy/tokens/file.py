@@ -7,9 +7,9 @@
                        └─ it has been still for a second: it is whole, and what is missing is gone
 
 What is read while a file changes may be half of it. So what it says counts at once, all but a last line that does not
-end yet, and what it does not say proves nothing. A file that has vanished, or cannot be read, says nothing. Nor does one
-prove anything, however still, whose last line neither ends nor says anything: its writer was killed, or its disk is
-full.
+end yet, and what it does not say proves nothing. A file that has vanished, or cannot be read, says nothing. Nor does
+one prove anything, however still, whose last line neither ends nor says anything: its writer was killed, or its disk
+is full.
 
 A long file is read in a thread; requests that come meanwhile wait, and nobody else does.
 """
