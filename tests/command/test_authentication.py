@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from twisted.logger import capturedLogs, eventAsText
+from twisted.logger import eventAsText, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.command.settings import forgetSecrets, makeConfig
@@ -16,14 +16,15 @@ from wsproxy.errors import ConfigError
 
 
 class AuthenticationTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        with capturedLogs() as self.events:
-            pass
-
     def config(self, **given: Any) -> Config:
         words = {name.replace("_", "-"): value for name, value in given.items()}
-        with capturedLogs() as self.events:
+        self.events: list[Any] = []
+        keep: Any = self.events.append
+        globalLogPublisher.addObserver(keep)
+        try:
             return makeConfig({"target": "demo:", **words})
+        finally:  # which capturedLogs does not do where something is raised
+            globalLogPublisher.removeObserver(keep)
 
     def complaint(self, **given: Any) -> str:
         return str(self.assertRaises(ConfigError, self.config, **given))
