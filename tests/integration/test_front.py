@@ -62,9 +62,7 @@ class FrontTestCase(TestCase):
 
     async def listen(self, endpointTLS: Any = None, **settings: Any) -> int:
         """@return: the port of a new proxy."""
-        factory = WebSockifyFactory(
-            reactor, resolver=FixedResolver(Target("demo:")), pages=OwnPages(), **settings
-        )
+        factory = WebSockifyFactory(reactor, resolver=FixedResolver(Target("demo:")), pages=OwnPages(), **settings)
         self.factories.append(factory)
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         if endpointTLS is not None:
