@@ -109,9 +109,5 @@ class LayerTests(SynchronousTestCase):
 
     def test_globalReactor(self) -> None:
         """Only what has a process of its own imports the global reactor."""
-        users = {
-            str(path.relative_to(PACKAGE))
-            for path in self.sources
-            if "twisted.internet.reactor" in imports(path)
-        }
+        users = {str(path.relative_to(PACKAGE)) for path in self.sources if "twisted.internet.reactor" in imports(path)}
         self.assertEqual(users, {"command/plugin.py", "workers/child.py"})

@@ -434,9 +434,7 @@ def _unwaiting(stream: TextIO, reactor: Any) -> Any:
     return Stream(Outlet(sink, retrying(reactor), lambda count: b""))
 
 
-def findProgram(
-    program: ProgramConfig, listening: ListeningConfig, reactor: Any
-) -> tuple[Command, Rebinding | None]:
+def findProgram(program: ProgramConfig, listening: ListeningConfig, reactor: Any) -> tuple[Command, Rebinding | None]:
     """
     @return: the program to be wrapped, and how its port is moved; L{None} where it is told where to listen.
     @raise ConfigError: see L{makeProxy}.

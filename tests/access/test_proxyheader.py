@@ -22,11 +22,11 @@ def binary(command: int, family: int, block: bytes = b"", length: int | None = N
 
 
 def packed4(*more: bytes) -> bytes:
-    return b"\xc0\0\2\7" b"\xcb\0\x71\1" + struct.pack("!HH", 4321, 443) + b"".join(more)
+    return b"\xc0\0\2\7\xcb\0\x71\1" + struct.pack("!HH", 4321, 443) + b"".join(more)
 
 
 UNIX = b"/run/a".ljust(108, b"\0") + b"/run/b".ljust(108, b"\0")
-TLVS = b"\x04\0\x03abc" b"\x20\0\x05\x01\0\0\0\0" b"\xea\0\x01!"
+TLVS = b"\x04\0\x03abc\x20\0\x05\x01\0\0\0\0\xea\0\x01!"
 
 GOOD = (
     LINE,

@@ -82,7 +82,9 @@ class MadeTests(TokenCase):
         self.assertEqual(query, {"scale": ["1"], "a": [""]})
         url = self.made("--target", "h:1", "--url", "https://p.example/vnc.html?path=websockify%3Ftoken%3D{token}")
         self.claims(parse_qs(urlsplit(parse_qs(urlsplit(url).query)["path"][0]).query)["token"][0])
-        self.assertTrue(self.made("--target", "h:1", "--url", "https://p.example").startswith("https://p.example?token="))
+        self.assertTrue(
+            self.made("--target", "h:1", "--url", "https://p.example").startswith("https://p.example?token=")
+        )
 
     def test_keyFromElsewhere(self) -> None:
         """The key may be in the environment; on the command line it is warned of, and not shown."""

@@ -77,12 +77,13 @@ class ConfigTests(OptionsTestCase):
         )
         expected = Config(
             listening=ListeningConfig(("6080", "[::1]:6081")),
-            target=TargetConfig(
-                "tls:localhost:5900", connectTimeout=4, tls=True, authorities=files["target-ca"]
-            ),
+            target=TargetConfig("tls:localhost:5900", connectTimeout=4, tls=True, authorities=files["target-ca"]),
             clients=ClientsConfig(handshakeTimeout=5, raw=True, rawAfter=7.0, flashPolicy=False),
             sessions=SessionsConfig(
-                origins=("https://a.example", "*"), subprotocols=("mqtt", "sip"), text=True, heartbeat=3,
+                origins=("https://a.example", "*"),
+                subprotocols=("mqtt", "sip"),
+                text=True,
+                heartbeat=3,
                 bandwidth=300 << 10,
             ),
             tls=TLSConfig(
@@ -401,9 +402,7 @@ class ComplaintTests(OptionsTestCase):
 
         words = ["websockify", "-t", "demo:", "--traffic"]
         Twistd().parseOptions(["-n", *words])
-        self.assertIn(
-            "--traffic: needs twistd -n", str(self.assertRaises(SystemExit, Twistd().parseOptions, words))
-        )
+        self.assertIn("--traffic: needs twistd -n", str(self.assertRaises(SystemExit, Twistd().parseOptions, words)))
 
     def test_oneLine(self) -> None:
         """Control characters and lone surrogates in the operator's words cannot break the line."""

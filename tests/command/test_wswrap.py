@@ -45,9 +45,7 @@ class TranslateTests(SynchronousTestCase):
 
     def test_raw(self) -> None:
         """C{--raw} may be said, too."""
-        self.assertEqual(
-            self.translate("--raw", "1", "prog"), [*TWISTD, "--raw", "--listen", "1", "--", "prog"]
-        )
+        self.assertEqual(self.translate("--raw", "1", "prog"), [*TWISTD, "--raw", "--listen", "1", "--", "prog"])
 
     def test_help(self) -> None:
         """Help is about wswrap, and names the options that it takes; the version is ours."""

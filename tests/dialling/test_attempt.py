@@ -219,5 +219,3 @@ class AttemptTests(TestCase):
         """IP addresses are told from names."""
         self.assertTrue(all(map(isLiteral, ("127.0.0.1", "::1", "fe80::1%lo"))))
         self.assertFalse(any(map(isLiteral, ("localhost", "127.1", "1.2.3.4.5"))))
-
-

@@ -33,9 +33,7 @@ class DemoProtocolTests(SynchronousTestCase):
 
     def test_echo(self) -> None:
         """Each line is answered with its number, the time of day and itself, however it arrives."""
-        self.assertEqual(
-            self.answers(b"one\r\ntw", b"o\n\n"), ["1 12:34:56 one", "2 12:34:56 two", "3 12:34:56 "]
-        )
+        self.assertEqual(self.answers(b"one\r\ntw", b"o\n\n"), ["1 12:34:56 one", "2 12:34:56 two", "3 12:34:56 "])
 
     def test_help(self) -> None:
         """'help' is answered with one line on what there is."""

@@ -427,9 +427,7 @@ class Certificates:
         )
 
     @staticmethod
-    def _certificate(
-        subject: str, key: Any, issuer: str, issuerKey: Any, authority: bool
-    ) -> x509.Certificate:
+    def _certificate(subject: str, key: Any, issuer: str, issuerKey: Any, authority: bool) -> x509.Certificate:
         def name(text: str) -> x509.Name:
             return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IResolutionReceiver
+from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from tests.dialling.test_dial import DialTestCase, ServerFactory
 from tests.dialling.test_eyeballs import Resolver
@@ -33,6 +35,21 @@ class Rebinding(Resolver):
     def resolveHostName(self, resolutionReceiver: IResolutionReceiver, *details: Any, **more: Any) -> Any:
         self.hosts = (self.answers.pop(0),)
         return super().resolveHostName(resolutionReceiver, *details, **more)
+
+
+@implementer(IHostnameResolver, IHostResolution)
+class Mute:
+    """Never answers."""
+
+    name = ""
+    cancelled = False
+
+    def resolveHostName(self, resolutionReceiver: IResolutionReceiver, *details: Any, **more: Any) -> Any:
+        resolutionReceiver.resolutionBegan(self)
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
 
 class ReachTestCase(DialTestCase):
@@ -133,6 +150,24 @@ class AddressTests(ReachTestCase):
         self.assertRaises(NotAllowed, dialer.foresee, Target("autobahn:tcp\\:10.0.0.1\\:5900"))
         Dialer(reactor, connectTimeout=10).foresee(Target("169.254.169.254:80"))
 
+    async def test_spellings(self) -> None:
+        """
+        An address that is written in another way, and an endpoint string, are foreseen for what they are; and so they
+        are dialled.
+        """
+        port = self.listen()
+        reach = Reach(own=lambda: [IPv4Address("TCP", "127.0.0.1", port)])
+        dialer = Dialer(reactor, connectTimeout=10, reach=reach)
+        for host in ("2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "127.1", "017700000001"):
+            for text in (f"{host}:{port}", f"tcp:{host}:{port}", f"TCP:host={host}:port={port}", f"ssl:{host}:{port}"):
+                self.assertRaises(NotAllowed, dialer.foresee, Target(text))
+                await self.assertNotAllowed(text, reach)
+        self.assertFalse(self.server.accepted.called)
+        self.assertRaises(NotAllowed, dialer.foresee, Target("tcp:169.254.169.254:80"))
+        self.assertRaises(NotAllowed, dialer.foresee, Target("ssl:2852039166:80"))
+        for text in (f"tcp:localhost:{port}", "tcp:nonsense", "ssl:", "tcp:127.0.0.2:1"):
+            dialer.foresee(Target(text))
+
 
 class StringTests(ReachTestCase):
     async def test_seen(self) -> None:
@@ -147,6 +182,37 @@ class StringTests(ReachTestCase):
         """Without patterns, too, endpoint strings do not lead to metadata."""
         await self.assertNotAllowed("tcp:169.254.169.254:80", Reach())
         await self.assertNotAllowed("tcp:[fe80\\:\\:1]:80".replace("[", "").replace("]", ""), Reach())
+
+    async def test_name(self) -> None:
+        """
+        The name in one is looked up here, and its addresses are looked at, be there patterns or not: no listener of
+        ours and no metadata is behind it; not even the second time, when the name leads elsewhere.
+        """
+        port = self.listen()
+        own = Reach(own=lambda: [IPv4Address("TCP", "0.0.0.0", port)])
+        for text in (f"tcp:a.example:{port}", f"ssl:a.example:{port}", f"tcp:host=a.example:port={port}:timeout=3"):
+            for reach, address in ((own, "127.0.0.1"), (Reach(), "169.254.169.254"), (Reach(), "100.100.100.200")):
+                resolver = Rebinding(address, "127.0.0.1")
+                await self.assertNotAllowed(text, reach, nameResolver=resolver)
+                self.assertEqual(len(resolver.asked), 1)
+        self.assertFalse(self.server.accepted.called)
+        resolver = Resolver("10.0.0.1", "::1", "127.0.0.1")
+        await self.assertReaches(f"tcp:a.example:{port}", Reach(allow=[f"127.0.0.1:{port}"]), nameResolver=resolver)
+
+    async def test_namedPattern(self) -> None:
+        """A pattern of a name is about that in an endpoint string, too."""
+        port, resolver = self.listen(), Resolver("127.0.0.1")
+        await self.assertReaches(f"tcp:a.example:{port}", Reach(allow=["a.example"]), nameResolver=resolver)
+
+    async def test_nameless(self) -> None:
+        """A name without an address is told as any, and one that nobody answers about is given up in time."""
+        dialled = self.dialWithin("tcp:a.example:1", Reach(), nameResolver=Resolver())
+        self.assertEqual(str(await self.assertFailure(dialled, DialError)), "Target name not found")
+        mute = Mute()
+        dialer = Dialer(reactor, connectTimeout=0.05, reach=Reach(), nameResolver=mute)
+        dialled = dialer.dial(makeSession(Target("tcp:a.example:1")), self.client)
+        self.assertEqual(str(await self.assertFailure(dialled, DialError)), "Target timed out")
+        self.assertTrue(mute.cancelled)
 
     async def test_unseen(self) -> None:
         """One that connects by other means is refused beside patterns."""
@@ -217,5 +283,3 @@ class HeldTests(TestCase):
     def test_nothing(self) -> None:
         """What is not there cannot be held."""
         self.assertRaises(FileNotFoundError, lambda: heldSocket("/nowhere/at/all").__enter__())
-
-

@@ -43,9 +43,7 @@ def webRoot(test: TestCase, noVNC: Path = NODE_MODULES / "@novnc" / "novnc") -> 
     return root
 
 
-async def eventually(
-    picture: Callable[[], Awaitable[Picture]], isRight: Callable[[Picture], bool]
-) -> Picture:
+async def eventually(picture: Callable[[], Awaitable[Picture]], isRight: Callable[[Picture], bool]) -> Picture:
     """@return: the first picture that is right, or the last of a hundred that are not."""
     for _ in range(100):
         if isRight(shown := await picture()):

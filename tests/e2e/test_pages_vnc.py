@@ -50,7 +50,6 @@ class VNCTests(TestCase):
         self.assertEqual(await terminal.typed(), "keys,field")
         self.assertEqual(await browser.complaints(), [])
 
-
     async def test_password(self) -> None:
         """A wrong password is told, and the next one entered in its place; a third is not asked for."""
         require("npm packages in wsproxy/static/vendor", (STATIC / "vendor").exists)

@@ -46,7 +46,16 @@ class URLTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """What is no such address."""
-        for text in ("ws://", "wss://:1", "ws://h:0", "ws://h:99999", "ws://h/#x", "ws://h/#", "ws://h/a b", "http://h"):
+        for text in (
+            "ws://",
+            "wss://:1",
+            "ws://h:0",
+            "ws://h:99999",
+            "ws://h/#x",
+            "ws://h/#",
+            "ws://h/a b",
+            "http://h",
+        ):
             self.assertRaises(ValueError, parseWebSocketURL, text)
 
     def test_target(self) -> None:

@@ -25,7 +25,7 @@ PEER = "192.168.1.1"
 """Where all connections in memory come from."""
 
 V1 = b"PROXY TCP4 192.0.2.7 203.0.113.1 4321 443\r\n"
-V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xc0\0\2\7\xcb\0\x71\1\x10\xe1\x01\xbb" b"\x04\0\x04tlvs"
+V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x13\xc0\0\2\7\xcb\0\x71\1\x10\xe1\x01\xbb\x04\0\x04tlvs"
 UNKNOWN, LOCAL = b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 HEADERS = (V1, V2, UNKNOWN, LOCAL)
 

@@ -273,7 +273,6 @@ class AdmittedTests(VisitTestCase):
         (response,) = responses(self.connection.told)
         self.assertEqual((response.status, len(self.flushLoggedErrors(ZeroDivisionError))), (500, 1))
 
-
     def test_brokenLate(self) -> None:
         """One that fails when it has answered is logged, and its answer stands."""
 

@@ -178,7 +178,7 @@ class Machine:
     def write(self, path: str, text: str) -> None:
         """Make a file, and the folders it is in."""
         folder = shlex.quote(os.path.dirname(path))
-        self.run(["sh", "-c", f"mkdir -p {folder} && printf %s \"$1\" > {shlex.quote(path)}", "sh", text])
+        self.run(["sh", "-c", f'mkdir -p {folder} && printf %s "$1" > {shlex.quote(path)}', "sh", text])
 
     def greet(self, greeting: str, *where: str) -> None:
         """Have a server say C{greeting} to whoever connects: at C{unix, PATH}, C{tcp, HOST, PORT} or C{tls, …, PEM}."""

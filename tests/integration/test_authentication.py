@@ -165,7 +165,9 @@ class PasswordTests(AuthenticationTestCase):
 class OriginTests(AuthenticationTestCase):
     async def test_expectOrigin(self) -> None:
         """ExpectOrigin's list is the origin policy, and whoever sends no Origin is refused."""
-        proxy = await self.start("--auth-plugin", "ExpectOrigin", "--auth-source", "https://a.example https://b.example")
+        proxy = await self.start(
+            "--auth-plugin", "ExpectOrigin", "--auth-source", "https://a.example https://b.example"
+        )
         for headers, status in (
             ((), 403), (("Origin: http://localhost",), 403), (("Origin: https://b.example",), 101),
         ):  # fmt: skip

@@ -47,8 +47,7 @@ UPGRADE = (
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
 )
 TELLS = (
-    'return "$proxy_protocol_addr $proxy_protocol_port '
-    'to $proxy_protocol_server_addr $proxy_protocol_server_port\n";'
+    'return "$proxy_protocol_addr $proxy_protocol_port to $proxy_protocol_server_addr $proxy_protocol_server_port\n";'
 )
 """What nginx says of a header that it was sent."""
 
@@ -493,9 +492,7 @@ class ToldTests(ClientTestCase):
     async def test_through(self) -> None:
         """The client that the target is told of is the real one, and what it connected to is what it connected to."""
         targets = self.ended(NginxStream([("proxy_protocol", TELLS)]))
-        port = await self.listen(
-            f"127.0.0.1:{targets.port}", trustedProxies=(f"proxy:{FRONT}",), sendProxy="v2"
-        )
+        port = await self.listen(f"127.0.0.1:{targets.port}", trustedProxies=(f"proxy:{FRONT}",), sendProxy="v2")
         front = self.ended(HAProxy({"to": f"server s 127.0.0.1:{port} source {FRONT} send-proxy"}))
 
         def told(client: Visit) -> tuple[bytes, int]:

@@ -316,5 +316,3 @@ class URLTests(RedisTestCase):
         self.assertEqual(hidden[0], hidden[1])
         self.assertEqual(hidden[0], hidden[3])
         self.assertEqual(len(set(hidden)), 3)
-
-

@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 from tests.components import requireComponent
 from tests.integration.twistd import Running, start
 
-WEBSOCKIFY = "#!/bin/sh\nexec {python} -m wsproxy.websockify \"$@\"\n"
+WEBSOCKIFY = '#!/bin/sh\nexec {python} -m wsproxy.websockify "$@"\n'
 SETTINGS = """
 c.ServerApp.ip = "127.0.0.1"
 c.ServerApp.port = {port}

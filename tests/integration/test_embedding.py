@@ -49,9 +49,7 @@ class EmbeddingTests(TestCase):
         console = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Greeter))
         self.addCleanup(console.stopListening)
         target = f"127.0.0.1:{console.getHost().port}"
-        service = runpy.run_path(str(EXAMPLE))["makeService"](
-            reactor, "127.0.0.1:0", {"red": target}
-        )
+        service = runpy.run_path(str(EXAMPLE))["makeService"](reactor, "127.0.0.1:0", {"red": target})
         service.startService()
         self.addCleanup(service.stopService)
         [port] = await service.whenListening()
@@ -189,4 +187,3 @@ class DocumentTests(TestCase):
 
 WAIT = "import os, sys; open('consoles.py', 'w').write(os.environ['TEXT']); os.execv(sys.argv[1], sys.argv[1:])"
 """Writes the example into the working directory, and becomes the program in the arguments."""
-

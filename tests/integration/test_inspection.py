@@ -122,5 +122,3 @@ class CheckTests(InspectionTestCase):
         outcome = await self.run_("--target", "demo:", "--heartbeat", "soon", "--cert", "/no/cert.pem", "--check")
         self.assertEqual(outcome.status, 1)
         self.assertEqual(len(outcome.err.splitlines()), 2, outcome.err)
-
-

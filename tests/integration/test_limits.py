@@ -217,7 +217,6 @@ class NodesTests(WorkersTestCase, LimitsTestCase):
         for proxy in (again, one):
             self.assertNotIn("geheim", "".join(proxy.lines))
 
-
     async def test_deaf(self) -> None:
         """While Redis is stopped workers let clients in by the node's own counts; one round of them waits for that."""
         server = RedisServer(Path(self.mktemp()).absolute())

@@ -147,7 +147,6 @@ class UseTests(LinksTestCase):
         self.assertEqual((status, reason), (403, "This link is from before the last restart; ask for a new one"))
         self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 101)
 
-
     async def test_expires(self) -> None:
         """A session ends when its link does, and says so."""
         await self.serve()
@@ -399,8 +398,6 @@ class StartTests(LinksTestCase):
         self.assertRegex(self.complaint(*tokens, **path), f"--token-plugin JWTTokenApi: {needs}")
 
 
-
-
 class DocumentTests(LinksTestCase):
     """What docs/access.rst tells people to write in their own language, and to type."""
 
@@ -448,4 +445,6 @@ class DocumentTests(LinksTestCase):
         done = subprocess.run(
             [WSPROXY, *words[1:]], check=True, capture_output=True, text=True, timeout=20, cwd=self.folder
         )
-        self.assertRegex(done.stdout, r"^https://console\.example/vnc\.html\?path=websockify%3Ftoken%3D[-\w]+\.[-\w]+\.")
+        self.assertRegex(
+            done.stdout, r"^https://console\.example/vnc\.html\?path=websockify%3Ftoken%3D[-\w]+\.[-\w]+\."
+        )

@@ -133,9 +133,7 @@ class PackagingTests(TestCase):
         git = requireComponent("git")
         require("the project's git repository", (ROOT / ".git").exists)
         listing = subprocess.run([git, "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True)
-        tracked = {
-            name for name in listing.stdout.splitlines() if not name.startswith((".git", "benchmarks/"))
-        }
+        tracked = {name for name in listing.stdout.splitlines() if not name.startswith((".git", "benchmarks/"))}
         with tarfile.open(self.build().sdist) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
         self.assertEqual(tracked - names, set())

@@ -19,8 +19,11 @@ reactor: Any = _reactor
 PIECE = 20_000
 """What is read at a time, of a million bytes a second."""
 
-WAITING = 1_200_000
-"""Bytes, half of them with the kernels of target and client, and in the frame that the client is reading."""
+WAITING = 2_000_000
+"""
+Bytes, of which 600,000 to 1,300,000 are seen, half of them with the kernels of target and client, and in the frame that
+the client is reading. The kernel left alone has 6,000,000.
+"""
 
 RATE = 2 << 20
 

@@ -68,10 +68,11 @@ class OpenProxyTests(ReachTestCase):
             (proxy.folder / "tokens").write_text(
                 "meta: 169.254.169.254:80\nsix: [::ffff:169.254.169.254]:80\nstring: tcp:169.254.169.254:80\n"
                 f"own: 127.0.0.1:{port}\nzero: 0.0.0.0:{port}\nname: localhost:{port}\nowned: tcp:127.0.0.1:{port}\n"
+                f"number: tcp:2130706433:{port}\nhex: 0x7f.1:{port}\nnamed: tcp:localhost:{port}\n"
             )
-            for token in ("meta", "six", "own", "zero"):
+            for token in ("meta", "six", "own", "zero", "string", "owned", "number", "hex"):
                 self.assertEqual((await self.ask(proxy, token))[0], 403, (words, token))
-            for token in ("string", "name", "owned"):
+            for token in ("name", "named"):
                 status, client = await self.ask(proxy, token)
                 self.assertEqual(status, 101, (words, token))
                 self.assertEqual(await self.closing(client), (1011, "Target not allowed"), (words, token))

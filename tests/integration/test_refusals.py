@@ -397,7 +397,6 @@ class DirectTests(RefusalTestCase):
             self.assertNotEqual(await stream.rest(), b"")
         self.assertEqual(self.plain.lines[since:], [])
 
-
     async def test_counted(self) -> None:
         """Of one that keeps trying a few lines are written, and at the end how many were not."""
         for _ in range(8):

@@ -206,9 +206,7 @@ class SessionTests(SoakTestCase):
             await conversations[number].beTarget(stream)
 
         self.serve(play)
-        await several(
-            partial(each.beClient, Client(self.connect(secure=each.secure))) for each in conversations
-        )
+        await several(partial(each.beClient, Client(self.connect(secure=each.secure))) for each in conversations)
         self.assertEqual(await self.settled(), before)
 
     async def test_short(self) -> None:

@@ -168,9 +168,7 @@ class SignalTests(TestCase):
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         certificate, key = str(folder / "cert.pem"), str(folder / "key.pem")
-        request = (
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=me -days 1 -passout pass:sesame"
-        )
+        request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=me -days 1 -passout pass:sesame"
         command = [openssl, *request.split(), "-keyout", key, "-out", certificate]
         self.assertEqual((await start(self, command).end()).status, 0)
         twistd = await self.running("--cert", certificate, "--key", key, "--key-password", "sesame")
@@ -220,9 +218,7 @@ class DaemonTests(TestCase):
     async def test_privileges(self) -> None:
         """C{--uid} and C{--gid} are in force once it listens; listening itself was done before."""
         require("root", lambda: os.geteuid() == 0)
-        twistd, pid = await self.launched(
-            "--listen", "unix:socket", options=["--uid", "65534", "--gid", "65534"]
-        )
+        twistd, pid = await self.launched("--listen", "unix:socket", options=["--uid", "65534", "--gid", "65534"])
         status = Path(f"/proc/{pid}/status").read_text()
         self.assertRegex(status, r"(?m)^Uid:(\t65534){4}$")
         self.assertRegex(status, r"(?m)^Gid:(\t65534){4}$")

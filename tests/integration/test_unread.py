@@ -100,9 +100,7 @@ class UnreadTests(TestCase):
 
     async def test_stoppedParent(self) -> None:
         """Sessions of workers go on while their parent, which writes the log for them, is stopped."""
-        twistd = daemonTwistd(
-            self, [], "--workers", "2", "--listen", f"127.0.0.1:{self.port}", "--target", "demo:"
-        )
+        twistd = daemonTwistd(self, [], "--workers", "2", "--listen", f"127.0.0.1:{self.port}", "--target", "demo:")
         await twistd.line("^launcher left with 0$")
         log = twistd.directory / "log"
         await until(lambda: len(re.findall(r"worker \d is up", log.read_text())) == 2)

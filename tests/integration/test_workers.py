@@ -311,9 +311,7 @@ class StartTests(WorkersTestCase):
 
     async def test_daemon(self) -> None:
         """A daemon has workers, wherever it was started from and whatever directory it changes to."""
-        twistd = daemonTwistd(
-            self, ["--rundir", "/"], "--workers", "2", "--listen", "unix:socket", "--target", "demo:"
-        )
+        twistd = daemonTwistd(self, ["--rundir", "/"], "--workers", "2", "--listen", "unix:socket", "--target", "demo:")
         await twistd.line("^launcher left with 0$")
         log = twistd.directory / "log"
         await until(lambda: len(re.findall(r"worker \d is up", log.read_text())) == 2)
@@ -414,7 +412,9 @@ class WrappedTests(WrapTestCase):
 
 
 # ends with status 7 when it has four clients
-LAST_WORDS = ECHO + """
+LAST_WORDS = (
+    ECHO
+    + """
 listener = listen('', int(port))
 clients = [listener.accept()[0] for _ in range(4)]
 for client in clients:
@@ -423,3 +423,4 @@ for client in clients:
     client.sendall(b"bye\\n")
 os._exit(7)
 """
+)

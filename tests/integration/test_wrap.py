@@ -337,7 +337,6 @@ class RespawnTests(WrapTestCase):
         self.assertEqual(await self.converse(Client.closed), (INTERNAL_ERROR, "Program is not running"))
         await self.end(twistd)
 
-
     async def test_oneShot(self) -> None:
         """
         A program that serves one client and ends, like many a telnetd: whoever comes while it is ending, and is only in

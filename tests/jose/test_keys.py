@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from base64 import b64encode, urlsafe_b64encode
 
@@ -95,6 +96,47 @@ class FilesTests(SynchronousTestCase):
         for data in (b"", der, broken, dsaKey, curve, b"{", b"{}", b'{"keys": []}', b'{"kty": "oct", "k": 5}', b"[1]"):
             error = self.assertRaises(ConfigError, parseKeys, data)
             self.assertNotIn("?", str(error))
+
+    def test_damaged(self) -> None:
+        """What was a public key, or the page of who should have served one, is never a secret, nor is it in base64."""
+        subject = rsaKey.public_key()
+        label = public(rsaKey)
+        jwk = json.dumps(RSAKey.import_key(label).as_dict(kid="one")).encode()
+        page = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>caf\xe9</body>\r\n</html>\r\n"
+        ssh = subject.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        wrong = [
+            *(label[20:], label[25:], label[:-20], label[:300], label.replace(b"-----BEGIN", b"----BEGIN")),
+            *(label.decode().encode("utf-16"), label.decode().encode("utf-16-be")),
+            *(
+                page,
+                b"\n\n" + page,
+                b"HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\n\r\nBad Gateway",
+                page.decode("latin-1").encode(),
+            ),
+            *(
+                b"[" + jwk + b"]",
+                b"\xef\xbb\xbf" + jwk,
+                jwk.decode().encode("utf-16"),
+                json.dumps(jwk.decode()).encode(),
+            ),
+            *(b"callback(" + jwk + b")", b"// keys\n" + jwk, jwk[:80], jwk[20:], gzip.compress(jwk)),
+            *(ssh, subject.public_bytes(Encoding.DER, PublicFormat.PKCS1)),
+            subject.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            edKey.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            selfSigned("localhost").certificate.public_bytes(Encoding.DER),
+        ]
+        for data in wrong:
+            self.assertRaises(ConfigError, parseKeys, data)
+            self.assertRaises(ConfigError, parseKeys, b64encode(data))
+            self.assertRaises(ConfigError, symmetricKey, data)
+        for text in (b"".join(label.splitlines()[1:-1]), ssh.split()[1]):
+            self.assertRaises(ConfigError, parseKeys, text)
+
+    def test_random(self) -> None:
+        """Random bytes are a key as they are, whatever they begin with."""
+        for first in (b"{", b"[", b"<", b'"', b"0", b"\xff\xfe", b"\x1f\x8b"):
+            data = first + bytes(range(0x81, 0xA1))
+            self.assertEqual(parseKeys(data)[0].key.raw_value, data)
 
     def test_secret(self) -> None:
         """A link's key is the secret as it is; a public key is none."""

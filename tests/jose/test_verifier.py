@@ -172,8 +172,22 @@ class ClaimsTests(Verifying):
     def test_strangeTimes(self) -> None:
         """A time is a number of seconds within reach; nothing else passes for one, or for none."""
         of = verifier(SECRET)
-        for time in ('"9999999999"', "NaN", "Infinity", "-Infinity", "1e400", "-1", "-1e400", "true", "[1]", "{}",
-                     "1" * 400, "1" * 5000, f"{NOW * 1000:.0f}", '"NaN"'):
+        for time in (
+            '"9999999999"',
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e400",
+            "-1",
+            "-1e400",
+            "true",
+            "[1]",
+            "{}",
+            "1" * 400,
+            "1" * 5000,
+            f"{NOW * 1000:.0f}",
+            '"NaN"',
+        ):
             for name in ("exp", "nbf"):
                 if name == "nbf" and time == "-1":
                     continue
@@ -240,8 +254,13 @@ class HostileTests(Verifying):
         st.sampled_from(["alg", "enc", "zip", "kid", "crit", "b64", "epk", "typ", "cty", "p2c", "jwk", "iv", "tag"]),
         st.one_of(
             st.sampled_from(["HS256", "ES256", "RS256", "dir", "A256KW", "RSA-OAEP", "ECDH-ES", "A256GCM", "DEF"]),
-            st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10),
-            st.lists(st.text(max_size=5), max_size=3), st.dictionaries(st.text(max_size=3), st.text(max_size=5)),
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.floats(),
+            st.text(max_size=10),
+            st.lists(st.text(max_size=5), max_size=3),
+            st.dictionaries(st.text(max_size=3), st.text(max_size=5)),
         ),
     )
 

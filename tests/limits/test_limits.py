@@ -114,7 +114,6 @@ class WorkersTests(TallyContract, TestCase):
         loop.end(worker)
         self.assertTrue(asked[1].called)
 
-
     async def test_refusedLater(self) -> None:
         """One that is refused after a while is nobody's any more, either."""
         loop = Loop()

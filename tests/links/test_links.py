@@ -65,20 +65,40 @@ class WayTests(LinksCase):
     def test_senseless(self) -> None:
         """What makes no sense is not accepted, though it is signed."""
         for claims in (
-            {"exp": None}, {"exp": "5"}, {"sub": ""}, {"sub": 5}, {"sub": "x" * 257}, {"once": "yes"}, {"once": 1},
-            {"once": True, "jti": 5}, {"target": None}, {"target": ""}, {"target": 5},
-            {"target": None, "host": "h"}, {"target": None, "host": "h", "port": True},
-            {"target": None, "host": "h", "port": 65536}, {"target": None, "host": "h", "port": "٣"},
-            {"target": "unix:relative"}, {"target": "systemd:domain=UNIX:index=0"}, {"target": "h:0"},
-            {"target": ["h:1"]}, {"target": {"host": "h", "port": 1}},
+            {"exp": None},
+            {"exp": "5"},
+            {"sub": ""},
+            {"sub": 5},
+            {"sub": "x" * 257},
+            {"once": "yes"},
+            {"once": 1},
+            {"once": True, "jti": 5},
+            {"target": None},
+            {"target": ""},
+            {"target": 5},
+            {"target": None, "host": "h"},
+            {"target": None, "host": "h", "port": True},
+            {"target": None, "host": "h", "port": 65536},
+            {"target": None, "host": "h", "port": "٣"},
+            {"target": "unix:relative"},
+            {"target": "systemd:domain=UNIX:index=0"},
+            {"target": "h:0"},
+            {"target": ["h:1"]},
+            {"target": {"host": "h", "port": 1}},
         ):
             refusal = self.refused(self.way, asked(link(**claims)))
             self.assertEqual(refusal.reason, "Token not accepted", claims)
 
     values = st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.floats(NOW, NOW + 99),
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=20),
+        st.floats(NOW, NOW + 99),
         st.sampled_from(["h:1", "[::1]:1", "unix:/x", "tls:h:1", "a:1\n", "h:1 proxy=v3", "unix_socket", "/x", "5900"]),
-        st.lists(st.text(max_size=5), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+        st.lists(st.text(max_size=5), max_size=2),
+        st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
     )
     names = ("target", "host", "port", "sub", "exp", "nbf", "iat", "jti", "once", "aud", "iss")
 
@@ -107,7 +127,14 @@ class WayTests(LinksCase):
     def test_oneText(self) -> None:
         """Whatever is wrong with a token is told in the same words, which are those of all tokens."""
         wrong = [
-            link(exp=NOW), link(nbf=NOW + 31), link()[:-1], "nonsense", "a.b.c", "..", "....", "é",
+            link(exp=NOW),
+            link(nbf=NOW + 31),
+            link()[:-1],
+            "nonsense",
+            "a.b.c",
+            "..",
+            "....",
+            "é",
             signed({"target": "a:1", "exp": NOW + 9}, b"another key, of thirty-two bytes "),
             signed({"target": "a:1", "exp": NOW + 9}, SECRET, "HS512"),
             encrypted(link(), OctKey.import_key(SECRET[:32]), "dir"),
@@ -164,8 +191,13 @@ class PageTests(LinksCase):
 
     def test_ourselves(self) -> None:
         """However an address is written, the way leads back to this host."""
-        for path, back in (("//evil.example/", "/evil.example/"), ("/\\evil.example", "/evil.example"),
-                           ("/\t/evil.example", "/%09/evil.example"), ("/é", "/%E9"), ("/a%2Fb", "/a%2Fb")):
+        for path, back in (
+            ("//evil.example/", "/evil.example/"),
+            ("/\\evil.example", "/evil.example"),
+            ("/\t/evil.example", "/%09/evil.example"),
+            ("/é", "/%E9"),
+            ("/a%2Fb", "/a%2Fb"),
+        ):
             token = link()
             self.assertEqual(self.visit(token, path=path)[1]["location"], back)
             _, headers = self.visit(token, path=path, rawQuery=f"%74oken={token}&x=//y")
@@ -245,7 +277,11 @@ class OnceTests(LinksCase):
     def test_failing(self) -> None:
         """Where nobody can tell, nobody is let in: 503, whatever the memory does."""
         for answer in (
-            lambda: fail(RuntimeError("x")), lambda: 1 / 0, lambda: succeed(None), lambda: "GOOD", lambda: None
+            lambda: fail(RuntimeError("x")),
+            lambda: 1 / 0,
+            lambda: succeed(None),
+            lambda: "GOOD",
+            lambda: None,
         ):
             links = linksAt(self.hour, once=Answering(answer))
             refusal = self.failureResultOf(self.admit(asked(link(once=True)), links), Refusal).value

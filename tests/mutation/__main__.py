@@ -83,9 +83,7 @@ def candidates() -> list[Mutant]:
     package = ROOT / "wsproxy"
     files = [file for room in ROOMS for file in sorted((package / room).glob("*.py"))]
     return [
-        mutant
-        for file in files
-        for mutant in mutants(str(file.relative_to(package)), file.read_text(encoding="utf-8"))
+        mutant for file in files for mutant in mutants(str(file.relative_to(package)), file.read_text(encoding="utf-8"))
     ]
 
 

@@ -76,9 +76,7 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
         name = f"{path} {scope or '-'} {operator}"
         numbers[name] += 1
         changed = encoded[:begin] + after.encode() + encoded[end:]
-        yield Mutant(
-            path, f"{name} {numbers[name]}", node.lineno, encoded[begin:end].decode(), after, changed.decode()
-        )
+        yield Mutant(path, f"{name} {numbers[name]}", node.lineno, encoded[begin:end].decode(), after, changed.decode())
 
 
 _Change = tuple[str, "ast.expr | ast.stmt", str, str]

@@ -110,7 +110,6 @@ print("ids", os.getpid() == os.getsid(0) == os.getpgid(0), repr(sys.stdin.read()
         self.assertEqual(sorted(self.lines), ["err", "out"])
 
 
-
 WAIT = "import signal; signal.pause()"
 
 

@@ -195,9 +195,7 @@ any.listen()
 datagrams.bind(("0.0.0.0", OLD))
 answer([truth(other), truth(any)[0], any.getsockname()[0], datagrams.getsockname()])
 """
-        self.assertEqual(
-            self.move(script), [["0.0.0.0", self.new], "0.0.0.0", "0.0.0.0", ["0.0.0.0", self.old]]
-        )
+        self.assertEqual(self.move(script), [["0.0.0.0", self.new], "0.0.0.0", "0.0.0.0", ["0.0.0.0", self.old]])
 
     def test_badVariables(self) -> None:
         """A port that is anything but decimal digits in range turns rebind off."""

@@ -50,9 +50,7 @@ answer(None)
 """
         reports = self.reports()
         self.move(script, REBIND_NOTIFY=reports.name)
-        self.assertEqual(
-            [report[-1] for report in reports.received()], ["127.0.0.2", "127.0.0.2", "::1", "*", "::"]
-        )
+        self.assertEqual([report[-1] for report in reports.received()], ["127.0.0.2", "127.0.0.2", "::1", "*", "::"])
 
     def test_everyPort(self) -> None:
         """With * every port asked for by number is moved, and each socket keeps its own name; port 0 is left alone."""

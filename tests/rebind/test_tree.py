@@ -81,9 +81,7 @@ class TreeTestCase(ProgramTestCase):
 
     def share(self, script: str, old: str | None = None, **variables: str) -> Any:
         """What a script answers whose port L{old} is moved, or every one, as in a tree."""
-        return self.answer(
-            script, REBIND_OLD_PORT=old or str(self.old), REBIND_TREE_PORT=str(self.tree), **variables
-        )
+        return self.answer(script, REBIND_OLD_PORT=old or str(self.old), REBIND_TREE_PORT=str(self.tree), **variables)
 
     def place(self, kind: int) -> str:
         """The address that stands for one kind of address that L{old} is asked for at."""
@@ -236,7 +234,6 @@ answer([*found, bound()])
                 self.assertEqual(len(without), len(line))
         self.assertEqual(plain.count("\n"), moved.count("\n"))
 
-
     def test_oneAddress(self) -> None:
         """Where the loopback interface has but one IPv4 address each bind gets a port of the kernel's choice there."""
         prepare = "ip link set lo up && ip address flush dev lo && ip address add 127.0.0.1/32 dev lo"
@@ -254,9 +251,7 @@ answer([truth(s)[0], truth(s)[1] != OLD, s.getsockname()])
         variables = f"LD_PRELOAD={self.library} REBIND_OLD_PORT={self.old} REBIND_TREE_PORT={self.tree}"
         inside = f'{prepare} && exec env {variables} "$@"'
         command = (*namespace, "sh", "-c", inside, "sh", sys.executable, "-S", "-c", script, str(self.old))
-        self.assertEqual(
-            json.loads(self.execute(*command, preload="")), ["127.0.0.1", True, ["0.0.0.0", self.old]]
-        )
+        self.assertEqual(json.loads(self.execute(*command, preload="")), ["127.0.0.1", True, ["0.0.0.0", self.old]])
 
 
 class ListenTests(TreeTestCase):

@@ -138,9 +138,7 @@ class ProgramTestCase(SynchronousTestCase):
     def environment(self, *, preload: str | None = None, **variables: str) -> dict[str, str]:
         """Our own environment, with rebind.so and no settings for it but C{variables}."""
         environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name != "LD_PRELOAD" and not name.startswith("REBIND_")
+            name: value for name, value in os.environ.items() if name != "LD_PRELOAD" and not name.startswith("REBIND_")
         }
         if preload != "":
             environment["LD_PRELOAD"] = preload or self.library

@@ -62,11 +62,7 @@ class WritingTests(SynchronousTestCase):
                     Entry(False, 13, b"{}"),
                 ]
             ),
-            b"var VNC_frame_data = [\n"
-            b"'{0{RFB 003.008\\n',\n"
-            b"'}12}it\\'s \\\\ \\x00\\t\\r\\xff',\n"
-            b"'{13{{}',\n"
-            b"'EOF'];\n",
+            b"var VNC_frame_data = [\n'{0{RFB 003.008\\n',\n'}12}it\\'s \\\\ \\x00\\t\\r\\xff',\n'{13{{}',\n'EOF'];\n",
         )
 
     def test_ascii(self) -> None:

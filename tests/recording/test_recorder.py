@@ -156,7 +156,6 @@ class RecorderTests(RecordingTestCase):
         self.successResultOf(idle)
         self.assertEqual(len(read(self.directory / "rec.1")), 10)
 
-
     def test_finish(self) -> None:
         """Whoever has to end waits so long and no longer; then each recording is complete as far as it goes."""
         self.successResultOf(self.recordings.finish(0))
@@ -593,7 +592,6 @@ class KeepTests(RecordingTestCase):
         (self.directory / "record.3").write_bytes(HEAD + END)
         self.sessions("rec", 1, 3)
         self.assertEqual(self.names(), ["rec.1", "rec.2", "rec.5", "record.3"])
-
 
     def removedElsewhere(self, removed: list[str]) -> None:
         """From now on another process removes these whenever a directory has been read."""

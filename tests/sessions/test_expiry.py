@@ -355,5 +355,3 @@ class RevocationTests(SessionTestCase):
         self.open()
         self.assertRaises(LookupError, self.sessions.revoke, who)
         self.assertEqual(self.upgrades[0].told(), [])
-
-

@@ -97,9 +97,7 @@ class PagesTests(FilesTestCase):
         """The terminal may style its text, the desktop may draw pictures it has received; neither may do more."""
         await self.serveOwn()
         usual = await self.policy("/")
-        self.assertEqual(
-            await self.policy("/wstelnet.html"), usual | {"style-src": "'self' 'unsafe-inline'"}
-        )
+        self.assertEqual(await self.policy("/wstelnet.html"), usual | {"style-src": "'self' 'unsafe-inline'"})
         self.assertEqual(await self.policy("/wsvnc.html"), usual | {"img-src": "'self' data:"})
 
     def test_forms(self) -> None:

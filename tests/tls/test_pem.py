@@ -99,9 +99,7 @@ class PEMTests(SynchronousTestCase):
         whole = b64decode(b"".join(self.openssl("-addtrust", "clientAuth").split(b"\n")[1:-2]))
         for size in range(len(whole)):
             cut = b64encode(whole[:size])
-            self.path.write_bytes(
-                b"-----BEGIN TRUSTED CERTIFICATE-----\n%b\n-----END TRUSTED CERTIFICATE-----\n" % cut
-            )
+            self.path.write_bytes(b"-----BEGIN TRUSTED CERTIFICATE-----\n%b\n-----END TRUSTED CERTIFICATE-----\n" % cut)
             try:
                 readCertificates("--file", str(self.path), CLIENTS)
             except ConfigError as error:

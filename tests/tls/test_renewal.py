@@ -112,14 +112,11 @@ class ReloadTests(ServerCase):
 
     def test_certificateBeforeKey(self) -> None:
         """Between the writing of a certificate and that of its key the old ones serve, with one line."""
-        server = self.server(
-            certificate=self.file("cert.pem", ISSUED.chain), key=self.file("key.pem", ISSUED.keyPEM())
-        )
+        server = self.server(certificate=self.file("cert.pem", ISSUED.chain), key=self.file("key.pem", ISSUED.keyPEM()))
         self.file("cert.pem", self.renewed.chain)
         self.assertEqual(
             self.keeps(server),
-            "TLS keeps the certificate in use: "
-            "--key key.pem: the key does not match the first certificate in cert.pem",
+            "TLS keeps the certificate in use: --key key.pem: the key does not match the first certificate in cert.pem",
         )
         self.file("key.pem", self.renewed.keyPEM())
         self.renews(server)

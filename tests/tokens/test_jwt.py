@@ -129,6 +129,19 @@ class FileTests(JWTCase):
         self.refused(source, old)
         self.assertEqual([event["log_level"].name for event in events], ["error", "error", "info"])
 
+    def test_kind(self) -> None:
+        """A file of public keys that becomes a secret, or the other way round, is of no use until a restart."""
+        claims = {"host": "h", "port": 1}
+        for first, good, then in (
+            (public(ecKey), signed(claims, private(ecKey), "ES256"), SECRET),
+            (public(ecKey), signed(claims, private(ecKey), "ES256"), b"plain words: the service is away for a while"),
+            (SECRET, signed(claims, SECRET), public(ecKey)),
+        ):
+            source = self.source(first)
+            self.replace(then)
+            source.lookup(good)
+            self.refused(source, signed(claims, then) if first != SECRET else signed(claims, private(ecKey), "ES256"))
+
     def replace(self, data: bytes) -> None:
         with open(f"{self.path}.new", "wb") as stream:
             stream.write(data)

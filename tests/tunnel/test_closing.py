@@ -572,6 +572,7 @@ class FailingTap:
     def _fail(self, *_: object) -> None:
         raise ZeroDivisionError("a tap's fault")
 
+
 CALLS = ("write", "pause", "resume", "finish", "close", "abort", "unsent", "unanswered", "sendAt", "receiveAt")
 CALLS = ("write", "pause", "resume", "finish", "close", "abort", "unsent", "unanswered")
 """What an end is told and asked, once it has been started."""

@@ -89,9 +89,7 @@ goodCodes = st.sampled_from([*range(1000, 1004), *range(1007, 1014), 3000, 3999,
 badCodes = st.sampled_from([0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2999, 5000, 65535])
 
 
-def closePayload(
-    codes: st.SearchStrategy[int], reasons: st.SearchStrategy[bytes]
-) -> st.SearchStrategy[bytes]:
+def closePayload(codes: st.SearchStrategy[int], reasons: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return st.builds(lambda code, reason: struct.pack("!H", code) + reason, codes, reasons)
 
 

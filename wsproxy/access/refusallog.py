@@ -91,9 +91,7 @@ class RefusalLog:
         cure = f"browsers drop a session without one; accept it with --subprotocol {escape(offered[0], _NAME_LENGTH)}"
         self.note(peer, _UNSPOKEN, f"{_UNSPOKEN}: {names}{', …' if len(offered) > _NAMES else ''}; {cure}", client)
 
-    def note(
-        self, peer: IAddress, kind: str, text: str, client: IAddress | None = None, **fields: object
-    ) -> None:
+    def note(self, peer: IAddress, kind: str, text: str, client: IAddress | None = None, **fields: object) -> None:
         """
         Say something of a client, if not too much of this C{kind} was said already.
 

@@ -24,6 +24,7 @@ from wsproxy.tokens.plugin import locationOf
 
 __all__ = ["answerAdmin", "makeAdmin", "makeDesk"]
 
+
 def makeDesk(
     config: Config,
     reactor: Any,

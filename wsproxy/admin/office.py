@@ -79,9 +79,7 @@ class Office:
         L{ConfigError}, and then everything is as it was.
     """
 
-    def __init__(
-        self, crew: Crew, history: History, levels: Levels, reload: Callable[[], Awaitable[str]]
-    ) -> None:
+    def __init__(self, crew: Crew, history: History, levels: Levels, reload: Callable[[], Awaitable[str]]) -> None:
         self._crew = crew
         self._history = history
         self._levels = levels

@@ -92,5 +92,3 @@ class Passwords:
         known = self._users.get(user)
         good = same(password, known or "")  # compared for whoever is unknown, too
         return good and known is not None
-
-

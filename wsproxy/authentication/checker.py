@@ -1,8 +1,8 @@
 """C{--auth}: Twisted's own credential checkers, by the strings that twistd's other servers take.
 
-    file:/etc/passwords             lines of user:password
-    memory:alice:secret             a user and a password, for tests
-    unix, …                         whatever C{twisted.cred.strcred} has a plugin for
+file:/etc/passwords             lines of user:password
+memory:alice:secret             a user and a password, for tests
+unix, …                         whatever C{twisted.cred.strcred} has a plugin for
 """
 
 from __future__ import annotations

@@ -74,6 +74,4 @@ TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0
 
 def byHeading() -> list[tuple[str, list[Option]]]:
     """@return: all options, under what is written above them."""
-    return [
-        (heading, [option for option in TABLE if option.path[0] == group]) for group, heading in HEADINGS.items()
-    ]
+    return [(heading, [option for option in TABLE if option.path[0] == group]) for group, heading in HEADINGS.items()]

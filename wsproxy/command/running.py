@@ -61,5 +61,3 @@ def run(told: Told, make: Callable[[Told], IService] = makeService) -> None:
     server.subOptions = told
     server.loadedPlugins = {_NAME: _Maker(make)}
     runApp(server)
-
-

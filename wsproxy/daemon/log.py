@@ -177,7 +177,6 @@ class SyslogObserver:
                     self._socket = None
         return False
 
-
     def _header(self, priority: int) -> str:
         what = f"<{priority | self._facility}>"
         if not self._structured:
@@ -227,9 +226,7 @@ class Log:
             self._outlet.finish(seconds)
 
 
-def makeLog(
-    twistd: Mapping[str, Any], reactor: Any, stdout: Any, *, form: str = "text", level: str = "debug"
-) -> Log:
+def makeLog(twistd: Mapping[str, Any], reactor: Any, stdout: Any, *, form: str = "text", level: str = "debug") -> Log:
     """
     @param twistd: its options.
     @param stdout: the stream.

@@ -46,7 +46,7 @@ from zope.interface import implementer
 
 from wsproxy.access.proxyheader import VERSIONS
 from wsproxy.access.reach import Reach
-from wsproxy.dialling.attempt import isLiteral, watchesSockets
+from wsproxy.dialling.attempt import watchesSockets
 from wsproxy.dialling.demo import demoSocket
 from wsproxy.dialling.eyeballs import HappyEyeballsEndpoint
 from wsproxy.dialling.handshake import Handshake, HandshakeFactory, HandshakeFailed
@@ -54,7 +54,7 @@ from wsproxy.dialling.held import heldSocket
 from wsproxy.dialling.names import NameResolver, chooseResolver
 from wsproxy.dialling.preface import PrefacedEndpoint, headerFor
 from wsproxy.dialling.reactor import IDiallingReactor
-from wsproxy.dialling.seen import SEEN, SeenReactor
+from wsproxy.dialling.seen import SEEN, SeenReactor, asLiteral, destination
 from wsproxy.endpoints.target import (
     DemoTarget,
     ParsedTarget,
@@ -194,14 +194,16 @@ class Dialer:
         except ConfigError:
             return  # it will not be dialled either, but for another reason
         match parsed:
-            case TCPTarget(host=host, port=port) | WebSocketURL(host=host, port=port) if isLiteral(host):
-                reach.checkAddress(host, port)
             case TCPTarget(host=host, port=port) | WebSocketURL(host=host, port=port):
-                reach.checkName(host, port)
+                _foreseeHost(reach, host, port)
             case UNIXTarget(path):
                 reach.checkSocket(os.path.realpath(path), target.sockets)
             case StringTarget(description) if _prefix(description) not in SEEN:
                 reach.checkUnseen(description)
+            case StringTarget(description):
+                found = destination(description)
+                if found is not None:
+                    _foreseeHost(reach, *found)
 
     def header(self, session: Session) -> bytes:
         """
@@ -272,8 +274,10 @@ class Dialer:
         return protocol
 
     def _endpoint(self, host: str, port: int, reach: Reach | None) -> HappyEyeballsEndpoint:
-        resolver = self._nameResolver or chooseResolver(self._reactor, self._ownResolver)
-        return HappyEyeballsEndpoint(self._reactor, resolver, host, port, self._timeout, reach)
+        return HappyEyeballsEndpoint(self._reactor, self._resolver(), host, port, self._timeout, reach)
+
+    def _resolver(self) -> IHostnameResolver:
+        return self._nameResolver or chooseResolver(self._reactor, self._ownResolver)
 
     async def _connectString(
         self, description: str, factory: IProtocolFactory, reach: Reach | None, named: bool
@@ -282,7 +286,7 @@ class Dialer:
         if reach is not None:
             if _prefix(description) not in SEEN:
                 reach.checkUnseen(description)
-            reactor = SeenReactor(reactor, reach, description, named)
+            reactor = SeenReactor(reactor, self._resolver(), reach, description, named)
         return await _clientFromString(reactor, description).connect(factory)
 
     async def _connectTLS(
@@ -381,6 +385,15 @@ def _begin(transport: Any, header: bytes) -> None:
         transport.abortConnection()
         raise ConfigError(_INSIDE)
     transport.write(header)
+
+
+def _foreseeHost(reach: Reach, host: str, port: int) -> None:
+    """@raise NotAllowed: none of its addresses may be dialled, as far as is known without a resolver."""
+    literal = asLiteral(host)
+    if literal is None:
+        reach.checkName(host, port)
+    else:
+        reach.checkAddress(literal, port, None if literal == host else host)
 
 
 def _prefix(description: str) -> str:

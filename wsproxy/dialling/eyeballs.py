@@ -40,7 +40,7 @@ from wsproxy.dialling.attempt import connectAddress, isLiteral
 from wsproxy.dialling.reactor import IRacingReactor
 from wsproxy.errors import NotAllowed
 
-__all__ = ["ATTEMPT_DELAY", "HappyEyeballsEndpoint"]
+__all__ = ["ATTEMPT_DELAY", "HappyEyeballsEndpoint", "addressesOf"]
 
 ATTEMPT_DELAY = 0.25
 """Seconds between attempts: RFC 8305 section 5, the recommended value."""
@@ -81,7 +81,7 @@ class HappyEyeballsEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        hosts = _takingTurns(await self._resolved())
+        hosts = _takingTurns(await addressesOf(self._nameResolver, self._host, self._port))
         if not hosts:
             raise DNSLookupError(f"no address for {self._host}")
         return await _Race(self._reactor, [partial(self._attempt, host) for host in hosts], factory).start()
@@ -94,10 +94,12 @@ class HappyEyeballsEndpoint:
                 return fail()
         return connectAddress(self._reactor, host, self._port, factory, self._timeout)
 
-    def _resolved(self) -> Deferred[list[IAddress]]:
-        receiver = _Addresses()
-        self._nameResolver.resolveHostName(receiver, self._host, self._port)
-        return receiver.complete
+
+def addressesOf(nameResolver: IHostnameResolver, host: str, port: int) -> Deferred[list[IAddress]]:
+    """@return: fires with what C{host} is called by, with this port; empty for nothing. It can be cancelled."""
+    receiver = _Addresses()
+    nameResolver.resolveHostName(receiver, host, port)
+    return receiver.complete
 
 
 @implementer(IResolutionReceiver)

@@ -259,12 +259,7 @@ def isSecured(transport: object) -> bool:
 
 def isBare(transport: object) -> TypeGuard[Connection]:
     """Whether it is a connected socket and nothing else, which can be read and written without it."""
-    return (
-        releasable
-        and isinstance(transport, Connection)
-        and bool(transport.connected)
-        and not isSecured(transport)
-    )
+    return releasable and isinstance(transport, Connection) and bool(transport.connected) and not isSecured(transport)
 
 
 def _socket(transport: object) -> socket.socket | None:

@@ -30,9 +30,7 @@ class Announcement(Protocol):
     @param refused: why it is no header.
     """
 
-    def __init__(
-        self, announced: Callable[[Forwarded | None, bytes], None], refused: Callable[[str], None]
-    ) -> None:
+    def __init__(self, announced: Callable[[Forwarded | None, bytes], None], refused: Callable[[str], None]) -> None:
         self._announced = announced
         self._refused = refused
         self._held = bytearray()

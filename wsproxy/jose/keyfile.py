@@ -19,7 +19,9 @@ _LARGEST = 1 << 20
 class KeyFile:
     """
     @param option: what names the file, for complaints.
-    @raise ConfigError: it cannot be used as it is now. Later on, what it held before stays, with one line in the log.
+    @raise ConfigError: it cannot be used as it is now. Later on, what it held before stays, with one line in the log:
+        also where there is a secret in place of public keys, or the other way round, which takes a restart. Whoever
+        gets to write something into the file has not got to say how tokens are verified.
     """
 
     _log = Logger()
@@ -29,6 +31,7 @@ class KeyFile:
         self._path = path
         self._state = self._look()
         self._keys = self._load()
+        self._symmetric = set(map(_isSymmetric, self._keys))
 
     def keys(self) -> Sequence[TokenKey]:
         """Those that are in the file. Looks whether that has changed: a system call, 2 µs."""
@@ -36,7 +39,7 @@ class KeyFile:
         if state != self._state:
             self._state = state
             try:
-                self._keys = self._load()
+                self._keys = self._same(self._load())
             except ConfigError as error:
                 self._log.error("{error}; the keys from before stay", error=str(error))
             else:
@@ -49,6 +52,13 @@ class KeyFile:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_ino, found.st_size
+
+    def _same(self, keys: Sequence[TokenKey]) -> Sequence[TokenKey]:
+        """@raise ConfigError: there are keys of another kind than at the start."""
+        if self._symmetric.issuperset(map(_isSymmetric, keys)):
+            return keys
+        kind = "public keys" if True in self._symmetric else "a symmetric key"
+        raise ConfigError(f"{self._option} {self._path}: {kind} now, of which there was none at the start (restart?)")
 
     def _load(self) -> Sequence[TokenKey]:
         try:
@@ -63,3 +73,7 @@ class KeyFile:
             raise ConfigError(f"{self._option} {self._path}: {error.strerror}") from None
         except ConfigError as error:
             raise ConfigError(f"{self._option} {self._path}: {error}") from None
+
+
+def _isSymmetric(key: TokenKey) -> bool:
+    return key.key.key_type == "oct"

@@ -7,8 +7,8 @@
     JWKS   {"keys": [ … ]}                             │
     else   a symmetric key                            ─┘
 
-The algorithms follow from the type of the key, and of those a token may choose (RFC 8725 section 3.1): a public key in
-a PEM file is never the secret of an HMAC, and nothing is signed with C{none}.
+The algorithms follow from the type of the key, and of those a token may choose (RFC 8725 section 3.1): what L{isPublic}
+is never the secret of an HMAC, and nothing is signed with C{none}.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from joserfc.jwk import ECKey, JWKRegistry, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from wsproxy.errors import ConfigError
+from wsproxy.jose.public import isPublic
 
 __all__ = ["SHORTEST", "TokenKey", "parseKeys", "symmetricKey"]
 
@@ -56,6 +57,7 @@ _ENCRYPTION = {
 }
 _BASE64 = re.compile("[A-Za-z0-9+/_-]+={0,2}")
 _LABEL = re.compile("-----BEGIN ([A-Z0-9 ]+)-----")
+_PUBLIC = "a public key or a page, damaged perhaps, which is no secret"
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,13 @@ def symmetricKey(secret: bytes) -> TokenKey:
     @param secret: the key itself.
     @raise ConfigError: it is too short, or no secret at all.
     """
+    if isPublic(secret):
+        raise ConfigError(_PUBLIC)
     try:
         with catch_warnings(action="ignore"):
             return TokenKey.make(OctKey.import_key(secret))
     except ValueError:  # of joserfc, for a public key
-        raise ConfigError("a public key, which is no secret") from None
+        raise ConfigError(_PUBLIC) from None
 
 
 def _read(data: bytes) -> Iterator[Key]:
@@ -120,10 +124,13 @@ def _read(data: bytes) -> Iterator[Key]:
     label = _LABEL.search(text)
     if label is not None:
         yield _fromPEM(data, label[1])
-    elif text.lstrip().startswith("{"):
+    elif text.lstrip().startswith("{") and isPublic(data):
         yield from _fromJSON(json.loads(data))
     else:
-        yield OctKey.import_key(_secretOf(data, text))
+        secret = _secretOf(data, text)
+        if isPublic(data) or isPublic(secret):
+            raise ConfigError(_PUBLIC)
+        yield OctKey.import_key(secret)
 
 
 def _fromPEM(data: bytes, label: str) -> Key:

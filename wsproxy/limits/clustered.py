@@ -125,9 +125,7 @@ class ClusterTally(Service):
         asked.addErrback(lambda failure: logFault(self._log, "counting sessions", failure))
         return taken
 
-    def _answered(
-        self, full: object, taken: Deferred[Give], subjects: Subjects, give: Give, lease: str
-    ) -> None:
+    def _answered(self, full: object, taken: Deferred[Give], subjects: Subjects, give: Give, lease: str) -> None:
         self._unanswered.discard(lease)
         if taken.called:
             return  # nobody waits, and it has been given back already

@@ -81,7 +81,7 @@ def forBash() -> str:
     commands = _commands()
     first = [
         "    if [[ $COMP_CWORD -eq 1 && $word != -* ]]; then",
-        f"        COMPREPLY=($(compgen -W {_quoted(['serve', *(name for name, _, _ in commands)])} -- \"$word\"))",
+        f'        COMPREPLY=($(compgen -W {_quoted(["serve", *(name for name, _, _ in commands)])} -- "$word"))',
         "        return",
         "    fi",
         "    case ${COMP_WORDS[1]} in",

@@ -126,9 +126,7 @@ class Sampling:
             self._roundTrips.add(traffic.roundTrip)
         seen.since, seen.traffic, seen.rates = now, traffic, Rates(up, down)
 
-    def _waited(
-        self, histogram: Histogram, queued: int, rate: float, stuck: float | None, now: float
-    ) -> float | None:
+    def _waited(self, histogram: Histogram, queued: int, rate: float, stuck: float | None, now: float) -> float | None:
         """@return: since when nothing leaves of what waits; L{None} where something does, or nothing waits."""
         if queued and not rate:
             stuck = now - EVERY if stuck is None else stuck

@@ -33,9 +33,7 @@ def isOriginals(module: str) -> bool:
 
 
 class _Finder(MetaPathFinder):
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name == _PACKAGE:
             return ModuleSpec(name, _Names(None), is_package=True)
         # the package may be the installed one, which lacks only what it does not have

@@ -49,9 +49,7 @@ class InvalidOriginError(AuthenticationError):
     def __init__(self, expected: Any, actual: Any) -> None:
         self.expected_origin = expected
         self.actual_origin = actual
-        super().__init__(
-            log_msg=f"Invalid Origin: {actual!r} is not one of {expected}", response_msg="Invalid Origin"
-        )
+        super().__init__(log_msg=f"Invalid Origin: {actual!r} is not one of {expected}", response_msg="Invalid Origin")
 
 
 class BasePlugin:
@@ -88,9 +86,7 @@ class BasicHTTPAuth:
         raise AuthenticationError(response_code=403)
 
     def demand_auth(self) -> NoReturn:
-        raise AuthenticationError(
-            response_code=401, response_headers={"WWW-Authenticate": 'Basic realm="Websockify"'}
-        )
+        raise AuthenticationError(response_code=401, response_headers={"WWW-Authenticate": 'Basic realm="Websockify"'})
 
 
 class _Listed:

@@ -70,9 +70,7 @@ class Recordings:
 
     _log = Logger()
 
-    def __init__(
-        self, clock: IReactorTime, files: RecordingFiles, *, maxSize: int = 0, required: bool = False
-    ) -> None:
+    def __init__(self, clock: IReactorTime, files: RecordingFiles, *, maxSize: int = 0, required: bool = False) -> None:
         self.clock = clock
         self._blocks = Blocks()
         self.maxSize = maxSize

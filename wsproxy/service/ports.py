@@ -30,9 +30,7 @@ class Ports:
     def __iter__(self) -> Iterator[IListeningPort]:
         return iter([port for _, port in self._open])
 
-    def listen(
-        self, listen: Bindable, factory: IProtocolFactory | None = None
-    ) -> Deferred[list[IListeningPort]]:
+    def listen(self, listen: Bindable, factory: IProtocolFactory | None = None) -> Deferred[list[IListeningPort]]:
         """
         @param factory: instead of the one for all.
         @return: fires with the new ports; fails with L{ConfigError<wsproxy.errors.ConfigError>}.

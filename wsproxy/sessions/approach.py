@@ -32,6 +32,7 @@ from wsproxy.sessions.targetend import TargetEnd
 
 __all__ = ["Dialling"]
 
+
 class _State(Enum):
     ASKED = "the dialer was asked"
     ANSWERED = "it has answered, but its end is not connected yet"
@@ -49,9 +50,7 @@ class Dialling(Factory[TargetEnd]):
     noisy = False
     _log = Logger()
 
-    def __init__(
-        self, name: str, connected: Callable[[TargetEnd], None], failed: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, name: str, connected: Callable[[TargetEnd], None], failed: Callable[[str, str], None]) -> None:
         self._name = name
         self._connected = connected
         self._failed = failed

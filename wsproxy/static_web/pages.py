@@ -73,9 +73,7 @@ class OwnPages(StaticFiles):
     def render(self, request: Request) -> bytes | int:
         path = segmentsOf(request)
         policy = _POLICY | _EXCEPTIONS.get(path[-1] if path else b"", {})
-        request.setHeader(
-            "content-security-policy", "; ".join(f"{name} {value}" for name, value in policy.items())
-        )
+        request.setHeader("content-security-policy", "; ".join(f"{name} {value}" for name, value in policy.items()))
         request.setHeader("referrer-policy", "no-referrer")
         if list(path) == [b"wsproxy.json"] and request.method in (b"GET", b"HEAD"):
             return self._tell(request)
@@ -88,9 +86,7 @@ class OwnPages(StaticFiles):
         return self._about
 
 
-def makePages(
-    web: str | None, *, index: str, listing: Threads | None, own: bool, target: str
-) -> IResource | None:
+def makePages(web: str | None, *, index: str, listing: Threads | None, own: bool, target: str) -> IResource | None:
     """
     @param web: the operator's directory, if there is one.
     @param index: the name of its index files.

@@ -28,9 +28,7 @@ SERVERS = bytes.fromhex("2b06010505070301")
 _ANYTHING = bytes.fromhex("551d2500")  # anyExtendedKeyUsage
 _TRUSTED_FOR, _REJECTED = 0x30, 0xA0
 
-_TRUSTED = re.compile(
-    rb"-----BEGIN TRUSTED CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END TRUSTED CERTIFICATE-----"
-)
+_TRUSTED = re.compile(rb"-----BEGIN TRUSTED CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END TRUSTED CERTIFICATE-----")
 
 
 def _openNow(path: str, flags: int) -> int:

@@ -107,9 +107,7 @@ class Relay(ABC):
         client, target, pulse = self._client, self._target, self._pulse
         queuedUp = len(self._early or b"") if target is None else target.queued()
         queuedDown = 0 if client is None else client.queued()
-        return Traffic(
-            self.bytesFromClient, self.bytesFromTarget, queuedUp, queuedDown, pulse.roundTrip, pulse.answers
-        )
+        return Traffic(self.bytesFromClient, self.bytesFromTarget, queuedUp, queuedDown, pulse.roundTrip, pulse.answers)
 
     # from the client
 

@@ -19,9 +19,7 @@ __all__ = ["closeTap", "joinTaps"]
 _log = Logger()
 
 
-def joinTaps(
-    factories: Sequence[TapFactory], session: Session, broken: Callable[[], None] = ignore
-) -> Tap | None:
+def joinTaps(factories: Sequence[TapFactory], session: Session, broken: Callable[[], None] = ignore) -> Tap | None:
     """
     The taps that these factories want on C{session}, as one; L{None} for none.
 

@@ -268,4 +268,3 @@ def _systemAuthorities() -> str:
     if found is None:
         raise ConfigError("--verify-client: this system has no file of authorities; name one with --cafile")
     return found
-

@@ -339,8 +339,7 @@ def _parseClose(payload: bytes, lastCode: int) -> Close:
 
 
 _shortHeaders = {
-    opcode: [bytes((0x80 | opcode, length)) for length in range(126)]
-    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+    opcode: [bytes((0x80 | opcode, length)) for length in range(126)] for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
 }
 _header16 = Struct("!BBH").pack
 _header64 = Struct("!BBQ").pack

@@ -118,9 +118,7 @@ class SharedPort:
 
     _log = Logger()
 
-    def __init__(
-        self, reactor: Any, listener: socket.socket, factory: _Factory, share: Share, worker: int
-    ) -> None:
+    def __init__(self, reactor: Any, listener: socket.socket, factory: _Factory, share: Share, worker: int) -> None:
         listener.setblocking(False)
         self._reactor = reactor
         self._listener = listener

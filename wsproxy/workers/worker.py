@@ -144,9 +144,7 @@ class Worker(ProcessProtocol):
 
     def _isMute(self, failure: Failure) -> None:
         if failure.check(TimeoutError):
-            self._log.warn(
-                "worker {number} has not answered for {time:.0f} s", number=self.number, time=ANSWER_WITHIN
-            )
+            self._log.warn("worker {number} has not answered for {time:.0f} s", number=self.number, time=ANSWER_WITHIN)
         else:
             failure.trap(ChannelError)
 
