@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -65,7 +66,7 @@ class DeskTests(SynchronousTestCase):
         def tokenOf(request: Request) -> str | None:
             return request.query.get("token")
 
-        self.desk = Desk(clock, self.registry, tokenOf, 3, lambda: True, lambda: None)  # type: ignore[arg-type]
+        self.desk = Desk(clock, self.registry, tokenOf, 3, lambda: True)  # type: ignore[arg-type]
         for each in self.registry.sessions:
             for observer in self.registry.observers:
                 observer.opened(each)
@@ -116,4 +117,5 @@ class DeskTests(SynchronousTestCase):
         self.assertNotIn("one", repr(told).replace("'worker': 3", "").replace("None", ""))
         self.assertEqual((told["bytes_up"], told["queued_down"], told["round_trip"]), (1, 4, 0.5))
         self.assertEqual((told["worker"], told["age"], told["connected"]), (3, 2.0, True))
-        self.assertEqual(self.desk.state()["queued"], [12, 16])
+        self.assertEqual(json.loads(f"[{self.desk.listing()}]"), self.desk.sessions())
+        self.assertEqual(self.desk.state()["queued"], [0, 0])  # nobody has looked yet
