@@ -24,6 +24,7 @@ from twisted.trial.unittest import TestCase
 from tests.certificates import LOCAL, Authority
 from tests.integration.client import header
 from tests.integration.proxy import Proxy
+from tests.integration.twistd import startTwistd
 
 reactor: Any = _reactor
 
@@ -380,6 +381,30 @@ class ReloadTests(_AlsoWithWorkers):
         await self.launch(text)
         self.assertIn(":3: --workers: is fixed at the start", await self.reload(f"{text}workers = 2\n"))
 
+    async def test_admin(self) -> None:
+        """The admin side has it read again, and says what came of it."""
+        text = f"listen = '127.0.0.1:0'\ntarget = '{self.echo()}'\nadmin = 'unix:admin'\n"
+        await self.launch(text)
+
+        def ask() -> tuple[int, str]:
+            visitor = Visitor(str(self.folder / "admin"))
+            head = "POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            visitor.socket.sendall(head.encode())
+            answer = b""
+            while data := visitor.socket.recv(1 << 16):
+                answer += data
+            visitor.close()
+            return int(answer.split()[1]), answer.decode()
+
+        for more, status, told in (
+            ("heartbeat = 5\n", 200, "heartbeat 25 \u2192 5"),
+            ("heartbeat = 'x'\n", 409, f"{self.file}:4: --heartbeat x: not a number of seconds"),
+        ):
+            self.file.write_text(text + more)
+            answer = await deferToThread(ask)
+            self.assertEqual(answer[0], status)
+            self.assertIn(told, answer[1].replace("\\u2192", "\u2192"))
+
     async def test_keptAlive(self) -> None:
         """What holds now does so on connections that were there before."""
         text = f"listen = '127.0.0.1:0'\ntarget = '{self.echo()}'\n"
@@ -529,6 +554,21 @@ class RouteTests(_RoutesAlsoWithWorkers):
         origin = "Origin: https://front.example"
         await self.assertReaches(b"front", "/desks/front", "localhost", origin)
         self.assertEqual(await self.status(self.port, "/desks?token=one", "localhost", origin), 403)
+
+    async def test_inspected(self) -> None:
+        """C{--explain} says which route it is, and C{--check} in which line something is wrong."""
+        twistd = startTwistd(self, "--config", str(self.file), "--explain", "http://localhost/desks?token=one")
+        outcome = await twistd.end()
+        self.assertEqual(outcome.status, 0)
+        self.assertRegex(outcome.out, r"passed +route +\*/desks\n")
+        self.assertIn("--target-config", outcome.out)
+        twistd = startTwistd(self, "--config", str(self.file), "--explain", "http://localhost/none")
+        self.assertIn("refused: 404 Not found", (await twistd.end()).out)
+        self.file.write_text(f"{self.file.read_text()}auth-url = 'x'\n[[route]]\npath = '/x'\ntarget = 'no'\n")
+        twistd = startTwistd(self, "--config", str(self.file), "--check")
+        outcome = await twistd.end()
+        self.assertEqual(outcome.status, 1)
+        self.assertRegex(outcome.err, rf"{self.file}:\d+: --auth-url x: ")
 
     async def test_pages(self) -> None:
         """A route without a target serves pages, and leads nowhere."""

@@ -400,6 +400,26 @@ class ConfigTests(RecipeCase):
         program.signal(signal.SIGHUP)
         program.line("Reloaded: heartbeat 25 → 30$")
 
+    def test_lesserUser(self) -> None:
+        """A start warns of what C{--uid} takes away, and a reload that needs it is refused by its name."""
+        [text] = self.files("")
+        self.openToAll()
+        self.machine.write("/etc/users", "user:password")
+        self.machine.run("chmod 600 /etc/users")
+        self.machine.write("/etc/wsproxy.toml", f"{text}\n")
+        program = self.machine.start(
+            "twistd -n --pidfile= --uid www-data --gid www-data websockify --config /etc/wsproxy.toml --listen 80"
+        )
+        program.line("after --uid, a reload can no longer read or bind.*: /etc/users, --listen 80$")
+        program.line("Room for")
+        program.signal(signal.SIGHUP)
+        program.line("Not reloaded, .* /etc/wsproxy.toml:6: --auth-source users: Permission denied$")
+        self.machine.run("chmod 644 /etc/users")
+        self.machine.write("/etc/wsproxy.toml", text.replace("heartbeat = 20", "heartbeat = 25"))
+        program.signal(signal.SIGHUP)
+        program.line("Reloaded: heartbeat 20 → 25$")
+        self.assertEqual(program.stop(), 0)
+
     def test_routes(self) -> None:
         """Routes by host and path, over TLS."""
         [text] = self.files("Several ways in")

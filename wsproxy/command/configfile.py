@@ -117,7 +117,7 @@ def readSettings(path: str) -> Settings:
 
 def _read(path: str) -> tuple[str, bool]:
     try:
-        with open(path, "rb") as stream:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:  # nobody waits for a FIFO's other end
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(0, "not a regular file")

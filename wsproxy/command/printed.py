@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from wsproxy.command.given import Given
+from wsproxy.command.given import Given, saying
 from wsproxy.command.kinds import isLiteral
 from wsproxy.command.option import PROGRAM, Option
 from wsproxy.command.options import HEADINGS, TABLE, byHeading
@@ -103,7 +103,10 @@ def _line(option: Option, given: Mapping[str, Any], config: Config, *, defaults:
     elif option.kind.secret or _isDiscreet(option, word, value):
         yield from _secret(option, word, str(value), given, origin)
     else:
-        yield f"{option.name} = {_toml(value if option.kind.placeholder in _PLACES else word)}  # {origin}"
+        if option.kind.placeholder in _PLACES:
+            with saying(given, option.name):
+                word = option.parse(word)
+        yield f"{option.name} = {_toml(word)}  # {origin}"
 
 
 def _isDiscreet(option: Option, word: Any, value: Any) -> bool:

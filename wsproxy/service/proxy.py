@@ -350,9 +350,9 @@ class Proxy(MultiService):
         """Read the settings again: see L{Renewal}."""
         return self.renewal()
 
-    def reload(self) -> None:
-        """L{renew}, for whoever does not ask how it went."""
-        self.renewal().addErrback(lambda failure: failure.trap(ConfigError))
+    def reload(self) -> Deferred[Any]:
+        """L{renew}, for whoever does not ask how it went. @return: fires when it is over."""
+        return self.renewal().addErrback(lambda failure: failure.trap(ConfigError))
 
     def lookAtCertificates(self) -> None:
         """Look at the certificate files now."""

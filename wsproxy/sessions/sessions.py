@@ -168,7 +168,7 @@ class Sessions:
         """See L{Reception.visit}."""
         route = self._choose(request)
         if isinstance(route, Refusal):
-            return succeed(self._turnAway(route, request))
+            return succeed(self.enter(request) if forAnybody else self._turnAway(route, request))
         if not route.coverPages:
             return succeed(None)
         return route.reception.visit(request, forAnybody=forAnybody)
