@@ -25,7 +25,7 @@ LEVELS = [
     {"frontend", "static_web", "replay", "metrics"},
     {"factory", "testing"},
     {"resource"},
-    {"service", "entrance", "admin"},
+    {"service", "entrance", "admin", "passage"},
     {"wiring"},
     {"workers"},
     {"command"},

@@ -63,8 +63,13 @@ class PeerClosed(Exception):
     """
 
     def __init__(self, close: Close) -> None:
-        super().__init__(f"{int(close.code)} {close.reason}".rstrip())
+        super().__init__(close)
         self.close = close
+
+    @property
+    def told(self) -> str:
+        """Both in one line."""
+        return f"{int(self.close.code)} {self.close.reason}".rstrip()
 
 
 class ConfigError(Exception):

@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "serve": ("wsproxy.command.serve", "Run a proxy: wsproxy [serve] [OPTIONS] [LISTEN [TARGET]]."),
+    "connect": ("wsproxy.command.connect", "Lead stdin and stdout, or the clients of a port, through a WebSocket."),
     "token": ("wsproxy.command.token", "Make a link for a proxy with --link-key."),
     "sessions": ("wsproxy.command.sessions", "List open sessions."),
     "close": ("wsproxy.command.close", "Close sessions."),

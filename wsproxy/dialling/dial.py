@@ -229,10 +229,17 @@ class Dialer:
         @return: fires with the protocol, or fails with L{DialError}.
         """
 
+        return self._inTime(maybeDeferred(self._connect, target, factory, header, reach), target)
+
+    def upgrade(self, request: UpgradeRequest, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect to a WebSocket by a request of one's own. @return: as L{connect} does."""
+        connecting = Deferred.fromCoroutine(self._connectWebSocket(request, factory, b"", None))
+        return self._inTime(connecting, Target(str(request.url)))
+
+    def _inTime(self, connecting: Deferred[IProtocol], target: Target) -> Deferred[IProtocol]:
         def timedOut(result: object, timeout: float) -> NoReturn:
             raise TimeoutError
 
-        connecting = maybeDeferred(self._connect, target, factory, header, reach)
         if not connecting.called:
             connecting.addTimeout(self._timeout, self._reactor, timedOut)
         return connecting.addErrback(self._explain, target)
@@ -253,7 +260,7 @@ class Dialer:
             case TCPTarget(host, port):
                 protocol, header = await self._connectTLS(host, port, factory, header, reach), b""
             case WebSocketURL():
-                protocol, header = await self._connectWebSocket(target, factory, header, reach), b""
+                protocol, header = await self._connectWebSocket(UpgradeRequest(target), factory, header, reach), b""
             case UNIXTarget(path) if reach is not None:
                 with heldSocket(path) as (real, held):
                     reach.checkSocket(real, named)
@@ -302,9 +309,10 @@ class Dialer:
         return await handshake.completed
 
     async def _connectWebSocket(
-        self, url: WebSocketURL, factory: IProtocolFactory, header: bytes, reach: Reach | None
+        self, request: UpgradeRequest, factory: IProtocolFactory, header: bytes, reach: Reach | None
     ) -> IProtocol:
-        upgraded = WebSocketFactory(UpgradeRequest(url), factory, self._reactor, self._heartbeat)
+        url = request.url
+        upgraded = WebSocketFactory(request, factory, self._reactor, self._heartbeat)
         if url.secure:
             web: Any = await self._connectTLS(url.host, url.port, upgraded, header, reach)
         else:

@@ -321,6 +321,11 @@ class OpenSession:
         return _NO_TRAFFIC if self._tunnel is None else self._tunnel.traffic
 
     @property
+    def ending(self) -> Ending | None:
+        """How it is going to end, from the moment that this is known: whose doing it is, and the close code."""
+        return None if self._tunnel is None else self._tunnel.ending
+
+    @property
     def carried(self) -> int:
         """Bytes of payload so far, both ways."""
         tunnel = self._tunnel

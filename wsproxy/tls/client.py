@@ -87,7 +87,9 @@ class _UnverifiedTLS:
         return connection
 
 
-def clientTLS(hostname: str, *, authorities: str | None, insecure: bool) -> IOpenSSLClientConnectionCreator:
+def clientTLS(
+    hostname: str, *, authorities: str | None, insecure: bool, option: str = "--target-cafile"
+) -> IOpenSSLClientConnectionCreator:
     """
     How to speak TLS with C{hostname}. Make one for each target and keep it: its first connection reads the
     platform's authorities, which takes 20 ms (measured, 144 of them).
@@ -95,6 +97,7 @@ def clientTLS(hostname: str, *, authorities: str | None, insecure: bool) -> IOpe
     @param hostname: a DNS name, or an IP address, which is then looked for among the certificate's addresses.
     @param authorities: a PEM file of the authorities to trust instead of the platform's.
     @param insecure: accept any certificate.
+    @param option: by which C{authorities} were given, for complaints.
     @raise ConfigError: where C{authorities} is not such a file, or C{hostname} cannot be a host's name.
     """
     trust = platformTrust()
@@ -102,7 +105,7 @@ def clientTLS(hostname: str, *, authorities: str | None, insecure: bool) -> IOpe
         trust = trustRootFromCertificates(
             [
                 Certificate(X509.from_cryptography(certificate))
-                for certificate in readCertificates("--target-cafile", authorities, SERVERS)
+                for certificate in readCertificates(option, authorities, SERVERS)
             ]
         )
     try:

@@ -107,6 +107,11 @@ class Tunnel(Relay):
         """Whether the tunnel still waits for, or relays to, a target."""
         return self._state <= _HALF_OPEN
 
+    @property
+    def ending(self) -> Ending | None:
+        """How it is going to end, from the moment that this is known."""
+        return self._ending
+
     def connected(self, target: End) -> None:
         """The target answered: relay. When the tunnel has begun to end meanwhile, the target gets what was sent."""
         if self._state >= State.ABORTING:

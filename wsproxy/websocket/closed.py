@@ -17,14 +17,14 @@ class WebSocketDone(PeerClosed, ConnectionDone):
     """Closed in good order: 1000, 1001, or a Close without a code."""
 
     def __str__(self) -> str:
-        return f"Connection was closed cleanly: {self.args[0]}"
+        return f"Connection was closed cleanly: {self.told}"
 
 
 class WebSocketLost(PeerClosed, ConnectionLost):
     """Ended in any other way."""
 
     def __str__(self) -> str:
-        return f"Connection to the other side was lost in a non-clean fashion: {self.args[0]}"
+        return f"Connection to the other side was lost in a non-clean fashion: {self.told}"
 
 
 def ending(close: Close) -> Failure:

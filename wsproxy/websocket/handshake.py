@@ -10,6 +10,7 @@ import logging
 import re
 from typing import cast
 
+from twisted.internet.error import ConnectError
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake
 from websockets.typing import Origin, Subprotocol
@@ -29,7 +30,7 @@ _SILENT = logging.Logger("wsproxy.websocket.handshake", logging.CRITICAL)
 """C{websockets} tells loggers what it sends: tokens and passwords."""
 
 
-class UpgradeFailed(Exception):
+class UpgradeFailed(ConnectError):
     """
     There is no WebSocket: C{str()} says why, in words that fit a close reason, and none of them secret.
 
@@ -37,8 +38,12 @@ class UpgradeFailed(Exception):
     """
 
     def __init__(self, words: str, status: int | None = None) -> None:
-        super().__init__(words)
+        super().__init__(string=words)
         self.status = status
+        self._words = words
+
+    def __str__(self) -> str:
+        return self._words
 
 
 class ClientHandshake:

@@ -31,8 +31,7 @@ class Pulled:
             try:
                 self._producer.resumeProducing()
             except BaseException:
-                self._failed()
-                return
+                self._failed()  # and stops
             yield None
 
     def pauseProducing(self) -> None:

@@ -149,6 +149,14 @@ class Upside:
     def stopProducing(self) -> None:
         self.loseConnection()
 
+    def stopReading(self) -> None:
+        """What some protocols ask of TCP's transports, by a name that no interface has."""
+        self.pauseProducing()
+
+    def startReading(self) -> None:
+        """Likewise."""
+        self.resumeProducing()
+
     # who is on the other side
 
     def getPeer(self) -> Any:

@@ -1,0 +1,210 @@
+"""C{wsproxy connect}: on stdin and stdout, and on a port, with real servers, good ones and bad."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import time
+from pathlib import Path
+from subprocess import PIPE, Popen, run
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.integration.test_raw import Server, everything
+from tests.integration.twistd import ROOT
+from tests.integration.webserver import LibraryServer, echo, shake
+
+WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
+
+
+class ConnectCase(TestCase):
+    timeout = 30
+
+    def library(self, handler: Any = echo) -> LibraryServer:
+        server = LibraryServer(handler)
+        self.addCleanup(server.close)
+        return server
+
+    def start(self, *words: str) -> Popen[bytes]:
+        process = Popen([WSPROXY, "connect", *words], stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def connect(self, *words: str, said: bytes = b"") -> tuple[int, bytes, str]:
+        """@return: exit status, stdout and stderr."""
+        done = run(
+            [WSPROXY, "connect", *words], input=said, capture_output=True, timeout=20, check=False, cwd=ROOT,
+            env={"PATH": "/usr/bin", "WSPROXY_TOKEN": "s3cret"},
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr.decode()
+
+
+class StandardTests(ConnectCase):
+    def test_conversation(self) -> None:
+        """Bytes go both ways, and the end of stdin is an orderly one."""
+        process = self.start(f"ws://127.0.0.1:{self.library().port}/x")
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        said = bytes(range(256)) * 400
+        process.stdin.write(said)
+        process.stdin.flush()
+        self.assertEqual(process.stdout.read(len(said)), said)
+        process.stdin.close()
+        process.stdin = None
+        self.assertEqual(process.wait(10), 0)
+        self.assertRegex(process.stderr.read(), rb"^wsproxy: ws://127.0.0.1:\d+/x: connected\n$")
+
+    def test_secrets(self) -> None:
+        """Token, credentials and headers come from files and the environment, and reach the server, but not stderr."""
+        server = self.library(lambda connection: connection.send(b"hello"))
+        auth = Path(self.mktemp()).absolute()
+        auth.write_text("al:s3cret\n")
+        url = f"ws://127.0.0.1:{server.port}/?a=b"
+        status, out, err = self.connect(url, "--token", "env:WSPROXY_TOKEN", "--auth", f"@{auth}", "--header", "X: y")
+        self.assertEqual((status, out), (0, b"hello"))
+        self.assertEqual(server.asked, [("/?a=b&token=s3cret", "binary", "Basic YWw6czNjcmV0")])
+        self.assertNotIn("s3cret", err)
+
+    def test_closed(self) -> None:
+        """All that a server has said is written before the end; with which code it closes makes the exit status."""
+        for code, status, told in ((1000, 0, ""), (1001, 0, ""), (1011, 1, "closed with 1011 why"), (4001, 1, "4001")):
+
+            def close(connection: Any, code: int = code) -> None:
+                connection.send(b"x" * 1_000_000)
+                connection.close(code, "why")
+
+            process = self.start("-q", f"ws://127.0.0.1:{self.library(close).port}/")
+            assert process.stdout is not None and process.stderr is not None
+            self.assertEqual(len(process.stdout.read()), 1_000_000)
+            self.assertEqual(process.wait(10), status)
+            self.assertIn(told, process.stderr.read().decode())
+
+    def test_refused(self) -> None:
+        """No WebSocket: one line says why, and the exit status is 1."""
+
+        def no(client: socket.socket) -> None:
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 403 Origin not allowed\r\n\r\n")
+
+        server = Server(no)
+        self.addCleanup(server.close)
+        silent = Server(everything)
+        self.addCleanup(silent.close)
+        for words, told in (
+            ([f"ws://127.0.0.1:{server.port}/?s3cret"], "/?…: Target answered 403 Origin not allowed"),
+            (["ws://127.0.0.1:1/?s3cret"], "Target refused the connection"),
+            ([f"ws://127.0.0.1:{silent.port}/", "--timeout", "0.3"], "Target timed out"),
+            ([f"wss://127.0.0.1:{server.port}/"], "Target TLS: "),
+            (["http://s3cret/"], "connect: expected ws://"),
+            (["ws://h/", "--header", "Upgrade: s3cret"], "--header: Upgrade: that one the handshake says by itself"),
+        ):
+            status, out, err = self.connect(*words)
+            self.assertEqual((status, out, err.count("\n")), (1, b"", 1), err)
+            self.assertIn(told, err)
+            self.assertNotIn("s3cret", err)
+
+    def test_wrongWords(self) -> None:
+        """Wrong words are an exit status of 2, and one line."""
+        status, _, err = self.connect("-L", "x", "ws://h/")
+        self.assertEqual((status, err.count("\n")), (2, 1))
+
+    def test_gone(self) -> None:
+        """A server that ends without a Close, or breaks the rules: exit status 1, within the time."""
+
+        def leaves(client: socket.socket) -> None:
+            shake(client)
+            client.sendall(b"\x82\x05hello")
+
+        def lies(client: socket.socket) -> None:
+            shake(client)
+            client.sendall(b"\x82\x05hello\x83\0")
+            everything(client)
+
+        for behaviour, told in ((leaves, "1006 no Close"), (lies, "1002 Reserved opcode")):
+            server = Server(behaviour)
+            self.addCleanup(server.close)
+            process = self.start("-q", f"ws://127.0.0.1:{server.port}/")
+            assert process.stdout is not None and process.stderr is not None
+            self.assertEqual(process.stdout.read(), b"hello")
+            self.assertEqual(process.wait(10), 1)
+            self.assertIn(told, process.stderr.read().decode())
+
+    def test_mute(self) -> None:
+        """A server that answers neither a Close nor a ping is waited for 5 s, or two pings."""
+
+        def mute(client: socket.socket) -> None:
+            shake(client)
+            everything(client)
+
+        server = Server(mute)
+        self.addCleanup(server.close)
+        began = time.monotonic()
+        self.assertEqual(self.connect(f"ws://127.0.0.1:{server.port}/")[0], 1)
+        self.assertLess(time.monotonic() - began, 9)
+        process = self.start("-q", "--heartbeat", "0.2", f"ws://127.0.0.1:{server.port}/")
+        assert process.stderr is not None
+        self.assertEqual(process.wait(10), 1)
+        self.assertIn(b"4002 Heartbeat lost", process.stderr.read())
+
+
+class LocalTests(ConnectCase):
+    def listening(self, *words: str) -> tuple[Popen[bytes], int]:
+        process = self.start("-L", "0", *words)
+        assert process.stderr is not None
+        line = process.stderr.readline().decode()
+        self.assertRegex(line, r"^wsproxy: listening on 127\.0\.0\.1:\d+, leading to ws://")
+        return process, int(line.partition(",")[0].rpartition(":")[2])
+
+    async def test_clients(self) -> None:
+        """Each client of the port has a WebSocket of its own; SIGTERM ends all of them, in good order."""
+        server = self.library()
+        process, port = self.listening(f"ws://127.0.0.1:{server.port}/")
+
+        def converse() -> tuple[int, bytes]:
+            clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(3)]
+            for number, client in enumerate(clients):
+                client.sendall(b"%d" % number)
+            self.assertEqual([client.recv(10) for client in clients], [b"0", b"1", b"2"])
+            process.terminate()
+            status = process.wait(10)
+            left = b"".join(client.recv(10) for client in clients)
+            for client in clients:
+                client.close()
+            return status, left
+
+        self.assertEqual(await deferToThread(converse), (0, b""))
+
+    async def test_refused(self) -> None:
+        """A client for whom there is no WebSocket is dropped, and told of; the next one is served."""
+        allowed = [False, True]
+
+        def maybe(client: socket.socket) -> None:
+            if allowed.pop(0):
+                shake(client)
+                client.sendall(b"\x82\x05hello")
+                everything(client)
+
+        server = Server(maybe)
+        self.addCleanup(server.close)
+        process, port = self.listening(f"ws://127.0.0.1:{server.port}/")
+
+        def converse() -> bytes:
+            refused = socket.create_connection(("127.0.0.1", port), 10)
+            with refused, contextlib.suppress(ConnectionResetError):
+                self.assertEqual(refused.recv(10), b"")
+            assert process.stderr is not None
+            self.assertIn(b"Target closed the connection", process.stderr.readline())
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                return client.recv(10)
+
+        self.assertEqual(await deferToThread(converse), b"hello")
+
+    def test_taken(self) -> None:
+        """A port that is taken: one line, exit status 1."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            status, _, err = self.connect("-L", str(port), "ws://127.0.0.1:1/")
+        self.assertEqual((status, err), (1, f"wsproxy: -L 127.0.0.1:{port}: address already in use\n"))

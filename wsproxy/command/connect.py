@@ -1,0 +1,136 @@
+"""C{wsproxy connect}: a WebSocket for programs that know of none, on stdin and stdout, or on a port.
+
+::
+
+    ssh -o ProxyCommand='wsproxy connect wss://gate.example/ssh' host      stdin, stdout ◄─► the WebSocket
+    wsproxy connect -L 5901 wss://gate.example/vnc?token=…                 each client of a port ◄─► one of its own
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from wsproxy.command.kinds import DISCREET
+from wsproxy.endpoints.hostport import HostPort, parseHostPort
+from wsproxy.endpoints.weburl import parseWebSocketURL
+from wsproxy.errors import ConfigError
+
+__all__ = ["describe", "run"]
+
+_EPILOG = """\
+What is secret is given as @FILE or env:NAME, where other users cannot see it: the URL, --header, --auth, --token.
+
+    ssh -o ProxyCommand='wsproxy connect wss://gate.example/ssh' user@host
+    wsproxy connect -L 5901 --token @console.token wss://gate.example/vnc &
+    vncviewer localhost::5901
+
+The end of stdin closes the WebSocket, and with it the other direction: it has no half of an end.
+
+Exit status: 0 when it has ended in good order, from either side, or with -L by SIGINT or SIGTERM; 1 when there is no
+WebSocket to be had, or it is lost, or is closed with another code than 1000 and 1001; 2 for wrong words. One line on
+stderr says what has become of it.
+"""
+
+
+def describe(commands: Any) -> None:
+    """@param commands: what C{add_subparsers} has returned."""
+    parser = commands.add_parser(
+        "connect",
+        help="Lead stdin and stdout, or the clients of a port, through a WebSocket.",
+        description="Connect to a WebSocket, and lead stdin and stdout through it, or the clients of a local port.",
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("url", metavar="URL", help="ws://HOST[:PORT]/PATH or wss://…")
+    add(
+        "-L", "--local", metavar="[BIND:]PORT", type=_local,
+        help="lead each client of this port through a WebSocket of its own; on 127.0.0.1, unless BIND says otherwise",
+    )  # fmt: skip
+    add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="send this header, too; repeatable")
+    add("--auth", metavar="USER:PASSWORD", help="who comes, for HTTP Basic")
+    add("--token", metavar="TOKEN", help="add token=TOKEN to the URL's query")
+    add("--origin", metavar="ORIGIN", help="say that a page of this origin asks")
+    add(
+        "--subprotocol", metavar="NAME", action="append",
+        help="offer this one; repeatable, by preference; default: binary",
+    )  # fmt: skip
+    add("--cafile", metavar="FILE", help="PEM file with the authorities to trust instead of the system's")
+    add("--insecure", action="store_true", help="do not verify the certificate")
+    add("--timeout", metavar="SEC", type=_seconds, default=10.0, help="until there is a WebSocket; default: 10")
+    add("--heartbeat", metavar="SEC", type=_seconds, default=25.0, help="from ping to ping; 0: none; default: 25")
+    add("-q", "--quiet", action="store_true", help="say nothing on stderr but what went wrong")
+
+
+def run(options: Namespace) -> str:
+    """
+    @raise ConfigError: it cannot be done as it is said.
+    @raise SystemExit: the end.
+    """
+    from twisted.internet.task import react
+
+    from wsproxy.passage.passage import Manner, Passage
+
+    manner = Manner(options.cafile, options.insecure, options.timeout, options.heartbeat)
+    passage = Passage(_request(options), manner, partial(_tell, options.quiet))
+    react(passage.standard if options.local is None else partial(passage.local, options.local))
+    raise AssertionError("react has left the process")
+
+
+def _tell(quiet: bool, words: str, bad: bool) -> None:
+    if bad or not quiet:
+        print(f"wsproxy: {words}", file=sys.stderr, flush=True)
+
+
+def _request(options: Namespace) -> Any:
+    from wsproxy.websocket.request import SUBPROTOCOLS, UpgradeRequest, basic, parseHeader
+
+    try:
+        url = parseWebSocketURL(_withToken(DISCREET.parse("url", options.url).strip(), options.token))
+    except ValueError as error:
+        raise ConfigError(f"connect: {error}") from None
+    headers = []
+    for word in options.header:
+        try:
+            headers.append(parseHeader(DISCREET.parse("header", word).strip()))
+        except ValueError as error:
+            raise ConfigError(f"--header: {error}") from None
+    if options.auth is not None:
+        user, colon, password = DISCREET.parse("auth", options.auth).strip().partition(":")
+        if not colon:
+            raise ConfigError("--auth: expected USER:PASSWORD")
+        headers.append(basic(user, password))
+    return UpgradeRequest(url, tuple(headers), tuple(options.subprotocol or SUBPROTOCOLS), options.origin)
+
+
+def _withToken(url: str, word: str | None) -> str:
+    if word is None:
+        return url
+    token = quote(DISCREET.parse("token", word).strip(), safe="")
+    return f"{url}{'&' if '?' in url else '?'}token={token}"
+
+
+def _local(word: str) -> HostPort:
+    host, _, _ = word.rpartition(":")
+    try:
+        given = parseHostPort(word if host else f"127.0.0.1:{word}")
+    except ValueError as error:
+        raise ArgumentTypeError(f"{word}: {error}") from None
+    if given is None or given.port > 65535:
+        raise ArgumentTypeError(f"{word} is not a port such as 5901, 0.0.0.0:5901 or [::1]:5901")
+    return given
+
+
+def _seconds(word: str) -> float:
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ArgumentTypeError(f"{word} is not a number of seconds")
+    return seconds
