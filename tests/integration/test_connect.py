@@ -106,6 +106,14 @@ class StandardTests(ConnectCase):
             self.assertIn(told, err)
             self.assertNotIn("s3cret", err)
 
+    def test_unheard(self) -> None:
+        """Where nobody reads stdout any more it ends, however much there is on stdin."""
+        command = f"{WSPROXY} connect -q ws://127.0.0.1:{self.library().port}/ </dev/zero | head -c 1"
+        process = Popen(["sh", "-c", command], stdout=PIPE)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.wait(15), 0)
+
     def test_wrongWords(self) -> None:
         """Wrong words are an exit status of 2, and one line."""
         status, _, err = self.connect("-L", "x", "ws://h/")

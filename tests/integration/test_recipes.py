@@ -27,6 +27,7 @@ _ELSEWHERE = {
     "twistd -n websockify … --check && systemctl restart wsproxy": "tests.integration.test_inspection",
     "certbot certonly --standalone --key-type ecdsa -d console.example.com": "it asks an authority on the Internet",
     "systemctl enable --now wsproxy.socket": "nobody is there to be told; the units are tried out here",
+    "twistd -n websockify --listen 6080 --target wss://console.example/attach": "tests.integration.test_webtarget",
     "vncpasswd": "tests.e2e.test_desktop",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore -- vncserver :1 -localhost no": "likewise",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore --web /usr/share/novnc -- "
@@ -503,3 +504,21 @@ class WrappedTests(RecipeCase):
         program.line("starting on 80")
         self.assertEqual(self.machine.greeting("ws://localhost/"), "binary www-data")
         self.assertEqual(program.stop(), 0)
+
+
+class EndpointTests(RecipeCase):
+    """WebSockets for programs that know of none."""
+
+    def test_conch(self) -> None:
+        """conch listens over WebSocket; a proxy of raw clients leads to it, and so does C{wsproxy connect}."""
+        for program in ("ssh-keygen", "socat"):
+            requireComponent(program)
+        self.machine.run("ssh-keygen -q -t ed25519 -N '' -f /etc/ssh_host_ed25519_key")
+        command = r"twistd -n conch --port 'websocket:tcp\:6080\:interface=127.0.0.1:path=/ssh'"
+        self.machine.start(self.shown(command), "/run").line("ServiceFactory starting on 6080")
+        self.assertIn("binary SSH-2.0-Twisted", self.machine.greeting("ws://127.0.0.1:6080/ssh"))
+        raw = self.shown("twistd -n websockify --listen 127.0.0.1:5901 --raw-only --target env:CONSOLE_URL")
+        self.machine.start(raw, "/opt", CONSOLE_URL="ws://127.0.0.1:6080/ssh").line("starting on 5901")
+        self.assertIn("SSH-2.0-Twisted", self.machine.run("sleep 1 | socat -t 1 - TCP:127.0.0.1:5901 | head -n 1"))
+        said = self.machine.run("sleep 1 | wsproxy connect -q ws://127.0.0.1:6080/ssh | head -n 1")
+        self.assertIn("SSH-2.0-Twisted", said)

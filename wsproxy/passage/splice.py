@@ -34,7 +34,7 @@ class Splice(Protocol):
     def __init__(self) -> None:
         self.lost: Deferred[BaseException | None] = Deferred()
         self._other: Splice | None = None
-        self._ended = self._left = False
+        self._ended = self._left = self._deaf = False
 
     def connectionMade(self) -> None:
         self.transport.pauseProducing()
@@ -60,6 +60,7 @@ class Splice(Protocol):
 
     def writeConnectionLost(self) -> None:
         """Nobody hears it any more."""
+        self._deaf = True
         self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -79,6 +80,8 @@ class Splice(Protocol):
             self._left = True
             self.transport.unregisterProducer()
             self.transport.loseConnection()
+            if self._deaf and not self.lost.called:
+                self.lost.callback(None)  # stdin and stdout do not say so, where the latter has gone before
 
 
 class _Single(Factory[Splice]):
