@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.certificates import LOCAL, pem
+from tests.integration.proxy import memory
 from tests.integration.test_raw import AUTHORITY, Server, everything
 from tests.integration.twistd import Running, startTwistd
 from tests.integration.webserver import LibraryServer, echo, shake
@@ -141,6 +142,35 @@ class TargetTests(WebTargetCase):
         ):  # fmt: skip
             behaviours.append(behaviour)
             self.assertEqual(await self.ending(), told)
+
+    async def test_stalled(self) -> None:
+        """A target that does not read, and a client that does not, cost a bounded buffer; the session can be ended."""
+
+        def deaf(client: socket.socket) -> None:
+            shake(client)
+            with contextlib.suppress(OSError):
+                client.sendall((b"\x82\x7f" + (1 << 20).to_bytes(8, "big") + bytes(1 << 20)) * 48)
+
+        server = Server(deaf)
+        self.addCleanup(server.close)
+        proxy = await self.proxy("--target", f"ws://127.0.0.1:{server.port}/")
+
+        def stall() -> int:
+            with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+                head = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                client.sendall((head + key).encode())
+                client.recv(12)
+                before = memory(proxy.pid)
+                client.settimeout(1)
+                with contextlib.suppress(TimeoutError):
+                    for _ in range(64):
+                        client.sendall(b"\x82\xff" + (1 << 20).to_bytes(8, "big") + bytes(4 + (1 << 20)))
+                    self.fail("it takes everything")
+                return memory(proxy.pid) - before
+
+        self.assertLess(await deferToThread(stall), 6 << 20)
+        await proxy.line("closed by client: 1006")
 
     async def test_tls(self) -> None:
         """A certificate is verified, by C{--target-cafile} where that is given; C{--target-insecure} takes any."""
