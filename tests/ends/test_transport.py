@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor
+from twisted.internet.unix import Server
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import Recorder
@@ -36,6 +39,22 @@ class StartTests(SynchronousTestCase):
 
 
 class ReleaseTests(SynchronousTestCase):
+    def test_closedUNIX(self) -> None:
+        """The socket of a unix peer that has spoken and closed is let go all the same: what it said can be read."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        ours.setblocking(False)
+        reactor: Any = MemoryReactor()
+        end, nobody = TransportEnd(), cast(Any, None)
+        transport: Any = Server(ours, end, "", nobody, 0, reactor)
+        end.makeConnection(transport)
+        theirs.sendall(b"last words")
+        theirs.close()
+        told: list[object] = []
+        self.assertEqual(end.release(lambda: told.append("released"), told.append), b"")
+        self.assertEqual(told, ["released"])
+        self.assertEqual(ours.recv(100), b"last words")
+
     def test_closeEmpty(self) -> None:
         """A transport with nothing left to send is closed in the reactor's next round."""
         clock, reasons = Clock(), list[Any]()

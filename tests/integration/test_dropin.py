@@ -82,6 +82,7 @@ class NoVNCTests(DropInCase):
                 PATH=self.path,
             )
             await script.line("^Press Ctrl-C to exit")
+            await script.line(f"proxying from :{port} to {vnc}")  # which the script has not waited for
 
             def visit() -> bytes | str:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/vnc.html", timeout=10) as page:

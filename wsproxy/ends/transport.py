@@ -193,7 +193,12 @@ class TransportEnd(Protocol):
         transport.registerProducer(self, False)
         self._released = released
         if transport.doWrite() is not None:
-            transport.abortConnection()
+            if _isUNIX(transport):
+                # its peer has closed, and even to write nothing fails then; what it said last is still to be read
+                transport.stopWriting()
+                self.resumeProducing()
+            else:
+                transport.abortConnection()
         return early
 
     # what the transport says
@@ -288,6 +293,11 @@ def _waiting(transport: object) -> int:
         transport = transport.transport
     size += len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
     return int(size + getattr(transport, "_tempDataLen", 0))
+
+
+def _isUNIX(transport: object) -> bool:
+    connection = _socket(transport)
+    return connection is not None and connection.family == socket.AF_UNIX
 
 
 def _isClosing(transport: object) -> bool:
