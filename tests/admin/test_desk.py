@@ -65,7 +65,7 @@ class DeskTests(SynchronousTestCase):
         def tokenOf(request: Request) -> str | None:
             return request.query.get("token")
 
-        self.desk = Desk(clock, self.registry, tokenOf, 3, lambda: True, lambda: None)  # type: ignore[arg-type]
+        self.desk = Desk(clock, self.registry, tokenOf, 3, lambda: True)  # type: ignore[arg-type]
         for each in self.registry.sessions:
             for observer in self.registry.observers:
                 observer.opened(each)

@@ -70,8 +70,8 @@ class AdminTestCase(LifeTestCase):
         return (await client.rest())[1]
 
 
-class AloneTests(AdminTestCase):
-    """One process."""
+class Contract(AdminTestCase):
+    """Whatever serves: a test case mixes this in."""
 
     workers: tuple[str, ...] = ()
     worker: int | None = None
@@ -103,17 +103,6 @@ class AloneTests(AdminTestCase):
         moving = {name: one[name] for name in ("age", "rate_up", "rate_down")}
         self.assertEqual(one, {**session, **moving})
         self.assertEqual((await self.ask("GET", "/sessions/" + "0" * 32)).status, 404)
-
-    async def test_close(self) -> None:
-        """DELETE closes with 4001 and the reason, one session by its id; nobody else notices."""
-        await self.up(await self.administered())
-        first, other = await self.session(), await self.session()
-        [session] = [each for each in await self.listed() if each["client"].endswith(f":{first.stream.port}")]
-        answer = await self.ask("DELETE", f"/sessions/{session['id']}?reason=Maintenance%20at%20noon")
-        self.assertEqual((answer.status, answer.body), (200, {"closed": 1}))
-        self.assertEqual(await self.closed(first), (4001, "Maintenance at noon"))
-        await self.assertAlive(other, b"still here")
-        self.assertEqual((await self.ask("DELETE", "/sessions/" + "0" * 32)).status, 404)
 
     async def test_closeSome(self) -> None:
         """DELETE with a filter closes those that it is about, of whichever process; without one it closes nobody."""
@@ -162,18 +151,6 @@ class AloneTests(AdminTestCase):
         self.assertEqual((await self.ask("GET", "/readyz")).status, 200)
         await self.session()
 
-    async def test_drainRate(self) -> None:
-        """With a rate, sessions are closed so many a second, with 1001."""
-        await self.up(await self.administered())
-        clients = [await self.session() for _ in range(4)]
-        began = time.monotonic()
-        await self.ask("POST", "/drain?rate=8")
-        for client in clients:
-            self.assertEqual(await self.closed(client), (1001, "Draining"))
-        self.assertGreater(time.monotonic() - began, 0.2)
-        self.assertEqual((await self.ask("POST", "/drain?rate=-1")).status, 400)
-        self.assertEqual((await self.ask("POST", "/drain?rate=nan")).status, 400)
-
     async def test_metrics(self) -> None:
         """Sessions, bytes, ends and refusals are counted, and promtool finds nothing to say of the text format."""
         promtool = requireComponent("promtool")
@@ -200,6 +177,23 @@ class AloneTests(AdminTestCase):
         self.assertIn("openmetrics-text", wanted.headers["content-type"])
         self.assertTrue(wanted.body.endswith(b"# EOF\n"))
 
+    async def test_logLevel(self) -> None:
+        """The log's level can be changed at any time, in all processes."""
+        proxy = await self.administered()
+        await self.up(proxy)
+        self.assertEqual((await self.get("/log-level"))["level"], "info")
+        self.assertEqual((await self.ask("POST", "/log-level?level=warn")).status, 200)
+        self.assertEqual((await self.ask("POST", "/log-level?level=loud")).status, 400)
+        (await self.session()).stream.reset()
+        await self.ask("POST", "/log-level?level=info")
+        port = (await self.session()).stream.port
+        await proxy.said(rf"127\.0\.0\.1:{port} → demo:")
+        self.assertEqual(len([line for line in proxy.lines if "→ demo:" in line]), 1, proxy.lines)
+
+
+class AloneTests(Contract):
+    """One process, and what is the same for several."""
+
     async def test_roundTrip(self) -> None:
         """The round trip of heartbeats is that of the last pong."""
         await self.up(await self.administered("--heartbeat", "0.3"))
@@ -214,20 +208,29 @@ class AloneTests(AdminTestCase):
         """POST /reload says what was looked at."""
         await self.up(await self.administered())
         answer = await self.ask("POST", "/reload")
-        self.assertEqual((answer.status, answer.body), (200, {"changed": "certificates"}))
+        self.assertEqual(answer.status, 200)
+        self.assertIn("certificates looked at", answer.body["changed"])
 
-    async def test_logLevel(self) -> None:
-        """The log's level can be changed at any time, in all processes."""
-        proxy = await self.administered()
-        await self.up(proxy)
-        self.assertEqual((await self.get("/log-level"))["level"], "info")
-        self.assertEqual((await self.ask("POST", "/log-level?level=warn")).status, 200)
-        self.assertEqual((await self.ask("POST", "/log-level?level=loud")).status, 400)
-        (await self.session()).stream.reset()
-        await self.ask("POST", "/log-level?level=info")
-        port = (await self.session()).stream.port
-        await proxy.said(rf"127\.0\.0\.1:{port} → demo:")
-        self.assertEqual(len([line for line in proxy.lines if "→ demo:" in line]), 1, proxy.lines)
+    async def test_reloaded(self) -> None:
+        """With other settings all is seen and counted as before, tokens in another place included."""
+        folder = Path(tempfile.mkdtemp(dir=".")).absolute()
+        (folder / "tokens").write_text("secret-one: demo:\n")
+        (folder / "config").write_text('target-config = "tokens"\n')
+        proxy = await self.administered(leads=("--config", str(folder / "config")))
+        (folder / "config").write_text('target-config = "tokens"\ntoken-header = "X-Token"\nverbose = true\n')
+        answer = await self.ask("POST", "/reload")
+        self.assertEqual(answer.status, 200)
+        self.assertIn("token-header", answer.body["changed"])
+        client = Client(self.connect())
+        self.assertEqual((await client.upgrade(headers=["X-Token: secret-one"])).status, 101)
+        self.assertEqual(len(await self.listed("?token=secret-one")), 1)
+        self.assertEqual((await Client(self.connect()).upgrade()).status, 403)
+        self.assertEqual(await self.metric('wsproxy_refusals_total{reason="token"}'), 1)
+        (folder / "config").write_text("nonsense = 1\n")
+        answer = await self.ask("POST", "/reload")
+        self.assertEqual(answer.status, 409)
+        self.assertIn("nonsense", answer.body["error"])
+        self.assertNotIn("secret-one", "\n".join(proxy.lines))
 
     async def test_private(self) -> None:
         """The socket file is its owner's alone."""
@@ -244,8 +247,31 @@ class AloneTests(AdminTestCase):
             self.assertTrue(answer.headers["content-security-policy"].startswith("default-src 'none'"))
         self.assertEqual((await self.ask("GET", "/status")).status, 401)
 
+    async def test_close(self) -> None:
+        """DELETE closes with 4001 and the reason, one session by its id; nobody else notices."""
+        await self.up(await self.administered())
+        first, other = await self.session(), await self.session()
+        [session] = [each for each in await self.listed() if each["client"].endswith(f":{first.stream.port}")]
+        answer = await self.ask("DELETE", f"/sessions/{session['id']}?reason=Maintenance%20at%20noon")
+        self.assertEqual((answer.status, answer.body), (200, {"closed": 1}))
+        self.assertEqual(await self.closed(first), (4001, "Maintenance at noon"))
+        await self.assertAlive(other, b"still here")
+        self.assertEqual((await self.ask("DELETE", "/sessions/" + "0" * 32)).status, 404)
 
-class WorkersTests(AloneTests):
+    async def test_drainRate(self) -> None:
+        """With a rate, sessions are closed so many a second, with 1001."""
+        await self.up(await self.administered())
+        clients = [await self.session() for _ in range(4)]
+        began = time.monotonic()
+        await self.ask("POST", "/drain?rate=8")
+        for client in clients:
+            self.assertEqual(await self.closed(client), (1001, "Draining"))
+        self.assertGreater(time.monotonic() - began, 0.2)
+        self.assertEqual((await self.ask("POST", "/drain?rate=-1")).status, 400)
+        self.assertEqual((await self.ask("POST", "/drain?rate=nan")).status, 400)
+
+
+class WorkersTests(Contract):
     """Two workers: one speaks for both."""
 
     workers = ("--workers", "2")
@@ -393,3 +419,6 @@ class GuardedTests(AdminTestCase):
             self.assertEqual(outcome.status, 1)
             self.assertIn(f"{why}", outcome.err)
             self.assertNotIn("Traceback", outcome.err)
+
+
+del Contract  # it is no test by itself

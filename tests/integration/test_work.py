@@ -211,7 +211,7 @@ class WorkTests(TestCase):
         many there are; and leaves no garbage. Messages are as cheap as ever.
         """
         await self.listen()
-        desk = Desk(Clock(), self.factory.sessions, lambda request: None, None, lambda: True, lambda: None)
+        desk = Desk(Clock(), self.factory.sessions, lambda request: None, None, lambda: True)
         self.factory.shaken = desk.counts.shaken
         work = await self.work(partial(self.converseFor, 200))
         self.assertLess(work.watching, 40)  # 15; 7 where its end comes later: none for any of the 200

@@ -60,7 +60,6 @@ class Desk:
     @param tokenOf: where a request has its token; L{None} where there are no tokens.
     @param worker: which one this is, from 1; L{None}: there is one process.
     @param listening: whether clients are listened for.
-    @param reload: has the process look at its certificates.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Desk:
         tokenOf: Callable[[Request], str | None] | None,
         worker: int | None,
         listening: Callable[[], bool],
-        reload: Callable[[], object],
     ) -> None:
         self.counts = Counts()
         self._sampling = Sampling(clock, self.counts.histograms)
@@ -78,7 +76,6 @@ class Desk:
         self._tokenOf = tokenOf
         self._worker = worker
         self._listening = listening
-        self._reload = reload
         self._draining = Draining(clock, sessions)
         self._key = secrets.token_bytes(32)
         self._tokens: dict[str, bytes] = {}
@@ -96,7 +93,6 @@ class Desk:
             "admin.close": self.close,
             "admin.drain": self._draining.begin,
             "admin.undrain": self._draining.end,
-            "admin.reload": self._reload,
         }
 
     # of each session, a hash of its token

@@ -54,7 +54,7 @@ def makeRoot(
 
 def _administered(proxy: Proxy, config: Config, reactor: Any, levels: Levels) -> Proxy:
     if config.admin.wanted:
-        desk = makeDesk(config, reactor, proxy.factory, lambda: proxy.listening, proxy.reload)
+        desk = makeDesk(reactor, proxy)
         makeAdmin(config, reactor, Alone(desk), levels, proxy.renew).setServiceParent(proxy)
     return proxy
 

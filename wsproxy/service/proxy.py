@@ -315,6 +315,11 @@ class Proxy(MultiService):
         return self._factory
 
     @property
+    def config(self) -> Config:
+        """What is in force."""
+        return self._config
+
+    @property
     def listening(self) -> bool:
         """Whether anybody listens."""
         return any(True for _ in self._ports)
