@@ -8,6 +8,7 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
+from tests.certificates import LOCAL, pem
 from tests.components import requireComponent
+from tests.integration.bridge import BridgeTestCase, authority
 from tests.integration.client import Client
 from tests.integration.operator import Answer, ask
 from tests.integration.proxy import Proxy
 from tests.integration.test_life import LifeTestCase
-from tests.integration.twistd import ROOT, startTwistd
+from tests.integration.twistd import ROOT, start, startTwistd
 from tests.process.programs import until
 
 TOKEN = "a token of an operator's"[:16].replace(" ", "-")
+WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
 READ_TOKEN = "one-for-prometheus-alone"
 
 
@@ -271,6 +275,39 @@ class AloneTests(Contract):
         self.assertEqual((await self.ask("POST", "/drain?rate=nan")).status, 400)
 
 
+class FeltLatencyTests(BridgeTestCase):
+    """How long bytes wait, for a client that does not read what its target sends."""
+
+    timeout = 60
+    arguments = ("--admin", "unix:admin", "--heartbeat", "0.5")
+
+    async def test_waiting(self) -> None:
+        """What is queued for a deaf client is told of its session, and its wait grows; nobody else's does."""
+        where = os.path.relpath(self.proxy.folder / "admin")
+        deaf, flood = await self.session()
+        deaf.stream.transport.pauseProducing()
+        flood.write(bytes(8 << 20))
+
+        async def deafOne() -> dict[str, Any]:
+            answer = await ask(where, "GET", "/sessions")
+            [session] = [each for each in answer.body["sessions"] if each["client"].endswith(f":{deaf.stream.port}")]
+            return session  # type: ignore[no-any-return]  # it is one
+
+        while not (await deafOne())["queued_down"]:
+            pass
+        self.assertEqual((await deafOne())["queued_up"], 0)
+        self.assertLess((await deafOne())["queued_down"], 300_000)
+        while True:
+            text = (await ask(where, "GET", "/metrics")).body.decode()
+            found = re.search(r'^wsproxy_waiting_seconds_sum\{direction="down"\} (\S+)$', text, re.MULTILINE)
+            if found is not None and float(found[1]) > 2:
+                break
+        found = re.search(r'^wsproxy_waiting_seconds_sum\{direction="up"\} (\S+)$', text, re.MULTILINE)
+        assert found is not None
+        self.assertEqual(float(found[1]), 0)
+        deaf.stream.reset()
+
+
 class WorkersTests(Contract):
     """Two workers: one speaks for both."""
 
@@ -404,6 +441,21 @@ class GuardedTests(AdminTestCase):
             self.assertEqual((await self.ask("GET", path, Host="anything")).status, 200)
         for path in ("/", "/sessions", "/metrics"):
             self.assertEqual((await self.ask("GET", path)).status, 404)
+
+    async def test_tls(self) -> None:
+        """Beyond loopback it speaks the TLS of C{--cert}, and nothing else; C{wsproxy} asks there as a browser does."""
+        folder = Path(tempfile.mkdtemp(dir=".")).absolute()
+        (folder / "cert.pem").write_bytes(authority().issue(*LOCAL).both)
+        (folder / "authority.pem").write_bytes(pem(authority().certificate))
+        proxy = await self.start("--cert", str(folder / "cert.pem"), "--admin", "0.0.0.0:0", "--admin-token", TOKEN)
+        port = (await proxy.said(r"Admin at 0\.0\.0\.0:(\d+)"))[0][1]
+        command = [WSPROXY, "sessions", "--json", "--admin", f"https://localhost:{port}"]
+        command += ["--admin-token", "env:TOKEN", "--admin-cafile", str(folder / "authority.pem")]
+        outcome = await start(self, command, TOKEN=TOKEN).end()
+        self.assertEqual((outcome.status, outcome.err), (0, ""))
+        self.assertEqual(json.loads(outcome.out)["sessions"], [])
+        plain = await start(self, [*command[:4], f"http://localhost:{port}", *command[5:]], TOKEN=TOKEN).end()
+        self.assertEqual(plain.status, 1)
 
     async def test_starts(self) -> None:
         """An admin side that would be open, or cannot be, is no start: one line says why."""
