@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -116,4 +117,5 @@ class DeskTests(SynchronousTestCase):
         self.assertNotIn("one", repr(told).replace("'worker': 3", "").replace("None", ""))
         self.assertEqual((told["bytes_up"], told["queued_down"], told["round_trip"]), (1, 4, 0.5))
         self.assertEqual((told["worker"], told["age"], told["connected"]), (3, 2.0, True))
-        self.assertEqual(self.desk.state()["queued"], [12, 16])
+        self.assertEqual(json.loads(f"[{self.desk.listing()}]"), self.desk.sessions())
+        self.assertEqual(self.desk.state()["queued"], [0, 0])  # nobody has looked yet

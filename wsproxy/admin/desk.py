@@ -11,6 +11,7 @@ by: L{Desk} shows neither.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from wsproxy.interfaces import Admitted, Ending, IObserver, Request, Session
 from wsproxy.metrics.counts import Counts
 from wsproxy.metrics.sampling import Sampling
 from wsproxy.sessions.sessions import Sessions
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 __all__ = ["CLOSED", "FILTERS", "Desk", "DeskError", "checkFilters"]
 
@@ -79,6 +82,7 @@ class Desk:
         self._draining = Draining(clock, sessions)
         self._key = secrets.token_bytes(32)
         self._tokens: dict[str, bytes] = {}
+        self._told: dict[str, dict[str, Any]] = {}
         sessions.refusals.counted = self.counts.refused
         for observer in (self.counts, self._sampling, self):
             sessions.observe(observer)
@@ -90,6 +94,7 @@ class Desk:
             "admin.state": self.state,
             "admin.report": self.report,
             "admin.sessions": self.sessions,
+            "admin.listing": self.listing,
             "admin.close": self.close,
             "admin.drain": self._draining.begin,
             "admin.undrain": self._draining.end,
@@ -104,6 +109,7 @@ class Desk:
 
     def closed(self, session: Session, ending: Ending) -> None:
         self._tokens.pop(session.id, None)
+        self._told.pop(session.id, None)
 
     def _hashed(self, token: str) -> bytes:
         return blake2b(token.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
@@ -116,19 +122,14 @@ class Desk:
         return len(self._sessions) > 0
 
     def state(self) -> dict[str, Any]:
-        """How this process is."""
-        queuedUp = queuedDown = 0
-        for session in self._sessions:
-            traffic = session.traffic  # type: ignore[attr-defined]  # ours have it
-            queuedUp += traffic.queuedUp
-            queuedDown += traffic.queuedDown
+        """How this process is; what waits in it, as it was looked at last."""
         return {
             "worker": self._worker,
             "pid": os.getpid(),
             "sessions": len(self._sessions),
             "listening": self._listening(),
             "draining": self._draining.active,
-            "queued": [queuedUp, queuedDown],
+            "queued": [*self._sampling.queued()],
         }
 
     def report(self) -> dict[str, Any]:
@@ -146,8 +147,33 @@ class Desk:
         matches = self._matcher(filters)
         return [self._shown(session) for session in self._sessions if matches(session)]
 
+    def listing(self, **filters: Any) -> str:
+        """
+        The same in JSON, with commas between: a parent that has thousands of them from each worker has no time to look
+        at each.
+        """
+        return ",".join(map(_encode, self.sessions(**filters)))
+
     def _shown(self, session: Any) -> dict[str, Any]:
         traffic, rates = session.traffic, self._sampling.rates(session.id)
+        told = self._told.get(session.id)
+        if told is None:
+            told = self._told[session.id] = self._toldOf(session)
+        return {
+            **told,
+            "age": round(session.age, 3),
+            "connected": session.reached is not None,
+            "bytes_up": traffic.up,
+            "bytes_down": traffic.down,
+            "rate_up": round(rates.up, 1),
+            "rate_down": round(rates.down, 1),
+            "queued_up": traffic.queuedUp,
+            "queued_down": traffic.queuedDown,
+            "round_trip": None if traffic.roundTrip is None else round(traffic.roundTrip, 6),
+        }
+
+    def _toldOf(self, session: Any) -> dict[str, Any]:
+        """What does not change of a session, and is not made anew each time: it is half of the work."""
         return {
             "id": session.id,
             "client": printable(session.request.client),
@@ -156,16 +182,7 @@ class Desk:
             "target": session.target.text,
             "worker": self._worker,
             "started": session.started,
-            "age": round(session.age, 3),
-            "connected": session.reached is not None,
             "tls": session.request.secure,
-            "bytes_up": traffic.up,
-            "bytes_down": traffic.down,
-            "rate_up": round(rates.up, 1),
-            "rate_down": round(rates.down, 1),
-            "queued_up": traffic.queuedUp,
-            "queued_down": traffic.queuedDown,
-            "round_trip": None if traffic.roundTrip is None else round(traffic.roundTrip, 6),
         }
 
     # what is done

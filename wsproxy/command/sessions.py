@@ -27,4 +27,5 @@ def run(options: Namespace) -> str:
     if options.ids:
         return "\n".join(session["id"] for session in answer["sessions"])
     warn(answer)
+    answer["sessions"].sort(key=lambda session: session["started"])
     return asTable(answer["sessions"])

@@ -38,6 +38,7 @@ _BY_STATUS = {
     400: "malformed",
     401: "credentials",
     403: "forbidden",
+    404: "not_found",
     405: "method",
     413: "malformed",
     414: "too_large",

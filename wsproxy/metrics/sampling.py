@@ -105,6 +105,11 @@ class Sampling:
         seen = [each.traffic for place in self._slices for each in place.values()]
         return sum(each.up for each in seen), sum(each.down for each in seen)
 
+    def queued(self) -> tuple[int, int]:
+        """@return: bytes that waited in them then, up and down."""
+        seen = [each.traffic for place in self._slices for each in place.values()]
+        return sum(each.queuedUp for each in seen), sum(each.queuedDown for each in seen)
+
     def _tick(self) -> None:
         now = self._clock.seconds()
         self._delays.add(max(0.0, now - self._due))
