@@ -54,6 +54,10 @@ class JavaScriptTests(SynchronousTestCase):
         """So does the address that a page connects to."""
         self.suitePasses("address")
 
+    def test_admin(self) -> None:
+        """So does what the page of the admin side makes of numbers and filters."""
+        self.suitePasses("admin")
+
     def test_everySuite(self) -> None:
         """Each suite has its test here."""
         names = {path.name.partition(".")[0] for path in SUITES.glob("*.test.js")}

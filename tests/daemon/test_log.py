@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from zope.interface.verify import verifyObject
 
 from wsproxy.daemon.log import Log, SyslogObserver, TextObserver, makeLog
 from wsproxy.daemon.outlet import File, Outlet
+from wsproxy.daemon.threshold import Threshold
 from wsproxy.errors import ConfigError
 
 
@@ -66,6 +68,17 @@ class SyslogTests(SynchronousTestCase):
         ):
             self.log.emit(level, "hello")
             self.assertEqual(self.said(), (syslog.LOG_USER | priority, f"[here#{level.name}] hello"))
+
+    def test_json(self) -> None:
+        """In JSON an event is one object, traceback and all; and what is less than the level is not sent."""
+        observer = SyslogObserver("me", self.path, threshold=Threshold("warn"), json=True)
+        log = Logger("here", observer=LogPublisher(observer))
+        log.info("no")
+        log.warn("two\nlines", code=7)
+        priority, text = self.said()
+        record = json.loads(text)
+        self.assertEqual((record["message"], record["code"]), ("two\nlines", 7))
+        self.assertEqual(priority, syslog.LOG_USER | syslog.LOG_WARNING)
 
     def test_lines(self) -> None:
         """Each line goes on its own, the later ones indented."""

@@ -39,4 +39,8 @@ export default [
         ignores: ['wsproxy/static/websock.js'],
         languageOptions: { globals: readonly(ofPages) },
     },
+    {
+        files: ['wsproxy/admin/page/*.js'],
+        languageOptions: { globals: readonly([...ofPages, 'sessionStorage']) },
+    },
 ];

@@ -24,7 +24,8 @@ export function rate(bytes) {
 /** Seconds, by the two largest units that are not over. */
 export function age(seconds) {
     const whole = Math.floor(seconds);
-    const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
+    const [days, hours] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24];
+    const minutes = Math.floor(whole / 60) % 60;
     if (days) {
         return `${days} d ${hours} h`;
     }
