@@ -21,6 +21,8 @@ _BY_WORDS = {
     "This link was good once, and has been used": "token",
     "This link is from before the last restart; ask for a new one": "token",
     "This link is not good yet; try again": "token",
+    "Bad path": "malformed",
+    "Not found": "route",
     "Server going down": "draining",
     "Draining": "draining",
     "Program ended": "draining",
