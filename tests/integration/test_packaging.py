@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -20,6 +21,8 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests.components import require, requireComponent
+from tests.integration.bridge import connect
+from tests.integration.client import Client
 from tests.integration.twistd import ROOT, TWISTD, start
 from wsproxy import __version__
 
@@ -37,6 +40,19 @@ UNTRACKED = shutil.ignore_patterns(
     "*.so",
     ".*cache",
 )
+
+
+_COMMANDS = {"wsproxy", "wsproxy-replay", "wswrap", "websockify"}
+
+_ECHO = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
+    while True:
+        client = server.accept()[0]
+        while data := client.recv(4096):
+            client.sendall(data)
+"""
+"""A program that insists on a port, and says what it is told."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +250,39 @@ class PackagingTests(TestCase):
         python = self.freshEnvironment()
         self.install(python, str(self.build().wheel))
         await self.assertWorks(python)
+
+    async def test_smoke(self) -> None:
+        """
+        The wheel alone, far from this checkout: each command there is, a session to a wrapped program that is moved by
+        the library in it, and a page.
+        """
+        require("rebind", (ROOT / "rebind/rebind.c").exists)
+        python = self.freshEnvironment()
+        self.install(python, str(self.build().wheel))
+        where = await start(self, [python, "-c", "import wsproxy; print(wsproxy.__file__)"], PYTHONPATH="").end()
+        self.assertTrue(where.out.startswith(str(Path(python).parents[1])), where)
+        commands = {entry.name for entry in Path(python).parent.iterdir()} & _COMMANDS
+        self.assertEqual(commands, _COMMANDS)
+        for name in sorted(commands):
+            shown = await start(self, [str(Path(python).with_name(name)), "--help"], PYTHONPATH="").end()
+            self.assertEqual((shown.status, shown.out != "", shown.err), (0, True, ""), shown)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        echo = [sys.executable, "-c", _ECHO, str(port)]
+        command = [str(Path(python).with_name("wsproxy")), "serve", "--listen", f"127.0.0.1:{port}", "--", *echo]
+        serving = start(self, command, PYTHONPATH="")
+        await serving.line(" starting on ")
+        client = Client(connect(port))
+        self.assertEqual((await client.upgrade(offer=["binary"])).status, 101)
+        client.send(b"hello")
+        self.assertEqual(await client.exactly(5), b"hello")
+        client.stream.reset()
+        page = connect(port)
+        page.write(b"GET /wstelnet.html HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        self.assertTrue((await page.rest()).startswith(b"HTTP/1.1 200 "))
+        await page.gone()
+        self.assertEqual((await serving.stop()).status, 0)
 
     async def test_installEditable(self) -> None:
         """So does installing the checkout as it is edited."""
