@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,10 @@ class CheckedPasswordsTests(SynchronousTestCase):
             self.assertIn(said, str(error))
             self.assertNotIn("\n", str(error))
             self.assertNotIn("hunter2", str(error))
+
+    def test_fifo(self) -> None:
+        """A FIFO, which would hold whoever reads it, is no file of passwords."""
+        path = self.mktemp()
+        os.mkfifo(path)
+        error = self.assertRaises(ConfigError, CheckedPasswords, f"file:{path}")
+        self.assertEqual(str(error), f"--auth file:{path}: not a regular file")

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.access.redaction import withoutSecrets
+from wsproxy.access.secretfile import checkRegular
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
@@ -60,7 +61,7 @@ class CheckedPasswords:
 def _checkReadable(path: str) -> None:
     """Twisted would warn, and refuse everybody."""
     try:
-        open(path, "rb").close()
+        checkRegular(path)
     except OSError as error:
         raise ConfigError(f"--auth file:{escape(path, None)}: {error.strerror}") from None
 
