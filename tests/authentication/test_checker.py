@@ -33,7 +33,10 @@ class CheckedPasswordsTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         """What is no checker, or none for passwords, is told in one line, and no secret with it."""
         for text, said in (
-            ("nonsense:hunter2", "--auth nonsense: "),
+            ("nonsense:hunter2", "--auth nonsense: no checker is called that; there are anonymous, file, memory, "),
+            ("", "--auth: which checker? there are "),
+            (":hunter2", "--auth: which checker? there are "),
+            ("file", "--auth file:: which file?"),
             ("memory:hunter2", "--auth memory: "),
             ("anonymous", "does not check passwords"),
             ("file:/no/such/file", "--auth file:/no/such/file: No such file"),
