@@ -24,9 +24,9 @@ class SecretFileTests(SynchronousTestCase):
         self.assertEqual(readSecretFile(self.path), "")
 
     def test_descriptor(self) -> None:
-        """A shell's <(…) is read to its end, more than a pipe holds, too."""
+        """A shell's <(…) is read to its end, more than a pipe holds, too; and is the same to who reads it again."""
         script = "import os, sys; sys.path[:] = eval(sys.argv[2]); from wsproxy.access.secretfile import readSecretFile"
-        script += "; print(len(readSecretFile(sys.argv[1])))"
+        script += "; first = readSecretFile(sys.argv[1]); print(len(first) * (readSecretFile(sys.argv[1]) == first))"
         command = [sys.executable, "-c", script, "/dev/fd/0", repr(sys.path)]
         for size in (10, 300_000):
             done = subprocess.run(command, input=b"x" * size, stdout=subprocess.PIPE, check=True)
