@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ class CheckedPasswordsTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         """What is no checker, or none for passwords, is told in one line, and no secret with it."""
         for text, said in (
-            ("nonsense:hunter2", "--auth nonsense: "),
+            ("nonsense:hunter2", "--auth nonsense: no checker is called that; there are anonymous, file, memory, "),
+            ("", "--auth: which checker? there are "),
+            (":hunter2", "--auth: which checker? there are "),
+            ("file", "--auth file:: which file?"),
             ("memory:hunter2", "--auth memory: "),
             ("anonymous", "does not check passwords"),
             ("file:/no/such/file", "--auth file:/no/such/file: No such file"),
@@ -41,3 +45,10 @@ class CheckedPasswordsTests(SynchronousTestCase):
             self.assertIn(said, str(error))
             self.assertNotIn("\n", str(error))
             self.assertNotIn("hunter2", str(error))
+
+    def test_fifo(self) -> None:
+        """A FIFO, which would hold whoever reads it, is no file of passwords."""
+        path = self.mktemp()
+        os.mkfifo(path)
+        error = self.assertRaises(ConfigError, CheckedPasswords, f"file:{path}")
+        self.assertEqual(str(error), f"--auth file:{path}: not a regular file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -45,6 +46,11 @@ class HtpasswdFileTests(SynchronousTestCase):
         for entry in users.values():
             self.assertEqual((entry.verify(b"one"), entry.verify(b"two"), entry.verify(b"")), (True, False, False))
 
+    def test_fifo(self) -> None:
+        """A FIFO, which would hold whoever reads it, is no file of hashes."""
+        os.mkfifo(self.path)
+        self.assertIn("not a regular file", str(self.assertRaises(ConfigError, HtpasswdFile, str(self.path))))
+
     def test_long(self) -> None:
         """Of a password of more than 72 bytes bcrypt counts those, as it always did."""
         entry = self.read(f"alice:{cheap('x' * 72)}").entries()["alice"]
@@ -57,8 +63,8 @@ class HtpasswdFileTests(SynchronousTestCase):
             ("$apr1$salt$Xxd1irWT9ycqoYxGFn4cb.", "MD5 (apr1) is refused"),
             ("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "SHA-1 is refused"),
             ("$6$salt$qFmFH.bQmmtXzyBY0s9v7O", "SHA-512 (crypt) is refused"),
-            ("rl.3StKT.4T8M", "neither bcrypt nor Argon2 is refused"),
-            ("hunter2", "neither bcrypt nor Argon2 is refused"),
+            ("rl.3StKT.4T8M", "not a hash of bcrypt or Argon2, and no other is taken"),
+            ("hunter2", "not a hash of bcrypt or Argon2, and no other is taken"),
             ("", "expected user:hash"),
         ):
             error = self.assertRaises(ConfigError, self.read, f"alice:{cheap('x')}", f"bob:{hashed}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,6 +11,7 @@ from unittest.mock import patch
 from twisted.logger import eventAsText, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from wsproxy.access.secretfile import readSecretFile
 from wsproxy.command.settings import forgetSecrets, makeConfig
 from wsproxy.config import AuthenticationConfig, Config
 from wsproxy.errors import ConfigError
@@ -57,6 +59,14 @@ class AuthenticationTests(SynchronousTestCase):
         self.assertNotIn("three", repr(config))
         config = self.config(auth_plugin="BasicHTTPAuth", auth_source="alice:four")
         self.assertEqual((config.authentication.source, self.warned()), ("alice:four", True))
+
+    def test_pipe(self) -> None:
+        """A secret out of a pipe that nobody writes into is given up, in one line."""
+        path = Path(self.mktemp())
+        os.mkfifo(path)
+        with patch("wsproxy.command.kinds.readSecretFile", partial(readSecretFile, patience=0.05)):
+            said = self.complaint(auth_plugin="BasicHTTPAuth", auth_source=f"@{path}")
+        self.assertEqual(said, f"--auth-source {path}: a pipe that nobody has written to, to its end")
 
     def test_htpasswd(self) -> None:
         """A file of hashes has its absolute path, since a daemon changes directory; an @ before it changes nothing."""

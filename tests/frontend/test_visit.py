@@ -153,6 +153,18 @@ class RefusedTests(VisitTestCase):
         refused, page = responses(self.connection.told)
         self.assertEqual((refused.status, page.status, page.body), (401, 200, b"0123456789"))
 
+    def test_phrase(self) -> None:
+        """Each status has the words of the standard, those that Twisted does not know as well."""
+        for status, line in (
+            (401, b"401 Unauthorized"),
+            (429, b"429 Too Many Requests"),
+            (451, b"451 Unavailable For Leg"),
+        ):
+            self.refuse(status, "No")
+            self.assertTrue(self.told(b"/").startswith(b"HTTP/1.1 " + line), status)
+        self.refuse(599, "No")
+        self.assertTrue(self.told(b"/").startswith(b"HTTP/1.1 599 \r\n"))
+
     def test_redirected(self) -> None:
         """A redirect and all its cookies reach the client; it is no line in the log, a refusal is one."""
         self.refuse(302, "Found", (("Location", "https://login/?rd=x"), *COOKIES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -62,6 +63,16 @@ class Gate:
         if headers.get("X-Friend") is None:
             place = {"X-Place": f"{target_host} {target_port!r}"}
             raise AuthenticationError(response_code=401, response_headers=place, response_msg="Who?")
+
+
+class Framer:
+    "Refuses with the header that it is told."
+
+    def __init__(self, source):
+        pass
+
+    def authenticate(self, headers, target_host, target_port):
+        raise AuthenticationError(response_code=401, response_headers={headers["X-Name"]: headers["X-Value"]})
 """
 
 
@@ -101,6 +112,32 @@ class OldClassesTests(AuthenticationTestCase):
             self.assertEqual((response.status, response.headers["x-place"]), (401, place), token)
         for token, status in (("int", 101), ("unknown", 403), ("sesame", 503)):
             self.assertEqual((await self.askFor(token, "X-Friend: yes")).status, status)
+
+    async def test_framing(self) -> None:
+        """No header of an old class frames what an upgrade or a page is answered: it is a whole 503, with a line."""
+        proxy = await self.start("--auth-plugin", "wild.Framer", "--web-auth", wild=WILD)
+        for name, value, status in (
+            ("Content-Length", "9999", 503),
+            ("Transfer-Encoding", "chunked", 503),
+            ("Connection", "keep-alive", 503),
+            ("Bad Name", "x", 503),
+            ("X-Good", "x", 401),
+        ):
+            headers = (f"X-Name: {name}", f"X-Value: {value}")
+            self.assertEqual((await self.askFor(None, *headers)).status, status, name)
+            stream = connect(self.port)
+            self.addCleanup(stream.reset)
+            stream.write(
+                "\r\n".join(("GET / HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", "")).encode()
+            )
+            answer = await stream.rest()
+            head, _, body = answer.lower().partition(b"\r\n\r\n")
+            self.assertEqual(int(head.split()[1]), status, name)
+            self.assertEqual(re.findall(b"content-length: (.*)", head), [b"%d\r" % len(body)])
+            self.assertEqual(
+                head.count(f"{name}: ".lower().encode()), 1 if name in ("Content-Length", "Connection", "X-Good") else 0
+            )
+        await proxy.said("a header that is none, or that is about the connection or the body", 8)
 
     async def test_noLookup(self) -> None:
         """Nothing is looked up for whoever one of the proxy's own does not let in: known and unknown look alike."""

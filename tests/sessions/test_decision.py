@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import ConfigError, NotAllowed, Refusal
 from wsproxy.interfaces import Admitted, Identity, Request, Target
-from wsproxy.sessions.decision import Decisions, depart
+from wsproxy.sessions.decision import Decisions, depart, malformation
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 40000)
 REQUEST = Request("/", {}, CLIENT, IPv4Address("TCP", "192.0.2.2", 6080), False)
@@ -196,6 +196,37 @@ class DecisionTests(SynchronousTestCase):
             self.failureResultOf(decide((name, "x")), TypeError)
         for nonsense in ("Set-Cookie", ("Set-Cookie",), ("Set-Cookie", b"x"), ("sec-websocket-accept", "x"), None):
             self.failureResultOf(decide(nonsense), TypeError)
+
+    def test_refusalHeaders(self) -> None:
+        """
+        Neither does a refusal frame its response, or end a connection: the same names are none of its, but for the
+        handshake's, which a 426 has.
+        """
+        for name in (
+            "WWW-Authenticate",
+            "Retry-After",
+            "Location",
+            "Set-Cookie",
+            "Sec-WebSocket-Version",
+            "X_!#$%&'*+.^`|~1",
+        ):
+            self.assertEqual(malformation(Refusal(401, "Who?", ((name, "x"),))), "")
+        names = (
+            "",
+            "a b",
+            "a:",
+            "a\r\n",
+            "\n",
+            "\u00e9",
+            "Content-Length",
+            "content-length",
+            "Transfer-Encoding",
+            "TE",
+        )
+        for name in (*names, "Connection", "keep-alive", "Proxy-Connection", "Upgrade", "Trailer", "Content-Encoding"):
+            problem = malformation(Refusal(401, "Who?", (("X-Good", "x"), (name, "secret"))))
+            self.assertIn("a header", problem, name)
+            self.assertNotIn("secret", problem)
 
     def test_nobody(self) -> None:
         """An identity without a name is nobody to those who are asked after, and its headers are sent all the same."""

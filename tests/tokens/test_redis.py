@@ -22,13 +22,21 @@ class SourceTests(SynchronousTestCase):
             ('h::::"first:second"', ("h", 6379, 0, None, "first:second")),
             ('h:::"p:w":ns', ("h", 6379, 0, "p:w", "ns")),
             ('h:::p"w:ns', ("h", 6379, 0, 'p"w', "ns")),
-            ('h:::"pw', ("h", 6379, 0, '"pw', "")),
+            ('h:::""pw":ns', ("h", 6379, 0, '"pw', "ns")),
+            ('h:::"":ns', ("h", 6379, 0, None, "ns")),
             ('"::1":6380', ("::1", 6380, 0, None, "")),
             ("[::1]:6380", ("::1", 6380, 0, None, "")),
         ):
             address, namespace = parseSource(source)
             found = (address.host, address.port, address.db, address.password, namespace)
             self.assertEqual(found, expected, source)
+
+    def test_unbalanced(self) -> None:
+        """A quote that is not closed is one that was forgotten, and no part of a password; which is not told."""
+        for source in ('h:::"pw', 'h:6379:0:"geheim:ns', '"h', 'h:::"geheim"x'):
+            error = self.assertRaises(ConfigError, parseSource, source)
+            self.assertIn("a double quote is not closed", str(error))
+            self.assertNotIn("geheim", str(error))
 
     def test_wrong(self) -> None:
         """What is not that is told without a word of it."""

@@ -29,6 +29,7 @@ from wsproxy.admin.guard import Guard
 from wsproxy.admin.office import Asked, Office, Route
 from wsproxy.admin.reply import Reply, problem
 from wsproxy.fault import logFault
+from wsproxy.frontend.answer import phrase
 from wsproxy.limits.subjects import customer
 
 __all__ = ["AdminSite"]
@@ -183,7 +184,7 @@ def _parameters(query: bytes) -> dict[str, str]:
 
 
 def _write(request: Any, reply: Reply) -> None:
-    request.setResponseCode(reply.status)
+    request.setResponseCode(reply.status, phrase(reply.status).encode())
     for name, value in (*_ALWAYS, ("Content-Type", reply.kind), *reply.headers):
         request.setHeader(name, value)
     request.setHeader("Content-Length", str(len(reply.body)))

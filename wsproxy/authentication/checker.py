@@ -13,12 +13,13 @@ from typing import Any
 from twisted.cred.checkers import ANONYMOUS, ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed, UnhandledCredentials
-from twisted.cred.strcred import StrcredException, makeChecker
+from twisted.cred.strcred import StrcredException, findCheckerFactories, makeChecker
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsproxy.access.redaction import withoutSecrets
+from wsproxy.access.secretfile import checkRegular
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
@@ -35,6 +36,7 @@ class CheckedPasswords:
 
     def __init__(self, text: str) -> None:
         kind, _, argument = text.partition(":")
+        _checkKind(kind)
         if kind == "file":
             _checkReadable(argument)
         try:
@@ -57,12 +59,20 @@ class CheckedPasswords:
         return asked.addCallbacks(lambda avatar: avatar is not ANONYMOUS, _refused)
 
 
+def _checkKind(kind: str) -> None:
+    """Of one that it does not know, Twisted says no more than its name."""
+    kinds = sorted(factory.authType for factory in findCheckerFactories())
+    if kind not in kinds:
+        problem = "no checker is called that;" if kind else "which checker?"
+        raise ConfigError(f"--auth {escape(kind, None)}".rstrip() + f": {problem} there are {', '.join(kinds)}")
+
+
 def _checkReadable(path: str) -> None:
     """Twisted would warn, and refuse everybody."""
     try:
-        open(path, "rb").close()
+        checkRegular(path)
     except OSError as error:
-        raise ConfigError(f"--auth file:{escape(path, None)}: {error.strerror}") from None
+        raise ConfigError(f"--auth file:{escape(path, None)}: {error.strerror if path else 'which file?'}") from None
 
 
 def _refused(failure: Failure) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from wsproxy.access.secretfile import checkRegular, openNow
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
@@ -100,7 +101,8 @@ class HtpasswdFile:
 
     def _read(self) -> tuple[dict[str, Entry], list[str]]:
         try:
-            with open(self._path, encoding="utf-8") as stream:
+            checkRegular(self._path)
+            with open(self._path, encoding="utf-8", opener=openNow) as stream:
                 lines = stream.read().splitlines()
         except OSError as error:
             raise ConfigError(f"{_OPTION}: {escape(self._path, None)}: {error.strerror}") from None
@@ -134,8 +136,9 @@ def _parse(line: str) -> tuple[str, Entry]:
     if _ARGON2.fullmatch(hashed):
         return match["user"], Entry(hashed, _argon2(hashed))
     found = [name for prefix, name in _OTHERS.items() if hashed.startswith(prefix)]
-    named = found[0] if found else "neither bcrypt nor Argon2"
-    raise ConfigError(f"{named} is refused; make it anew with htpasswd -B")
+    if found:
+        raise ConfigError(f"{found[0]} is refused; make it anew with htpasswd -B")
+    raise ConfigError("not a hash of bcrypt or Argon2, and no other is taken; make it anew with htpasswd -B")
 
 
 def _needed(name: str, package: str) -> Any:

@@ -20,6 +20,7 @@ from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.networks import Networks
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.reach import Reach
+from wsproxy.access.secretfile import readSecretFile
 from wsproxy.command.place import absolute, isSeen
 from wsproxy.endpoints.weburl import discreetTarget, isWebSocketURL
 from wsproxy.errors import ConfigError
@@ -287,8 +288,7 @@ def _checker(name: str, word: str) -> str:
 
 def _read(name: str, path: str) -> str:
     try:
-        with open(absolute(path), encoding="utf-8") as stream:
-            return stream.read()
+        return readSecretFile(absolute(path))
     except OSError as error:
         raise ConfigError(f"--{name} {path}: {error.strerror}") from None
     except ValueError:

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from collections.abc import Callable
 from typing import Any
 
+from wsproxy.access.secretfile import readSecretFile
 from wsproxy.admin.client import DEFAULT, AdminClient
 from wsproxy.command.kinds import secretVariable
 from wsproxy.errors import ConfigError
@@ -70,8 +71,7 @@ def _secret(name: str, word: str) -> str:
             print(f"wsproxy: {name}: all users of this machine can read it; use @FILE or env:NAME", file=sys.stderr)
         return word
     try:
-        with open(word[1:], encoding="utf-8") as stream:
-            return stream.read().rstrip("\r\n")
+        return readSecretFile(word[1:]).rstrip("\r\n")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{name} {word}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
 

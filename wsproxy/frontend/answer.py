@@ -7,7 +7,7 @@ from http.client import responses
 
 from wsproxy.errors import Refusal
 
-__all__ = ["ALLOWED", "SERVER", "headerBytes", "methodNotAllowed", "refusalBytes", "withHeaders"]
+__all__ = ["ALLOWED", "SERVER", "headerBytes", "methodNotAllowed", "phrase", "refusalBytes", "withHeaders"]
 
 SERVER = "wsproxy"
 """The C{Server} header: who answers, not which version of it."""
@@ -23,7 +23,7 @@ def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
     """
     text = f"{refusal.status} {refusal.reason}\n".encode(errors="replace")
     lines = [
-        f"HTTP/1.1 {refusal.status} {responses.get(refusal.status, '')}",
+        f"HTTP/1.1 {refusal.status} {phrase(refusal.status)}",
         f"Server: {SERVER}",
         "Connection: close",
         "Content-Type: text/plain; charset=utf-8",
@@ -32,6 +32,11 @@ def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
         *(f"{name}: {value}".translate(_ONE_LINE) for name, value in refusal.headers),
     ]
     return "\r\n".join([*lines, "", ""]).encode(errors="replace") + (text if body else b"")
+
+
+def phrase(status: int) -> str:
+    """@return: what stands behind it in a status line; empty for one that nobody knows. Twisted does not know 429."""
+    return responses.get(status, "")
 
 
 _ONE_LINE = dict.fromkeys([*range(0x20), 0x7F], " ")

@@ -23,6 +23,7 @@ from twisted.web.server import Request as ServerRequest
 from zope.interface import implementer
 
 from wsproxy.errors import Refusal
+from wsproxy.frontend.answer import phrase
 from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import isUpgrade
 from wsproxy.frontend.explanation import asksForExplanation
@@ -119,7 +120,7 @@ class UpgradeResource:
 
 def _answer(request: ServerRequest, refusal: Refusal) -> bytes:
     """Refuse it, and no more than it: the connection stays with HTTP."""
-    request.setResponseCode(refusal.status)
+    request.setResponseCode(refusal.status, phrase(refusal.status).encode())
     request.setHeader(b"content-type", b"text/plain; charset=utf-8")
     for name, value in refusal.headers:
         request.setHeader(name.encode(), value.encode())

@@ -21,7 +21,7 @@ from twisted.web.server import Request as ServerRequest
 
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
-from wsproxy.frontend.answer import headerBytes
+from wsproxy.frontend.answer import headerBytes, phrase
 from wsproxy.interfaces import Identity
 from wsproxy.sessions.bounded import GivenUp
 
@@ -72,7 +72,7 @@ def _serve(request: ServerRequest, pages: IResource, identity: Identity | None) 
 def _refuse(request: ServerRequest, refusal: Refusal) -> None:
     """Answer with this, and no more: the connection is good for the next request."""
     body = f"{refusal.status} {refusal.reason}\n".encode(errors="replace")
-    request.setResponseCode(refusal.status)
+    request.setResponseCode(refusal.status, phrase(refusal.status).encode())
     request.setHeader(b"content-type", b"text/plain; charset=utf-8")
     request.setHeader(b"content-length", b"%d" % len(body))
     request.setHeader(b"cache-control", b"no-store")

@@ -303,6 +303,8 @@ def malformation(refusal: Refusal) -> str:
         return f"a Refusal with {_kind(reason)} for a reason and {_kind(cause)} for a cause, not str"
     if not isinstance(headers, (tuple, list)) or not all(map(_isHeader, headers)):
         return "a Refusal with headers that are not pairs of str"
+    if not all(_NAME.fullmatch(name) for name, _ in headers):
+        return "a Refusal with a header that is none, or that is about the connection or the body"
     return ""
 
 
@@ -331,16 +333,18 @@ def _isSendable(pair: object) -> bool:
     return (
         _isHeader(pair)
         and _NAME.fullmatch(pair[0]) is not None  # type: ignore[index]  # it is a pair
+        and not pair[0].lower().startswith("sec-websocket-")  # type: ignore[index]
         and _VALUE.fullmatch(pair[1]) is not None  # type: ignore[index]
     )
 
 
 _NAME = re.compile(
-    r"(?!(?:Connection|Content-Length|Keep-Alive|Sec-WebSocket-.*|Trailer|Transfer-Encoding|Upgrade)$)"
+    r"(?!(?:Connection|Keep-Alive|Proxy-Connection|TE|Trailer|Transfer-Encoding|Upgrade)$)"
+    r"(?!Content-(?:Encoding|Length|Range)$)"
     r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+",
     re.IGNORECASE,
 )
-"""A token (RFC 9110 section 5.6.2), but for what frames a response, and what the handshake is about."""
+"""A token (RFC 9110 section 5.6.2), but for what frames a response, and what is of one connection (section 7.6.1)."""
 
 _VALUE = re.compile("[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
 """No control character, and nothing that is not UTF-8."""

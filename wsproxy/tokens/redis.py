@@ -12,6 +12,7 @@ What Redis says is not the operator's own word, for whatever writes into it: see
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,9 @@ __all__ = ["TokenRedis", "parseSource"]
 
 _OPTION = "--token-plugin TokenRedis"
 _FORM = "--token-source: not HOST[:PORT[:DB[:PASSWORD[:NAMESPACE]]]]"
+
+_ENCLOSED = re.compile(r'(?:"(?P<quoted>(?:[^"]|"(?!:|\Z))*)"|\[(?P<address>[^]]+)\])(?::(?P<rest>.*))?', re.DOTALL)
+"""A part that colons do not end, and what follows; a double quote within one is closed by no colon, and no end."""
 
 _LONGEST = 4096
 """Bytes of a value that says where a token leads."""
@@ -103,9 +107,11 @@ def _parts(source: str) -> list[str]:
 
 def _part(text: str) -> tuple[str, str | None]:
     """@return: the first part, and what follows its colon; L{None} where it is the last one."""
-    for opening, closing in ('""', "[]"):
-        end = text.find(closing, 1) if text.startswith(opening) else -1
-        if end > 1 and text[end + 1 : end + 2] in ("", ":"):
-            return text[1:end], text[end + 2 :] if text[end + 1 :] else None
+    if text.startswith(('"', "[")):
+        match = _ENCLOSED.fullmatch(text)
+        if match is not None:
+            return match["quoted"] or match["address"] or "", match["rest"]
+        if text.startswith('"'):
+            raise ConfigError(f"{_FORM}; a double quote is not closed")
     part, colon, rest = text.partition(":")
     return part, rest if colon else None
