@@ -34,6 +34,7 @@ from wsproxy.links.once import VERB, Once, answering, rememberer
 from wsproxy.nodes.clerk import Clerk
 from wsproxy.nodes.doorman import Door, Doorman, Revocable
 from wsproxy.nodes.make import answerNodes, makeClerk, makeDoorman
+from wsproxy.nodes.neighbours import Neighbours
 from wsproxy.tokens.plugin import locationOf, makeResolver
 from wsproxy.tokens.targets import asTarget
 
@@ -80,6 +81,7 @@ class Common:
 
     @param parent: of a worker, which keeps what all of them have in common.
     @ivar isTold: another process has told what there is to tell of the settings.
+    @ivar neighbours: the other nodes of the cluster, where this process speaks to them.
     """
 
     def __init__(self, config: Config, reactor: Any, parent: Parent | None = None) -> None:
@@ -90,6 +92,7 @@ class Common:
         self._reactor = reactor
         self._parent = parent
         self.isTold = parent is not None
+        self.neighbours: Neighbours | None = None
         self.cluster: Cluster | None = None
         if config.cluster.url is not None and parent is None:
             self.cluster = joinCluster(reactor, config.cluster.url)
@@ -126,6 +129,8 @@ class Common:
         """Have these end where their access is revoked."""
         if self._doorman is not None:
             self._doorman.guard(sessions)
+            if self.cluster is not None:
+                self.neighbours = Neighbours(self.cluster, self._doorman.hear)
 
     @cached_property
     def _doorman(self) -> Doorman | None:
@@ -269,7 +274,10 @@ def answerWorkers(config: Config, reactor: Any, answers: Answers) -> Common:
     common = Common(config, reactor)
     answerLimits(common.tally, reactor, common.cluster, answers)
     answers.answer(VERB, answering(common.once))
-    common.services[:0] = answerNodes(config.cluster, reactor, common.cluster, answers)[1]
+    foreman, services = answerNodes(config.cluster, reactor, common.cluster, answers)
+    common.services[:0] = services
+    if common.cluster is not None and foreman is not None:
+        common.neighbours = Neighbours(common.cluster, foreman.hear)
     return common
 
 

@@ -152,6 +152,7 @@ def assemble(
         listens.append(Inetd(reactor, ended))
     proxy = Proxy(fitting, listens, reactor, stopper, _announcing(fitting) if adopted is None else None)
     common.attach(proxy)
+    proxy.neighbours = common.neighbours
 
     def refit(new: Config) -> Fitting:
         return fit(new, reactor, common, addresses, wrapped, listeners, steer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -44,6 +45,10 @@ SESSIONS = 1000 if LONG else 100
 REVOKED = (4001, "Access revoked")
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+async def ended(node: Proxy) -> None:
+    await node.stop()
 
 
 class NodesTestCase(TestCase):
@@ -100,9 +105,11 @@ class NodesTestCase(TestCase):
         self.slowest = max(when for _, when in endings) - since
         self.assertLess(self.slowest, within)
 
-    def wsproxy(self, *words: str, stdin: str = "") -> Deferred[subprocess.CompletedProcess[str]]:
+    def wsproxy(
+        self, *words: str, stdin: str = "", cluster: bool = True
+    ) -> Deferred[subprocess.CompletedProcess[str]]:
         """A command, with the cluster's URL."""
-        command = [WSPROXY, *words, "--cluster", "env:CLUSTER"]
+        command = [WSPROXY, *words, *(("--cluster", "env:CLUSTER") if cluster else ())]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLUSTER": self.url}
         return deferToThread(
             subprocess.run, command, capture_output=True, text=True, timeout=30, input=stdin, env=environment
@@ -179,6 +186,28 @@ class RevokingTests(NodesTestCase):
         self.assertRegex(outcome.stderr, r"^wsproxy: --cluster: redis://127\.0\.0\.1:\d+/0 is away\n$")
         client.send(b"still here\r\n")
         await client.some()
+
+    async def test_admin(self) -> None:
+        """Through a node's admin side it is the same; while Redis is away it acts on that node alone, and says so."""
+        admin = f"unix:{self.folder}/admin"
+        for more in ((), ("--workers", "2")):
+            await self.start(("--admin", admin, *more), ())
+            here, there, *rest = [await self.session(self.link("somebody"), node) for node in (-2, -1, -2, -1)]
+            mine = ("--admin", admin)
+            listed = await self.wsproxy("nodes", "--json", *mine, cluster=False)
+            found = [session["id"] for session in json.loads(listed.stdout)["sessions"]]
+            outcome = await self.wsproxy("revoke", "--session", found[-1], *mine, cluster=False)
+            self.assertEqual((outcome.returncode, outcome.stderr), (0, ""))
+            await self.assertRevoked(rest[1:], time.monotonic(), 0.5)
+            self.redis.stop()
+            outcome = await self.wsproxy("revoke", "--identity", "somebody", *mine, cluster=False)
+            self.assertEqual((outcome.returncode, outcome.stdout), (1, ""))
+            self.assertRegex(outcome.stderr, r"^wsproxy: .*On this node alone, and to be said again: .* is away\n$")
+            await self.assertRevoked((here, rest[0]), time.monotonic(), 0.5)
+            there.send(b"still here\r\n")
+            await there.some()
+            self.redis.start()
+            await gatherResults([Deferred.fromCoroutine(ended(node)) for node in self.nodes])
 
     async def test_words(self) -> None:
         """Wrong words are one line, without a secret in it."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsproxy.command.cluster import URL_HELP, askCluster
+from wsproxy.command.operators import asker, command
 from wsproxy.escape import escape
 from wsproxy.nodes.roster import readRoster
 
@@ -19,14 +20,11 @@ _HEAD = ("ID", "CLIENT", "IDENTITY", "TARGET", "AGE", "NODE", "WORKER")
 
 def describe(commands: Any) -> None:
     """@param commands: what C{add_subparsers} has returned."""
-    parser = commands.add_parser(
-        "nodes",
-        help="List the sessions of all nodes of a cluster.",
-        description="List the sessions of all nodes of a cluster, the oldest first. wsproxy revoke --session ends one.",
+    parser = command(commands, "nodes", "List the sessions of all nodes of a cluster.", run)
+    parser.description = "List the sessions of all nodes, the oldest first. wsproxy revoke --session ends one."
+    parser.add_argument(
+        "--cluster", metavar="URL", help=f"ask Redis itself, not the proxy at --admin: {URL_HELP}"
     )
-    parser.set_defaults(run=run)
-    parser.add_argument("--json", action="store_true", help="for programs, with whole ids")
-    parser.add_argument("--cluster", metavar="URL", required=True, help=URL_HELP)
 
 
 def run(options: Namespace) -> str:
@@ -34,7 +32,10 @@ def run(options: Namespace) -> str:
     @return: what is to be printed.
     @raise ConfigError: Redis does not answer.
     """
-    sessions = askCluster(options.cluster, readRoster)
+    if options.cluster is None:
+        sessions = asker(options).ask("GET", "/cluster/sessions")["sessions"]
+    else:
+        sessions = askCluster(options.cluster, readRoster)
     return json.dumps({"sessions": sessions}, indent=1) if options.json else _table(sessions, time.time())
 
 
