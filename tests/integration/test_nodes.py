@@ -26,13 +26,14 @@ from tests.integration.client import Client, Response
 from tests.integration.proxy import Proxy
 from tests.integration.redisserver import RedisServer
 from tests.integration.twistd import ROOT
-from wsproxy.cluster.cluster import joinCluster
+from wsproxy.cluster.cluster import hiding, joinCluster
 from wsproxy.cluster.errors import RedisError
 from wsproxy.links.mint import claimsFor, mint
 from wsproxy.nodes.follower import LOOK
 from wsproxy.nodes.make import makeRevocations
 from wsproxy.nodes.revocations import Revocations
 from wsproxy.nodes.roster import LIFETIME, readRoster
+from wsproxy.nodes.subject import Subjects
 
 reactor: Any = _reactor
 
@@ -225,6 +226,43 @@ class RevokingTests(NodesTestCase):
             self.assertNotIn("geheim", outcome.stderr)
 
 
+class RoutesTests(NodesTestCase):
+    """Ways in that differ in where tokens are."""
+
+    async def test_routes(self) -> None:
+        """Each knows its own tokens: what is revoked ends there, and is refused there."""
+        config = self.folder / "wsproxy.toml"
+        key = self.folder / "link.key"
+        config.write_text(
+            f"""
+[[route]]
+path = "/query/"
+link-key = "@{key}"
+[[route]]
+path = "/path/"
+link-key = "@{key}"
+token-path = "/path/{{token}}"
+"""
+        )
+        proxy = Proxy(self.folder / "node", "--config", str(config), "--cluster", self.url)
+        self.addCleanup(proxy.stop)
+        self.ports = [await proxy.port()]
+        links = [self.link() for _ in range(3)]
+        paths = [f"/query/?token={links[0]}", f"/path/{links[1]}", f"/path/{links[2]}"]
+        clients = []
+        for path in paths:
+            clients.append(Client(connect(self.ports[0])))
+            self.addCleanup(clients[-1].stream.reset)
+            self.assertEqual((await clients[-1].upgrade(path)).status, 101, path)
+        for number in (0, 1):
+            await self.revoke("--token", "-", stdin=links[number])
+            await self.assertRevoked(clients[number : number + 1], time.monotonic(), 0.5)
+        for path, status in zip(paths, (403, 403, 101), strict=True):
+            client = Client(connect(self.ports[0]))
+            self.addCleanup(client.stream.reset)
+            self.assertEqual((await client.upgrade(path)).status, status, path)
+
+
 class RosterTests(NodesTestCase):
     """The sessions of all nodes."""
 
@@ -398,3 +436,33 @@ class LossTests(NodesTestCase):
         self.redis.cli("ping")
         await self.confirmed(self.revocations(), "identity", "somebody")
         await self.assertRevoked(clients, back)
+
+    async def test_forgetful(self) -> None:
+        """A Redis that has lost everything, and whose clock is behind, is read from its beginning."""
+        await self.start(())
+        client, other = [await self.session(self.link(jti=jti)) for jti in ("one", "two")]
+        ahead = ("9999999999999-0", "kind", "jti", "subject", self.hidden("two"), "until", "9999999999999")
+        self.redis.cli("xadd", "wsproxy:main:revocations", *ahead)
+        await self.assertRevoked([other], time.monotonic())
+        self.redis.stop()
+        shutil.rmtree(self.folder / "redis" / "appendonlydir")
+        self.redis.start()
+        back = time.monotonic()
+        await self.confirmed(self.revocations(), "jti", "one")
+        await self.assertRevoked([client], back)
+
+    async def test_nonsense(self) -> None:
+        """What nobody understands is passed over with a line; so is a log that is none, until there is one."""
+        await self.start(())
+        client = await self.session(self.link(jti="one"))
+        stream = "wsproxy:main:revocations"
+        self.redis.cli("xadd", stream, "*", "kind", "other", "subject", "x", "until", "1")
+        await self.nodes[0].said("1 revocations are not understood")
+        self.redis.cli("set", stream, "nonsense")
+        await self.nodes[0].said("Revocations cannot be read: ")
+        self.redis.cli("del", stream)
+        await self.confirmed(self.revocations(), "jti", "one")
+        await self.assertRevoked([client], time.monotonic())
+
+    def hidden(self, jti: str) -> str:
+        return Subjects(hiding(self.url)).hidden("jti", jti)
