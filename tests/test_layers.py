@@ -20,7 +20,7 @@ LEVELS = [
     {"tunnel", "dialling"},
     {"cluster", "jose"},
     {"plugins"},
-    {"tokens", "authentication", "links", "limits"},
+    {"tokens", "authentication", "links", "limits", "nodes"},
     {"sessions", "recording", "process"},
     {"frontend", "static_web", "replay", "metrics"},
     {"factory", "testing"},

@@ -232,9 +232,15 @@ class LimitsConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """What nodes have in common: the URL of a Redis, which may hold a password."""
+    """
+    What nodes have in common.
+
+    @ivar url: of a Redis; it may hold a password.
+    @ivar required: let nobody in while that is away.
+    """
 
     url: str | None = None
+    required: bool = False
 
     def __repr__(self) -> str:
         return "<ClusterConfig>"

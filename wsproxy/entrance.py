@@ -31,6 +31,10 @@ from wsproxy.limits.counts import Tally
 from wsproxy.limits.make import answerLimits, limitsOf, makeSessionLimits, makeTally, makeThrottle
 from wsproxy.limits.throttle import Throttle
 from wsproxy.links.once import VERB, Once, answering, rememberer
+from wsproxy.nodes.clerk import Clerk
+from wsproxy.nodes.doorman import Door, Doorman, Revocable
+from wsproxy.nodes.make import answerNodes, makeClerk, makeDoorman
+from wsproxy.nodes.neighbours import Neighbours
 from wsproxy.tokens.plugin import locationOf, makeResolver
 from wsproxy.tokens.targets import asTarget
 
@@ -73,19 +77,22 @@ _NO_LIMITS = LimitsConfig()
 class Common:
     """
     What is the same for all routes, and goes on where settings change: who counts sessions and guesses, which links
-    were used, and the Redis of a cluster. It is made when it is wanted for the first time.
+    were used, whose access was revoked, and the Redis of a cluster. It is made when it is wanted for the first time.
 
     @param parent: of a worker, which keeps what all of them have in common.
     @ivar isTold: another process has told what there is to tell of the settings.
+    @ivar neighbours: the other nodes of the cluster, where this process speaks to them.
     """
 
     def __init__(self, config: Config, reactor: Any, parent: Parent | None = None) -> None:
         self.services: list[IService] = []
+        self._nodes = config.cluster
         self._clustered = config.cluster.url is not None
         self._explaining = config.inspection.explain is not None
         self._reactor = reactor
         self._parent = parent
         self.isTold = parent is not None
+        self.neighbours: Neighbours | None = None
         self.cluster: Cluster | None = None
         if config.cluster.url is not None and parent is None:
             self.cluster = joinCluster(reactor, config.cluster.url)
@@ -108,9 +115,35 @@ class Common:
 
     @cached_property
     def tally(self) -> Tally:
-        tally, services = makeTally(self._limits, self._reactor, self.cluster, self._parent)
+        tally, services = makeTally(
+            self._limits, self._reactor, self.cluster, self._parent, self._nodes.required
+        )
         self.services[:0] = services
         return tally
+
+    def door(self, tokenOf: Callable[[Request], str | None] | None) -> tuple[Door, ...]:
+        """@return: turnstiles and observers of a route, where there is a cluster; none where there is not."""
+        return () if self._doorman is None else (self._doorman.door(tokenOf),)
+
+    def guard(self, sessions: Revocable) -> None:
+        """Have these end where their access is revoked."""
+        if self._doorman is not None:
+            self._doorman.guard(sessions)
+            if self.cluster is not None:
+                self.neighbours = Neighbours(self.cluster, self._doorman.hear)
+
+    @cached_property
+    def _doorman(self) -> Doorman | None:
+        doorman, services = makeDoorman(self._nodes, self._reactor, self.cluster, self._parent)
+        self.services[:0] = services
+        return doorman
+
+    @cached_property
+    def clerks(self) -> tuple[Clerk, ...]:
+        """Observers of all sessions."""
+        clerks, services = makeClerk(self._reactor, self.cluster, self._parent, self._clustered)
+        self.services[:0] = services
+        return clerks
 
     @cached_property
     def throttle(self) -> Throttle:
@@ -223,7 +256,13 @@ def _limited(
     gates = entrance.gates
     if entrance.authenticator is not None or tokenOf is not None:
         gates, turnstiles = (*gates, common.throttle), (common.throttle, *turnstiles)
-    return replace(entrance, gates=gates, turnstiles=(*turnstiles, *entrance.turnstiles))
+    doors = common.door(tokenOf)
+    return replace(
+        entrance,
+        gates=gates,
+        turnstiles=(*doors, *turnstiles, *entrance.turnstiles),
+        observers=(*doors, *common.clerks, *entrance.observers),
+    )
 
 
 def answerWorkers(config: Config, reactor: Any, answers: Answers) -> Common:
@@ -235,6 +274,10 @@ def answerWorkers(config: Config, reactor: Any, answers: Answers) -> Common:
     common = Common(config, reactor)
     answerLimits(common.tally, reactor, common.cluster, answers)
     answers.answer(VERB, answering(common.once))
+    foreman, services = answerNodes(config.cluster, reactor, common.cluster, answers)
+    common.services[:0] = services
+    if common.cluster is not None and foreman is not None:
+        common.neighbours = Neighbours(common.cluster, foreman.hear)
     return common
 
 

@@ -136,6 +136,7 @@ def assemble(
         return proxy.addresses
 
     fitting = fit(config, reactor, common, addresses, wrapped, listeners, steer)
+    common.guard(fitting.factory.sessions)
 
     def parse(name: str, text: str) -> Listen:
         return replace(parseListen(reactor, text), text=name)
@@ -151,6 +152,7 @@ def assemble(
         listens.append(Inetd(reactor, ended))
     proxy = Proxy(fitting, listens, reactor, stopper, _announcing(fitting) if adopted is None else None)
     common.attach(proxy)
+    proxy.neighbours = common.neighbours
 
     def refit(new: Config) -> Fitting:
         return fit(new, reactor, common, addresses, wrapped, listeners, steer)
@@ -263,7 +265,8 @@ def _way(
     entrance = makeEntrance(config, reactor, resolver, common, limits, route)
     if steer is not None:
         authenticator = way if way.webAuth else None
-        entrance = replace(entrance, authenticator=authenticator, webAuth=way.webAuth, observers=(way,))
+        observers = (*entrance.observers, way)
+        entrance = replace(entrance, authenticator=authenticator, webAuth=way.webAuth, observers=observers)
     factory = WebSockifyFactory(
         reactor,
         dialer=way,

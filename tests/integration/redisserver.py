@@ -67,4 +67,5 @@ class RedisServer:
     def cli(self, *words: str) -> str:
         """@return: what redis-cli prints."""
         command = [requireComponent("redis-cli"), "-p", str(self.port), "--raw", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=20)
+        return done.stdout.strip()

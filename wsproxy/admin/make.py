@@ -18,6 +18,7 @@ from wsproxy.admin.tokens import TokenPlaces
 from wsproxy.cluster.parent import Parent
 from wsproxy.config import Config
 from wsproxy.factory import WebSockifyFactory
+from wsproxy.nodes.neighbours import Neighbours
 from wsproxy.tls.server import ServerTLS
 
 __all__ = ["answerAdmin", "makeAdmin", "makeDesk"]
@@ -67,12 +68,13 @@ def makeAdmin(
     crew: Crew,
     levels: Levels,
     reload: Callable[[], Awaitable[str]],
+    neighbours: Neighbours | None = None,
 ) -> AdminService:
     """
     @param reload: what C{POST /reload} does: see L{Office}.
     @raise ConfigError: TLS is to be spoken, and cannot be.
     """
     history = History()
-    office = Office(crew, history, levels, reload)
+    office = Office(crew, history, levels, reload, neighbours)
     tls: IOpenSSLServerConnectionCreator | None = None if config.tls is None else ServerTLS(config.tls)
     return AdminService(config.admin, reactor, crew, office, history, tls)

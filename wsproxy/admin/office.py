@@ -16,7 +16,10 @@ from wsproxy.admin.desk import CLOSED, DeskError, checkFilters
 from wsproxy.admin.history import History
 from wsproxy.admin.levels import LEVELS, Levels
 from wsproxy.admin.reply import Reply, asJSON, problem
+from wsproxy.cluster.errors import RedisError
 from wsproxy.errors import ConfigError
+from wsproxy.nodes.neighbours import Neighbours
+from wsproxy.nodes.subject import KINDS
 
 __all__ = ["HEALTH", "ROUTES", "Asked", "Office", "Route"]
 
@@ -66,6 +69,8 @@ ROUTES = (
     Route("DELETE", "/sessions", "closeSome", (*_FILTERS, "reason")),
     Route("GET", "/sessions/{id}", "session"),
     Route("DELETE", "/sessions/{id}", "closeOne", ("reason",)),
+    Route("GET", "/cluster/sessions", "clusterSessions"),
+    Route("POST", "/revoke", "revoke", (*KINDS, "for")),
     Route("POST", "/drain", "drain", ("rate",)),
     Route("DELETE", "/drain", "undrain"),
     Route("GET", "/log-level", "logLevel"),
@@ -78,9 +83,18 @@ class Office:
     """
     @param reload: looks at what may have changed on disk; answers one line of what it found, in the end. Raises
         L{ConfigError}, and then everything is as it was.
+    @param neighbours: the other nodes, where there is a cluster.
     """
 
-    def __init__(self, crew: Crew, history: History, levels: Levels, reload: Callable[[], Awaitable[str]]) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        history: History,
+        levels: Levels,
+        reload: Callable[[], Awaitable[str]],
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        self._neighbours = neighbours
         self._crew = crew
         self._history = history
         self._levels = levels
@@ -177,6 +191,30 @@ class Office:
         heard = await self._crew.ask("admin.close", reason=_reason(asked), **filters)
         return asJSON({"closed": sum(heard.answers), **_silent(heard)})
 
+    # those of all nodes, which takes as long as Redis does
+
+    async def clusterSessions(self, asked: Asked) -> Reply:
+        if self._neighbours is None:
+            return _alone
+        try:
+            return asJSON({"sessions": await self._neighbours.sessions()})
+        except RedisError as error:
+            return problem(503, str(error))
+
+    async def revoke(self, asked: Asked) -> Reply:
+        if self._neighbours is None:
+            return _alone
+        whom = [(kind, asked.query[kind]) for kind in KINDS if asked.query.get(kind)]
+        if len(whom) != 1:
+            raise DeskError(f"whose access? Say one of {', '.join(f'{kind}=' for kind in KINDS)}")
+        try:
+            await self._neighbours.revoke(*whom[0], _lifetime(asked.query.get("for")))
+        except ConfigError as error:
+            raise DeskError(str(error)) from None
+        except RedisError as error:
+            return problem(503, f"On this node alone, and to be said again: {error}")
+        return asJSON({"revoked": True})
+
     # all of it
 
     async def drain(self, asked: Asked) -> Reply:
@@ -223,6 +261,16 @@ def _reason(asked: Asked) -> str:
     if len(reason.encode("utf-8", "replace")) > _REASON_LIMIT:
         raise DeskError(f"reason: more than {_REASON_LIMIT} bytes of UTF-8")
     return reason
+
+
+_alone = problem(501, "There are no other nodes: --cluster")
+
+
+def _lifetime(word: str | None) -> float | None:
+    try:
+        return None if word is None else float(word)
+    except ValueError:
+        raise DeskError("for: expected seconds") from None
 
 
 def _rate(word: str) -> float:

@@ -46,13 +46,16 @@ from wsproxy.tls.client import clientTLS, describeTLSFailure
 if TYPE_CHECKING:
     from wsproxy.cluster.protocol import RedisProtocol
 
-__all__ = ["FAREWELL", "LONGEST_DELAY", "SHORTEST_DELAY", "WITHIN", "Redis", "connect"]
+__all__ = ["FAREWELL", "HASTE", "LONGEST_DELAY", "SHORTEST_DELAY", "WITHIN", "Redis", "connect"]
 
 WITHIN = 2.0
 """Seconds until a command is answered, or has failed; also that a connection may take."""
 
 SHORTEST_DELAY, LONGEST_DELAY = 0.1, 3.0
 """Seconds until it is looked for again; each is twice the last one."""
+
+HASTE = 0.75
+"""Seconds that a connection may take where it is looked for often: a SYN that is lost is repeated after one."""
 
 T = TypeVar("T")
 
@@ -62,11 +65,13 @@ FAREWELL = 0.5
 _MUTE = f"no answer for {WITHIN:.0f} s"
 
 
-def connect(reactor: Any, address: Address, option: str) -> Redis:
+def connect(reactor: Any, address: Address, option: str, looking: float | None = None) -> Redis:
     """
     Connects when it is first asked something.
 
     @param option: who named it, for the log and for complaints.
+    @param looking: seconds at most until it is looked for again, without a word in the log: another connection to the
+        same Redis has that. It has to be near then: a connection may take L{HASTE} seconds.
     @return: to be started and stopped with the rest, or stopped by itself.
     @raise ConfigError: txredisapi is not installed, or the authorities to trust cannot be read.
     """
@@ -74,10 +79,11 @@ def connect(reactor: Any, address: Address, option: str) -> Redis:
         from wsproxy.cluster.protocol import RedisProtocol
     except ImportError:
         raise ConfigError(f"{option}: needs txredisapi: pip install wsproxy[redis]") from None
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=WITHIN)
+    within = WITHIN if looking is None else HASTE
+    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=within)
     if address.tls:
         endpoint = wrapClientTLS(_tls(address, option), endpoint)
-    return Redis(reactor, address, option, endpoint, lambda: RedisProtocol(reactor))
+    return Redis(reactor, address, option, endpoint, lambda: RedisProtocol(reactor), looking)
 
 
 def _tls(address: Address, option: str) -> IOpenSSLClientConnectionCreator:
@@ -111,6 +117,7 @@ class Redis(Service):
     @param option: who named it, for the log.
     @param endpoint: where it is.
     @param build: a protocol for a connection.
+    @param looking: see L{connect}.
     """
 
     _log = Logger()
@@ -122,7 +129,11 @@ class Redis(Service):
         option: str,
         endpoint: IStreamClientEndpoint,
         build: Callable[[], RedisProtocol],
+        looking: float | None = None,
     ) -> None:
+        self._within = WITHIN if looking is None else HASTE
+        self._longest = LONGEST_DELAY if looking is None else looking
+        self._quiet = looking is not None
         self._reactor = reactor
         self._address = address
         self._option = option
@@ -218,7 +229,7 @@ class Redis(Service):
         while True:
             connecting: Deferred[RedisProtocol] = Deferred.fromCoroutine(self._connect())
             try:
-                connection = await self._wait(connecting.addTimeout(WITHIN, self._reactor))
+                connection = await self._wait(connecting.addTimeout(self._within, self._reactor))
             except Exception as error:
                 if self._closed:
                     return
@@ -231,7 +242,7 @@ class Redis(Service):
                 elif self._state is _State.CONNECTING and delay > SHORTEST_DELAY:
                     self._lose("it ends connections")
             await self._wait(deferLater(self._reactor, delay))
-            delay = min(2 * delay, LONGEST_DELAY)
+            delay = min(2 * delay, self._longest)
 
     async def _wait(self, waiting: Deferred[T]) -> T:
         """Until C{waiting} fires, or all ends, and this with L{CancelledError}."""
@@ -283,7 +294,7 @@ class Redis(Service):
 
     def _lose(self, reason: str) -> None:
         self._connection, self._state = None, _State.AWAY
-        if not self._told:
+        if not (self._told or self._quiet):
             self._told = True
             text = "{option}: {address} is away: {reason}"
             self._log.warn(text, option=self._option, address=self._address, reason=reason)

@@ -26,7 +26,7 @@ class Script:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def run(self, redis: Redis, keys: Sequence[str], *arguments: str | int) -> Deferred[Any]:
+    def run(self, redis: Redis, keys: Sequence[str], *arguments: str | bytes | int) -> Deferred[Any]:
         """
         As L{Redis.execute}. The whole text is sent: to name it by its hash would save 1 µs, but one that Redis does not
         know yet would be run behind what was asked after it.

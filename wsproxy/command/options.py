@@ -18,6 +18,7 @@ from wsproxy.command.table.access import ACCESS
 from wsproxy.command.table.admin import ADMIN
 from wsproxy.command.table.authentication import AUTHENTICATION
 from wsproxy.command.table.bridge import BRIDGE
+from wsproxy.command.table.cluster import CLUSTER
 from wsproxy.command.table.file import FILE_OPTIONS
 from wsproxy.command.table.forward import FORWARD
 from wsproxy.command.table.legacy import LEGACY
@@ -65,6 +66,7 @@ _LINES = (
     *LINKS,
     *ACCESS,
     *LIMITS,
+    *CLUSTER,
     *ADMIN,
 )
 

@@ -12,6 +12,7 @@ from wsproxy.admin.make import makeAdmin, makeDesk
 from wsproxy.config import Config
 from wsproxy.entrance import answerWorkers
 from wsproxy.interfaces import IStatusStop
+from wsproxy.nodes.neighbours import Neighbours
 from wsproxy.process.listeners import Listeners
 from wsproxy.process.supervisor import Supervisor, WrapMode
 from wsproxy.service.proxy import Proxy
@@ -44,23 +45,27 @@ def makeRoot(
         proxy = makeProxy(config, reactor, stopper, steer)
         proxy.renewal = Renewal(reader, proxy.prepare, proxy.lookAtCertificates)
         return _administered(proxy, config, reactor, levels)
-    workers = _makeWorkers(config, reactor, stopper, stdout)
+    workers, neighbours = _makeWorkers(config, reactor, stopper, stdout)
     workers.renewal = Renewal(reader, workers.prepare, workers.lookAtCertificates)
     if config.admin.wanted:
         team = Team(workers, config.listening.workers)
-        makeAdmin(config, reactor, team, levels.also(workers), workers.renew).setServiceParent(workers)
+        admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours)
+        admin.setServiceParent(workers)
     return workers
 
 
 def _administered(proxy: Proxy, config: Config, reactor: Any, levels: Levels) -> Proxy:
     if config.admin.wanted:
         desk = makeDesk(reactor, proxy)
-        makeAdmin(config, reactor, Alone(desk), levels, proxy.renew).setServiceParent(proxy)
+        admin = makeAdmin(config, reactor, Alone(desk), levels, proxy.renew, proxy.neighbours)
+        admin.setServiceParent(proxy)
     return proxy
 
 
-def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None) -> Workers:
-    """The parent of several processes, each of which has what L{assemble} makes."""
+def _makeWorkers(
+    config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None
+) -> tuple[Workers, Neighbours | None]:
+    """@return: the parent of several processes, each of which has what L{assemble} makes; and the other nodes."""
     program = config.program
     wrapped, listeners = None, None
     if program is not None:
@@ -80,4 +85,4 @@ def _makeWorkers(config: Config, reactor: Any, stopper: IStatusStop, stdout: int
         mode = WrapMode(program.mode)
         Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
     common.attach(workers)
-    return workers
+    return workers, common.neighbours

@@ -31,6 +31,8 @@ COMMANDS = {
     "top": ("wsproxy.command.top", "Show the busiest sessions, again and again."),
     "drain": ("wsproxy.command.drain", "Take no more sessions."),
     "reload": ("wsproxy.command.reload", "Look at files that may have changed."),
+    "nodes": ("wsproxy.command.nodes", "List the sessions of all nodes of a cluster."),
+    "revoke": ("wsproxy.command.revoke", "Take access back on all nodes of a cluster."),
     "completion": ("wsproxy.manual.completion", "Print what a shell needs to complete these command lines."),
 }
 """

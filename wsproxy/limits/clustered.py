@@ -30,7 +30,7 @@ from wsproxy.cluster.cluster import Cluster
 from wsproxy.cluster.errors import RedisAway, RedisError
 from wsproxy.cluster.script import NOW, Script
 from wsproxy.fault import logFault
-from wsproxy.limits.counts import Counts, Full, Give
+from wsproxy.limits.counts import Counts, Full, Give, Unknown
 from wsproxy.limits.subjects import Subject, Subjects, plainKind
 
 __all__ = ["LEASE", "ClusterTally"]
@@ -79,13 +79,21 @@ class ClusterTally(Service):
 
     @param own: the counts of this node.
     @param lease: seconds.
+    @param required: what this node knows by itself does not do while Redis is away.
     """
 
     _log = Logger()
 
     def __init__(
-        self, clock: Any, own: Counts, cluster: Cluster, limits: Mapping[str, int], lease: float = LEASE
+        self,
+        clock: Any,
+        own: Counts,
+        cluster: Cluster,
+        limits: Mapping[str, int],
+        lease: float = LEASE,
+        required: bool = False,
     ) -> None:
+        self._required = required
         self._own = own
         self._cluster = cluster
         self._redis = cluster.redis
@@ -121,7 +129,9 @@ class ClusterTally(Service):
         self._unanswered.add(lease)
         taken: Deferred[Give] = Deferred(lambda _: self._give(give, lease))
         asked = _TAKE.run(self._redis, keys, *self._most(subjects), lease, self._lease)
-        asked.addErrback(self._goOn).addCallback(self._answered, taken, subjects, give, lease)
+        asked.addErrback(self._goOn).addCallbacks(
+            self._answered, self._unknown, (taken, subjects, give, lease), {}, (taken, give, lease), {}
+        )
         asked.addErrback(lambda failure: logFault(self._log, "counting sessions", failure))
         return taken
 
@@ -136,6 +146,12 @@ class ClusterTally(Service):
             del self._leases[lease]
             give()
             taken.errback(Full(kind))
+
+    def _unknown(self, failure: Failure, taken: Deferred[Give], give: Give, lease: str) -> None:
+        self._unanswered.discard(lease)
+        if not taken.called:
+            self._give(give, lease)
+            taken.errback(failure)
 
     def look(self, subjects: Subjects) -> Deferred[None] | None:
         self._own.look(subjects)
@@ -161,6 +177,8 @@ class ClusterTally(Service):
             self._alone = True
             text = "Sessions are limited by the counts of this node alone: {error}"
             self._log.warn(text, error=failure.getErrorMessage())
+        if self._required:
+            raise Unknown("Redis is away, and --cluster-required")
         return 0
 
     def _renew(self) -> Deferred[None]:

@@ -34,10 +34,11 @@ def limitsOf(config: LimitsConfig) -> dict[str, int]:
 
 
 def makeTally(
-    limits: Mapping[str, int], reactor: Any, cluster: Cluster | None, parent: Parent | None
+    limits: Mapping[str, int], reactor: Any, cluster: Cluster | None, parent: Parent | None, required: bool = False
 ) -> tuple[Tally, tuple[IService, ...]]:
     """
     @param limits: of all routes; they may change.
+    @param required: let nobody in while the cluster cannot count.
     @return: who counts; and what has to be started and stopped with it.
     """
     if parent is not None:
@@ -45,7 +46,7 @@ def makeTally(
     own = Counts(limits)
     if cluster is None:
         return own, ()
-    tally = ClusterTally(reactor, own, cluster, limits)
+    tally = ClusterTally(reactor, own, cluster, limits, required=required)
     return tally, (tally,)
 
 

@@ -23,6 +23,7 @@ from wsproxy.errors import ConfigError, Refusal
 from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import IStatusStop, Request
+from wsproxy.nodes.neighbours import Neighbours
 from wsproxy.process.supervisor import Supervisor
 from wsproxy.recording.recorder import Recordings
 from wsproxy.service.lifetime import Lifetime
@@ -73,6 +74,7 @@ class Proxy(MultiService):
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     @ivar serving: fires with C{started}, where that does not fail.
     @ivar renewal: takes settings that have changed.
+    @ivar neighbours: the other nodes of its cluster.
     """
 
     refit: Callable[[Config], Fitting]
@@ -109,6 +111,7 @@ class Proxy(MultiService):
         self._endBy: float | None = None
         self._fronts: set[str] | None = set()
         self.renewal = Renewal(None, self.prepare, self.lookAtCertificates)
+        self.neighbours: Neighbours | None = None
         self._lifetime = Lifetime(reactor, lifetime, factory.sessions, self._stopListening, partial(stopper.stop, 0))
         for service in fitting.services:
             service.setServiceParent(self)

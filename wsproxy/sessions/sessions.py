@@ -188,7 +188,9 @@ class Sessions:
             for deferred in waiting:
                 deferred.callback(None)
 
-    def revoke(self, matches: Callable[[Admitted], bool], reason: str = "Access revoked") -> int:
+    def revoke(
+        self, matches: Callable[[Admitted], bool], reason: str = "Access revoked", among: Iterable[str] | None = None
+    ) -> int:
         """
         Take back the access of those whom C{matches} is true of: sessions are closed with 4001, and are gone within
         L{END_TIMEOUT} and L{ABORT_TIMEOUT} seconds, whatever they do; whoever is just being decided about is refused
@@ -197,13 +199,21 @@ class Sessions:
         @param matches: is given sessions and those who are to become one: their C{identity} and C{target}, and of a
             session no more of its C{request} than it keeps. What it raises is raised here, and nobody is concerned.
         @param reason: what they read: at most 123 bytes of UTF-8.
+        @param among: the ids of the sessions that it can be true of, where that is known; by default all are asked.
         @return: how many sessions there were.
         """
-        return self.take(matches, reason, (*self._receptions(), *self._left))
+        return self.take(matches, reason, (*self._receptions(), *self._left), among)
 
-    def take(self, matches: Callable[[Admitted], bool], reason: str, receptions: Iterable[Reception]) -> int:
+    def take(
+        self,
+        matches: Callable[[Admitted], bool],
+        reason: str,
+        receptions: Iterable[Reception],
+        among: Iterable[str] | None = None,
+    ) -> int:
         """L{revoke}, of whoever is just being decided about at these receptions."""
-        concerned = [session for session in self._active.values() if matches(session)]
+        asked = self._active.values() if among is None else filter(None, map(self._active.get, among))
+        concerned = [session for session in asked if matches(session)]
         for reception in receptions:
             reception.revoke(matches, reason)
         for session in concerned:

@@ -55,8 +55,8 @@ LIMITS = (
     ),
     Option(
         "cluster", "cluster.url", _CLUSTER,
-        "The Redis that nodes share, for which limits and single-use links then hold together: redis://HOST:PORT, or "
-        "rediss:// over TLS, with USER:PASSWORD@ before it, and /DB and ?prefix=NAME&key=SECRET behind it where need "
-        "be. Or @FILE or env:NAME, which hold that.",
+        "The Redis that nodes share, for which limits, single-use links and revocations then hold together: "
+        "redis://HOST:PORT, or rediss:// over TLS, with USER:PASSWORD@ before it, and /DB and ?prefix=NAME&key=SECRET "
+        "behind it where need be. Or @FILE or env:NAME, which hold that.",
     ),
 )  # fmt: skip

@@ -1,0 +1,112 @@
+"""C{wsproxy revoke}: ends sessions on every node of a cluster, and refuses who comes again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from wsproxy.admin.client import AdminClient
+from wsproxy.cluster.cluster import Cluster
+from wsproxy.command.cluster import URL_HELP, askCluster
+from wsproxy.command.kinds import SECRET
+from wsproxy.command.operators import asker, command
+from wsproxy.errors import ConfigError
+from wsproxy.escape import escape
+from wsproxy.nodes.make import makeRevocations
+from wsproxy.nodes.revocations import makeOrder
+from wsproxy.nodes.roster import readRoster
+
+__all__ = ["describe", "run"]
+
+_DIGITS = 32
+"""Of a session's id."""
+
+_EPILOG = """\
+    wsproxy revoke --identity alice
+    wsproxy revoke --token - --cluster @/etc/wsproxy/cluster <token
+
+Sessions end within a second, with close code 4001. Tokens and ids of tokens (jti) are refused then; of an identity,
+tokens made before now: those of a password have to be changed where that is known. What ends later than --for says has
+to be refused for longer.
+
+It is done when Redis has it, on its disk with appendfsync always. Otherwise, with status 1, it has to be said again;
+the proxy that was asked has ended its own sessions all the same.
+"""
+
+
+def describe(commands: Any) -> None:
+    """@param commands: what C{add_subparsers} has returned."""
+    parser = command(commands, "revoke", "Take access back on all nodes of a cluster.", run)
+    parser.description = "End sessions on every node of a cluster, and refuse who comes again."
+    parser.epilog = f"{_EPILOG}\n{parser.epilog}"
+    whom = parser.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--identity", metavar="NAME", help="a user")
+    whom.add_argument("--token", metavar="@FILE|-", help="a token: in a file, or on stdin")
+    whom.add_argument("--jti", metavar="ID", help="the id in a signed token")
+    whom.add_argument("--session", metavar="ID", help="one session, of wsproxy nodes; whose it was may come again")
+    add = parser.add_argument
+    add(
+        "--for", metavar="SEC", type=float, dest="lifetime",
+        help="how long it is refused; default: until a signed --token expires, else 86400, a day",
+    )  # fmt: skip
+    add("--cluster", metavar="URL", help=f"tell Redis itself, not the proxy at --admin: {URL_HELP}")
+
+
+def run(options: Namespace) -> str | None:
+    """
+    @return: what is to be printed.
+    @raise ConfigError: nobody knows whether anything was revoked on all nodes.
+    """
+    kind = next(kind for kind in ("identity", "token", "jti", "session") if getattr(options, kind) is not None)
+    word = getattr(options, kind)
+    name = _token(word) if kind == "token" else word
+    makeOrder(kind, name, options.lifetime)
+    if options.cluster is None:
+        client = asker(options)
+        whole = _wholeOf(client, name) if kind == "session" else name
+        client.ask("POST", "/revoke", **{kind: whole, "for": options.lifetime})
+    else:
+        _tellRedis(options.cluster, kind, name, options.lifetime)
+    return json.dumps({"revoked": True}) if options.json else None
+
+
+def _tellRedis(url: str, kind: str, name: str, lifetime: float | None) -> None:
+    async def revoke(cluster: Cluster) -> None:
+        whole = await _whole(cluster, name) if kind == "session" else name
+        await makeRevocations(cluster).revoke(kind, whole, lifetime)
+
+    askCluster(url, revoke)
+
+
+async def _whole(cluster: Cluster, id: str) -> str:
+    """
+    @param id: the first digits of one, or all.
+    @raise ConfigError: there is no such session, or there are several.
+    """
+    if len(id) == _DIGITS:
+        return id
+    return _only(id, await readRoster(cluster))
+
+
+def _wholeOf(client: AdminClient, id: str) -> str:
+    """@raise ConfigError: as L{_whole}."""
+    return id if len(id) == _DIGITS else _only(id, client.ask("GET", "/cluster/sessions")["sessions"])
+
+
+def _only(id: str, sessions: Sequence[dict[str, Any]]) -> str:
+    found: list[str] = [session["id"] for session in sessions if session["id"].startswith(id)]
+    if len(found) != 1:
+        raise ConfigError(f"--session {escape(id)}: {'no' if not found else 'not the only'} session that begins so")
+    return found[0]
+
+
+def _token(word: str) -> str:
+    if word == "-":
+        return sys.stdin.readline().strip()
+    if not word.startswith("@"):
+        raise ConfigError("--token: expected @FILE, or - for stdin: all users of this machine can read it here")
+    token: str = SECRET.parse("token", word)
+    return token
