@@ -30,7 +30,7 @@ from wsproxy.interfaces import (
 from wsproxy.limits.counts import Tally
 from wsproxy.limits.make import answerLimits, limitsOf, makeSessionLimits, makeTally, makeThrottle
 from wsproxy.limits.throttle import Throttle
-from wsproxy.links.once import VERB, Once, answering, rememberer
+from wsproxy.links.once import VERB, Memory, Once, answering, rememberer
 from wsproxy.tokens.plugin import locationOf, makeResolver
 from wsproxy.tokens.targets import asTarget
 
@@ -235,6 +235,9 @@ def answerWorkers(config: Config, reactor: Any, answers: Answers) -> Common:
     common = Common(config, reactor)
     answerLimits(common.tally, reactor, common.cluster, answers)
     answers.answer(VERB, answering(common.once))
+    once = common.once
+    if isinstance(once, Memory):
+        answers.keep("once", once.state, lambda state, askers: once.resume(state))
     return common
 
 
