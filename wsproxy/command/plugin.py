@@ -112,7 +112,7 @@ def makeService(
             _warn(lost(reader.layers, reader.config, twistd["uid"], twistd.get("gid")))
         left = None if handover is None else handover.state
         setLevel = log.threshold.set
-        more = {} if told is None else {"successor": successor(log), "predecessor": left}
+        more: dict[str, Any] = {} if told is None else {"successor": successor(log), "predecessor": left}
         proxy = (root or makeRoot)(options.config, reactor, stopper, log.stdout, setLevel, reader, **more)
         if handover is not None and handover.rehearsal:
             os._exit(0)  # it could start

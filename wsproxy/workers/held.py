@@ -25,24 +25,27 @@ def hold(left: Iterable[tuple[str, int]]) -> list[tuple[str, HeldPort]]:
 
 @implementer(IListeningPort)
 class HeldPort:
-    """@param descriptor: the socket's; the port's own."""
+    """
+    @param descriptor: the socket's; the port's own.
+    @ivar path: of its file, where that is ours and goes with it.
+    """
 
     factory: IProtocolFactory | None = None
 
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
+        self.path: str | None = None
         self._socket = socket.socket(fileno=descriptor)
 
     def startListening(self) -> None:
         """It does already."""
 
     def stopListening(self) -> None:
-        """At once; a socket file goes with it."""
-        path: Any = self._socket.getsockname() if self._socket.family == socket.AF_UNIX else None
+        """At once."""
         self._socket.close()
-        if path:
+        if self.path is not None:
             with suppress(OSError):
-                os.unlink(path)
+                os.unlink(self.path)
 
     def getHost(self) -> IAddress:
         name: Any = self._socket.getsockname()

@@ -149,6 +149,8 @@ class Workers(MultiService):
         """@param held: sockets that are there already; those that are taken are taken out."""
         mine = [each for each in held or () if each[0] == listen.text]
         if held is not None and mine:
+            for _, port in mine:
+                port.path = listen.path
             self._ports += mine
             held[:] = [each for each in held if each[0] != listen.text]
             return succeed(None)
