@@ -192,7 +192,7 @@ class MakeServiceTests(SynchronousTestCase):
     def test_impossible(self) -> None:
         """A configuration that cannot work ends the start with one line."""
 
-        def refuse(*arguments: object) -> None:
+        def refuse(*arguments: object, **more: object) -> None:
             raise ConfigError("--cert a.pem: not a certificate")
 
         self.patch(plugin, "makeRoot", refuse)
