@@ -67,7 +67,7 @@ man: $(VENV)/runtime
 	$(BIN)/python -m wsproxy.manual.man docs/man
 
 soak: $(VENV)/dev
-	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) $(addprefix tests.integration.test_,soak pairs nodes); \
+	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) $(addprefix tests.integration.test_,soak pairs nodes upgrade); \
 	status=$$?; $(KEEP_FAILED); exit $$status
 
 bench: $(VENV)/runtime

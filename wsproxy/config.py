@@ -46,13 +46,15 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class ListeningConfig:
     """
-    Where to listen, and in how many processes. C{listen} is empty where a program's ports are listened on.
+    Where to listen, and in how many processes.
 
+    @ivar listen: empty where a program's ports are listened on.
+    @ivar workers: those beside their parent; 0: there is no parent, and all is done in one process.
     @ivar inetd: serve the socket that is stdin, and listen nowhere.
     """
 
     listen: tuple[str, ...] = ("6080",)
-    workers: int = 1
+    workers: int = 0
     inetd: bool = False
 
 
@@ -290,12 +292,18 @@ class RecordingConfig:
 
 @dataclass(frozen=True, slots=True)
 class LifetimeConfig:
-    """When a proxy ends by itself, and how long its end may take. Each 0: never, or not at all."""
+    """
+    When a proxy ends by itself, and how long its end may take. Each 0: never, or not at all.
+
+    @ivar upgradeLimit: how long sessions may stay with the code that was there before an upgrade; 0: as long as they
+        like.
+    """
 
     runOnce: bool = False
     timeout: float = 0.0
     idleTimeout: float = 0.0
     drain: float = 0.0
+    upgradeLimit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from wsproxy.interfaces import (
 from wsproxy.limits.counts import Tally
 from wsproxy.limits.make import answerLimits, limitsOf, makeSessionLimits, makeTally, makeThrottle
 from wsproxy.limits.throttle import Throttle
-from wsproxy.links.once import VERB, Once, answering, rememberer
+from wsproxy.links.once import VERB, Memory, Once, answering, rememberer
 from wsproxy.nodes.clerk import Clerk
 from wsproxy.nodes.doorman import Door, Doorman, Revocable
 from wsproxy.nodes.make import answerNodes, makeClerk, makeDoorman
@@ -274,6 +274,9 @@ def answerWorkers(config: Config, reactor: Any, answers: Answers) -> Common:
     common = Common(config, reactor)
     answerLimits(common.tally, reactor, common.cluster, answers)
     answers.answer(VERB, answering(common.once))
+    once = common.once
+    if isinstance(once, Memory):
+        answers.keep("once", once.state, lambda state, askers: once.resume(state))
     foreman, services = answerNodes(config.cluster, reactor, common.cluster, answers)
     common.services[:0] = services
     if common.cluster is not None and foreman is not None:

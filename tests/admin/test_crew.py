@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsproxy.admin.crew import Heard, Team
+from wsproxy.admin.crew import COUNTS, Heard, Team
 from wsproxy.metrics.counts import Counts
 
 
@@ -33,6 +34,9 @@ class Parent:
         self.verbs[verb] = function
 
     def tellAll(self, verb: str, /, **fields: Any) -> None: ...
+
+    def keep(self, name: str, state: Any, take: Any) -> None:
+        self.state, self.take = state, take
 
     def whenStarted(self, function: Any) -> None:
         self.started = function
@@ -88,6 +92,21 @@ class TeamTests(SynchronousTestCase):
         self.parent.started(another)
         self.parent.verbs["admin.counts"](another, counts=counted(1))
         self.assertEqual(self.refusals(), 8)
+
+    def test_upgrade(self) -> None:
+        """What dead workers have counted, and what holds, the code after this one knows."""
+        fellow = Fellow(1)
+        self.parent.started(fellow)
+        self.parent.verbs[COUNTS](fellow, counted(3))
+        self.parent.gone(fellow)
+        self.team.keep("admin.drain", rate=1.0)
+        parent = Parent()
+        team = Team(parent, 3)
+        parent.take(json.loads(json.dumps(self.parent.state())), {})
+        self.assertEqual(team.total, json.loads(json.dumps(self.team.total)))
+        late = Fellow(1)
+        parent.started(late)
+        self.assertEqual(late.told, [("admin.drain", {"rate": 1.0})])
 
     def test_kept(self) -> None:
         """Who starts later is told what holds, the last thing said, and not what was only asked."""

@@ -20,6 +20,7 @@ from wsproxy.command.managed import Managed
 from wsproxy.daemon.exit import Exit
 from wsproxy.daemon.log import Log, SyslogObserver
 from wsproxy.daemon.servicemanager import ServiceManager
+from wsproxy.daemon.successor import Successor
 from wsproxy.errors import ConfigError
 
 
@@ -130,7 +131,8 @@ class MakeServiceTests(SynchronousTestCase):
         self.options = plugin.Options()
         self.options.parseOptions(["--target", "demo:"])
 
-    def makeProxy(self, *arguments: object) -> Proxy:
+    def makeProxy(self, *arguments: object, **more: object) -> Proxy:
+        self.more = more
         self.made.append(arguments)
         return Proxy()
 
@@ -147,6 +149,8 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertIs(stdout, None)
         setLevel("warn")
         self.assertIs(reader, None)
+        self.assertIsInstance(self.more["successor"], Successor)
+        self.assertIs(self.more["predecessor"], None)
         self.assertIsInstance(service, plugin.ProcessService)
         self.assertEqual(sys.excepthook, stopper.tellInOneLine)
         self.assertEqual(self.monotonic, [reactor])
@@ -188,7 +192,7 @@ class MakeServiceTests(SynchronousTestCase):
     def test_impossible(self) -> None:
         """A configuration that cannot work ends the start with one line."""
 
-        def refuse(*arguments: object) -> None:
+        def refuse(*arguments: object, **more: object) -> None:
             raise ConfigError("--cert a.pem: not a certificate")
 
         self.patch(plugin, "makeRoot", refuse)

@@ -152,14 +152,18 @@ def startTwistd(test: TestCase, *arguments: str, options: Sequence[str] = (), **
     return start(test, [TWISTD, "-n", *REACTOR, *options, "websockify", *arguments], **environment)
 
 
-def daemonTwistd(test: TestCase, options: Sequence[str], *arguments: str) -> Running:
+def daemonTwistd(
+    test: TestCase, options: Sequence[str], *arguments: str, program: Sequence[str] = (TWISTD,), **environment: str
+) -> Running:
     """
     C{twistd} in the background, with C{twistd.pid}, C{log} and these options of its own. The lines C{launcher
     left with N} and, later, C{PID left with N} tell how the launching process and the daemon ended.
+
+    @param program: what runs twistd.
     """
     own = ("--pidfile", "twistd.pid", "--logfile", "log")
-    command = [TWISTD, *REACTOR, *own, *options, "websockify", *arguments]
-    running = start(test, [sys.executable, "-c", _INIT, *command])
+    command = [*program, *REACTOR, *own, *options, "websockify", *arguments]
+    running = start(test, [sys.executable, "-c", _INIT, *command], **environment)
 
     def killDaemon() -> None:
         pidfile = running.directory / "twistd.pid"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ class Worker:
     """An L{Asker} and its L{Parent<wsproxy.cluster.parent.Parent>} in one."""
 
     def __init__(self, loop: Loop) -> None:
+        self.pid = 1000 + len(loop.workers)
         self.told: list[tuple[str, dict[str, Any]]] = []
         self._loop = loop
         self._heard: dict[str, Callable[..., object]] = {}
@@ -35,6 +36,10 @@ class Worker:
                 answer.callback(_passed(result))
 
         maybeDeferred(self._loop.verbs[verb], self, **fields).addCallback(arrives)
+
+    def move(self, loop: Loop) -> None:
+        """Have another parent from now on."""
+        self._loop = loop
 
     def hear(self, verb: str, function: Callable[..., object]) -> None:
         self._heard[verb] = function
@@ -59,6 +64,16 @@ class Loop:
         self._waiting: list[Callable[[], object]] | None = None
         self._started: list[Callable[[Asker], object]] = []
         self._gone: list[Callable[[Asker], object]] = []
+        self._kept: dict[str, tuple[Callable[[], Any], Callable[[Any, Mapping[int, Asker]], object]]] = {}
+
+    def upgrade(self, new: Loop) -> None:
+        """What is kept is known to the new one, and so are the workers."""
+        new.workers = self.workers
+        askers: dict[int, Asker] = {worker.pid: worker for worker in self.workers}
+        for name, (state, _) in self._kept.items():
+            new._kept[name][1](_passed(state()), askers)
+        for worker in self.workers:
+            worker.move(new)
 
     def worker(self, set_up: Callable[[Worker], Any] = lambda worker: None) -> Worker:
         worker = Worker(self)
@@ -94,6 +109,9 @@ class Loop:
 
     def whenStarted(self, function: Callable[[Asker], object]) -> None:
         self._started.append(function)
+
+    def keep(self, name: str, state: Callable[[], Any], take: Callable[[Any, Mapping[int, Asker]], object]) -> None:
+        self._kept[name] = (state, take)
 
     def whenGone(self, function: Callable[[Asker], object]) -> None:
         self._gone.append(function)

@@ -80,6 +80,24 @@ class WorkersTests(TallyContract, TestCase):
             await take(first, ("all", ""), ("client", "c"))
         await self.assertFull("client", first, ("all", ""), ("client", "c"))
 
+    async def test_upgraded(self) -> None:
+        """What workers have is theirs after the parent's code was replaced, and is given back to the new one."""
+        first = await self.tally()
+        worker = self.loop.worker()
+        second = ParentTally(worker)
+        give = await take(first, ("all", ""), ("client", "c"))
+        for _ in range(2):
+            await take(second, ("all", ""), ("client", "c"))
+        loop, counts = Loop(), Counts(LIMITS)
+        leases = Leases(counts, loop)
+        self.loop.upgrade(loop)
+        self.assertEqual((len(leases), len(counts)), (3, len(self.counts)))
+        await self.assertFull("client", first, ("all", ""), ("client", "c"))
+        give()
+        await take(first, ("all", ""), ("client", "c"))
+        loop.end(worker)
+        self.assertEqual(len(leases), 1)
+
     async def test_stopped(self) -> None:
         """Where the parent does not answer nobody comes in, within its bound; what it hears later leaves nothing."""
         tally = await self.tally()

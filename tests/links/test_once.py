@@ -61,6 +61,18 @@ class MemoryTests(SynchronousTestCase):
         self.assertIs(self.memory.spend(ticket(issued=NOW - 1), False), Outcome.OLD)
         self.assertIs(self.memory.spend(ticket(issued=NOW + 5), False), Outcome.GOOD)
 
+    def test_upgrade(self) -> None:
+        """What one memory passes on, another knows: what was used is, what was not is good, and both are forgotten."""
+        used, unused = ticket("used"), ticket("unused")
+        self.memory.spend(used, False)
+        self.hour.now += 10
+        new = Memory(self.hour)
+        new.resume(json.loads(json.dumps(self.memory.state())))
+        self.assertEqual([new.spend(each, False) for each in (used, unused)], [Outcome.USED, Outcome.GOOD])
+        self.hour.now += 1_000_000
+        new.spend(ticket("later", issued=self.hour.now), True)
+        self.assertEqual(len(new), 0)
+
     def test_restart(self) -> None:
         """Nothing that was used before a restart is good after it, whatever clock its issuer had."""
         for ahead in (-5, 0, 0.5, 5):

@@ -99,6 +99,7 @@ class Team:
         answers.answer(COUNTS, self._counted)
         answers.whenStarted(self._started)
         answers.whenGone(self._gone)
+        answers.keep("admin", self._state, self._resume)
 
     def ask(self, verb: str, **fields: Any) -> Deferred[Heard]:
         asked = self._answers.askAll(verb, within=WITHIN, **fields)
@@ -129,6 +130,14 @@ class Team:
 
     def _counted(self, asker: Asker, counts: dict[str, Any]) -> None:
         self._ledger.enter(asker, counts)
+
+    def _state(self) -> dict[str, Any]:
+        """@return: for the code that comes after this. Workers that are there say anew what they have counted."""
+        return {"past": self._ledger.past, "kept": [[kind, *told] for kind, told in self._kept.items()]}
+
+    def _resume(self, state: dict[str, Any], askers: object) -> None:
+        self._ledger.resume(state["past"])
+        self._kept.update({kind: (verb, fields) for kind, verb, fields in state["kept"]})
 
     def _gone(self, asker: Asker) -> None:
         self._ledger.close(asker)

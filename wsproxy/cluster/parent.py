@@ -11,7 +11,7 @@ L{wsproxy.workers.channel}. Fields are of what JSON can say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -47,6 +47,10 @@ class Asker(Hashable, Protocol):
 
     number: int
 
+    @property
+    def pid(self) -> int:
+        """Of its process; as long as that is there it is the same, whatever becomes of the parent's code."""
+
     def tell(self, verb: str, /, **fields: Any) -> None: ...
 
 
@@ -66,6 +70,14 @@ class Answers(Protocol):
 
     def whenStarted(self, function: Callable[[Asker], object]) -> None:
         """Call C{function} with each worker that starts. What it is told then it hears before it has clients."""
+
+    def keep(self, name: str, state: Callable[[], Any], take: Callable[[Any, Mapping[int, Asker]], object]) -> None:
+        """
+        What is known under this name outlives an upgrade of the parent.
+
+        @param state: returns it, as JSON can say it.
+        @param take: called in the new code with what became of that, whose workers are still there, by their pid.
+        """
 
     def whenGone(self, function: Callable[[Asker], object]) -> None:
         """Call C{function} with each worker that has ended, however. It has said its last."""

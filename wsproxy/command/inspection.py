@@ -169,7 +169,7 @@ def inspect(config: Config, reactor: Any, layers: Layers | None = None) -> int:
     explaining = config.inspection.explain is not None
     alone = replace(
         _unrecorded(config) if explaining else config,
-        listening=replace(config.listening, workers=1),
+        listening=replace(config.listening, workers=0),
         logging=LoggingConfig(),
         routes=tuple(
             replace(route, config=_unrecorded(route.config)) if explaining else route for route in config.routes

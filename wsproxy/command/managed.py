@@ -57,6 +57,13 @@ class Managed:
         reloaded.addErrback(self._failed)
         reloaded.addCallback(lambda _: self._manager.ready())
 
+    def upgrade(self) -> None:
+        """Whichever code goes on says that it is ready."""
+        self._manager.reloading()
+        upgraded: Deferred[Any] = maybeDeferred(self._proxy.upgrade)
+        upgraded.addErrback(self._failed)
+        upgraded.addCallback(lambda _: self._manager.ready())
+
     def _failed(self, failure: Failure) -> None:
         self._log.failure("Reloading failed", failure)
 

@@ -27,6 +27,7 @@ from wsproxy.command.table.links import LINKS
 from wsproxy.command.table.proxies import PROXIES
 from wsproxy.command.table.services import SERVICES
 from wsproxy.command.table.tokens import TOKENS
+from wsproxy.command.table.upgrade import UPGRADE
 
 __all__ = ["HEADINGS", "TABLE", "byHeading"]
 
@@ -68,6 +69,7 @@ _LINES = (
     *LIMITS,
     *CLUSTER,
     *ADMIN,
+    *UPGRADE,
 )
 
 TABLE = tuple(option for group in HEADINGS for option in _LINES if option.path[0] == group)

@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, cast
 
 from twisted.application.service import IService, MultiService
@@ -28,6 +29,7 @@ from wsproxy.daemon.exit import Exit, complaint
 from wsproxy.daemon.garbage import passOverStart
 from wsproxy.daemon.log import Log, makeLog
 from wsproxy.daemon.servicemanager import ServiceManager
+from wsproxy.daemon.successor import Successor, commandLine
 from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
 from wsproxy.endpoints.inetd import sparingStdout
@@ -77,7 +79,9 @@ def makeService(
     from twisted.internet import reactor  # late: twistd --reactor chooses which one
 
     useMonotonic(reactor)
-    twistd: dict[str, Any] = options.parent or {}
+    told = options if isinstance(options, Options) else None  # others have no parent of workers to be upgraded
+    handover = None if told is None else told.handover
+    twistd: Mapping[str, Any] = options.parent or {} if told is None or handover is None else told.twistd
     installResolver(reactor)
     passOverStart(cast(Any, reactor))
     source = _sourceOf(options)
@@ -90,15 +94,28 @@ def makeService(
             os._exit(status)  # whatever threads there are
         if options.config.listening.inetd:
             sparingStdout()
+        successor = _successor(told)
         manager = ServiceManager(os.environ)
         log = openLog(twistd, reactor) if openLog is not None else _log(twistd, reactor, options.config.logging)
         drain = options.config.lifetime.drain
-        stopper = Exit(cast(Any, reactor), twistd.get("pidfile"), drain=drain, log=log, watchdog=Watchdog())
+        stopper = Exit(
+            cast(Any, reactor),
+            _absolute(twistd.get("pidfile")),
+            drain=drain,
+            log=log,
+            watchdog=Watchdog(),
+            inherited=handover is not None and not handover.rehearsal,
+        )
         sys.excepthook = stopper.tellInOneLine
         reader = source if source is not None and source.rereadable else None
         if reader is not None and twistd.get("uid") is not None:
             _warn(lost(reader.layers, reader.config, twistd["uid"], twistd.get("gid")))
-        proxy = (root or makeRoot)(options.config, reactor, stopper, log.stdout, log.threshold.set, reader)
+        left = None if handover is None else handover.state
+        setLevel = log.threshold.set
+        more: dict[str, Any] = {} if told is None else {"successor": successor(log), "predecessor": left}
+        proxy = (root or makeRoot)(options.config, reactor, stopper, log.stdout, setLevel, reader, **more)
+        if handover is not None and handover.rehearsal:
+            os._exit(0)  # it could start
     except NoProgram as error:
         print(complaint(error), file=sys.stderr)
         raise SystemExit(error.status) from None
@@ -111,6 +128,19 @@ def _warn(lost: list[str]) -> None:
     if lost:
         text = "--config: after --uid, a reload can no longer read or bind, and is refused where it has to: {lost}"
         _logger.warn(text, lost=escape(", ".join(lost), None))
+
+
+def _absolute(path: str | None) -> str | None:
+    """twistd makes it absolute when it has read all of its options, which it has not where they are kept for us."""
+    return os.path.abspath(path) if path else None
+
+
+def _successor(told: Options | None) -> Callable[[Log], Successor | None]:
+    """@return: makes it, of whatever is installed at the time, with the words that this was started with."""
+    if told is None:
+        return lambda log: None
+    make = partial(Successor, commandLine(), dict(os.environ), os.getcwd(), told.source.secrets)
+    return lambda log: make(partial(log.finish, 1.0))
 
 
 class ProcessService(MultiService):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -59,13 +59,14 @@ class Source:
     Where the settings of this process come from.
 
     @param words: the command line's.
+    @param secrets: what was in the environment once, by its names there.
     @ivar layers: what was read last, and C{config}: what that means.
     """
 
-    def __init__(self, words: Given) -> None:
+    def __init__(self, words: Given, secrets: Mapping[str, str] = {}) -> None:
         self._words = words
         self._directory = os.getcwd()
-        self._secrets: dict[str, str] = {}
+        self._secrets = dict(secrets)
         self.layers = Layers(words)
         self.config = Config()
 
@@ -77,11 +78,21 @@ class Source:
 
     def start(self) -> Config:
         """@raise ConfigError: it makes no sense."""
-        with placed(self._directory):
-            self.config = makeConfig(self.layers)
+        os.environ.update(self._secrets)
+        try:
+            with placed(self._directory):
+                self.config = makeConfig(self.layers)
+        finally:
+            for name in self._secrets:
+                os.environ.pop(name, None)
         for given in self.layers.all():
             self._secrets |= forgetSecrets(given)
         return self.config
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """What was in the environment, and is not any more."""
+        return self._secrets
 
     def _look(self) -> Layers:
         path = self._words.get("config")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any
 
@@ -10,7 +10,9 @@ from wsproxy.admin.crew import Alone, Team
 from wsproxy.admin.levels import Levels
 from wsproxy.admin.make import makeAdmin, makeDesk
 from wsproxy.config import Config
+from wsproxy.daemon.successor import Successor
 from wsproxy.entrance import answerWorkers
+from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IStatusStop
 from wsproxy.nodes.neighbours import Neighbours
 from wsproxy.process.listeners import Listeners
@@ -31,6 +33,8 @@ def makeRoot(
     setLevel: Callable[[str], object] = lambda level: None,
     reader: Reader | None = None,
     steer: Steer | None = None,
+    successor: Successor | None = None,
+    predecessor: Mapping[str, Any] | None = None,
 ) -> Proxy | Workers:
     """
     What a process of its own runs. See L{makeProxy}.
@@ -39,13 +43,17 @@ def makeRoot(
     @param setLevel: has this process log no less than this.
     @param reader: where the settings are read again.
     @param steer: see L{makeProxy}; of a single process.
+    @param successor: the code that can take the place of this one.
+    @param predecessor: what the code before this one has left.
     """
     levels = Levels(config.logging.level, setLevel)
-    if config.listening.workers == 1:
+    if not config.listening.workers:
+        if predecessor is not None:
+            raise ConfigError("--workers: was there, and has to stay: what is to become of the workers?")
         proxy = makeProxy(config, reactor, stopper, steer)
         proxy.renewal = Renewal(reader, proxy.prepare, proxy.lookAtCertificates)
         return _administered(proxy, config, reactor, levels)
-    workers, neighbours = _makeWorkers(config, reactor, stopper, stdout)
+    workers, neighbours = _makeWorkers(config, reactor, stopper, stdout, successor, predecessor)
     workers.renewal = Renewal(reader, workers.prepare, workers.lookAtCertificates)
     if config.admin.wanted:
         team = Team(workers, config.listening.workers)
@@ -63,7 +71,12 @@ def _administered(proxy: Proxy, config: Config, reactor: Any, levels: Levels) ->
 
 
 def _makeWorkers(
-    config: Config, reactor: Any, stopper: IStatusStop, stdout: int | None
+    config: Config,
+    reactor: Any,
+    stopper: IStatusStop,
+    stdout: int | None,
+    successor: Successor | None,
+    predecessor: Mapping[str, Any] | None,
 ) -> tuple[Workers, Neighbours | None]:
     """@return: the parent of several processes, each of which has what L{assemble} makes; and the other nodes."""
     program = config.program
@@ -78,11 +91,14 @@ def _makeWorkers(
 
     check(config)
     words = () if wrapped is None else astuple(wrapped)
-    workers = Workers(config, reactor, stopper, words, listeners, stdout)
+    workers = Workers(config, reactor, stopper, words, listeners, stdout, successor, predecessor)
     common = answerWorkers(config, reactor, workers)
     workers.renewable(check, common.limit)
     if program is not None and listeners is not None:
         mode = WrapMode(program.mode)
-        Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end).setServiceParent(workers)
+        left = None if predecessor is None else predecessor["parts"].get("program")
+        supervisor = Supervisor(reactor, command, mode, rebinding, listeners, ended=workers.end, left=left)
+        supervisor.setServiceParent(workers)
+        workers.keep("program", supervisor.state, lambda state, askers: None, supervisor.descriptors)
     common.attach(workers)
     return workers, common.neighbours

@@ -282,6 +282,8 @@ def _config(given: Mapping[str, Any]) -> Config:
     for option in _of(given):
         group, name = option.path
         groups[group][name] = _parse(option, given)
+    if "workers" in given and any(option.alone and _parse(option, given) for option in _of(given)):
+        groups["listening"]["workers"] = 0  # what takes a process of its own has no parent either
     with saying(given, "auth-source", "auth-plugin"):
         settleAuthentication(given, groups)
     with saying(given, "token-source", "token-plugin", "target-config"):

@@ -27,6 +27,7 @@ from wsproxy.command.reread import Source
 from wsproxy.command.settings import problemsIn
 from wsproxy.config import Config
 from wsproxy.daemon.exit import complaint
+from wsproxy.daemon.handover import Handover, receive
 from wsproxy.daemon.pidfile import checkPidfile
 from wsproxy.errors import ConfigError
 
@@ -51,17 +52,22 @@ class Options(usage.Options):
 
     @ivar config: the outcome, once L{parseOptions} has returned.
     @ivar source: where that comes from, to be read again.
+    @ivar handover: what the code before this has left; L{None}: it is the first.
+    @ivar twistd: twistd's own options, as they were given.
     """
 
     config: Config
     source: Source
+    handover: Handover | None = None
+    twistd: Mapping[str, Any] = {}
     synopsis = "[options] --target ENDPOINT | -- PROGRAM ..."
     longdesc = (
         "A WebSocket-to-TCP proxy: one port that speaks WebSocket, HTTP and TLS in front of any TCP or "
         "unix-socket server, or of a program that it starts and whose port it moves out of the way. For a first "
         "look: twistd -n websockify --target demo: and a browser at http://localhost:6080/. SIGTERM and SIGINT "
         "end it gracefully, with exit status 0; a second one ends it at once, with 128 plus the signal's number. "
-        "SIGHUP reloads the certificates, and what --config says."
+        "SIGHUP reloads the certificates, and what --config says; SIGUSR2, with --workers, executes the version that "
+        "is installed now."
     )
     optParameters = [[each.name, each.short, None, each.help] for each in _SINGLE if each.kind.placeholder]
     optFlags = [[each.name, each.short, each.help] for each in _SINGLE if not each.kind.placeholder]
@@ -127,15 +133,19 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         # a flag that was not given is 0, a parameter None
         given: dict[str, Any] = {name: value for name, value in self.items() if value not in (None, 0)}
-        twistd: Mapping[str, Any] = self.parent or {}
-        self.source = Source(Given(given))
+        twistd = self.twistd = dict(self.parent or {})
+        self.handover = receive()
+        kept = {} if self.handover is None else self.handover.state["secrets"]
+        if self.handover is not None:
+            _takeOver(self.parent)
+        self.source = Source(Given(given), kept)
         layers = self.source.load()
         if "traffic" in layers.whole() and not twistd.get("nodaemon", True):
             raise ConfigError("--traffic: needs twistd -n; a daemon has no terminal")
         if "check" in given:
             self._tellAll(problemsIn(layers))
         self.config = self.source.start()
-        if not self.config.inspection.wanted:
+        if self.handover is None and not self.config.inspection.wanted:
             checkPidfile(twistd.get("pidfile"))
 
     def _tellAll(self, problems: Sequence[str]) -> None:
@@ -144,6 +154,16 @@ class Options(usage.Options):
             print(complaint(problem), file=sys.stderr)
         if problems:
             raise SystemExit(1)
+
+
+def _takeOver(twistd: Any) -> None:
+    """
+    What twistd does once for a process was done before: it is in the background, under its root and as its user, and
+    its pidfile is there.
+    """
+    if twistd is not None:
+        done = {"pidfile": "", "nodaemon": True, "chroot": None, "uid": None, "gid": None}
+        twistd.update((name, value) for name, value in done.items() if name in twistd)
 
 
 def _collecting(option: Option) -> Callable[[Options, str], None]:

@@ -50,7 +50,7 @@ _LAST_WORDS = 0.3
 
 _log = Logger()
 
-_OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 _COMMANDS = ("wsproxy", "websockify")
@@ -76,6 +76,9 @@ class Stoppable(Protocol):
     def reload(self) -> None:
         """Look at the certificates again."""
 
+    def upgrade(self) -> None:
+        """Execute the code that is there now in place of this one, or say why not."""
+
     def abandon(self, number: int = signal.SIGTERM) -> None:
         """
         The process ends at once: leave no other one behind. In any thread.
@@ -92,6 +95,7 @@ class Exit:
     - SIGTERM, SIGINT: drain, then leave with status 0. A second one: leave at once, with 128 + its number.
     - SIGHUP: reload.
     - SIGUSR1: go on in a new log file.
+    - SIGUSR2: upgrade.
     """
 
     def __init__(
@@ -102,14 +106,17 @@ class Exit:
         drain: float = 0.0,
         log: Log | None = None,
         watchdog: Watchdog | None = None,
+        inherited: bool = False,
     ) -> None:
         """
         @param pidfile: the absolute path of twistd's; removed here only when twistd does not get to it.
         @param drain: seconds that the proxy may drain.
         @param watchdog: without one there is no bound.
+        @param inherited: the pidfile is from the code before this one, and twistd knows nothing of it.
         """
         self._reactor = reactor
         self._pidfile = pidfile
+        self._inherited = inherited
         self._drainTime = drain
         self._ownLog = Log() if log is None else log
         self._watchdog = watchdog
@@ -117,6 +124,8 @@ class Exit:
         self._signalled = False
         self._noticed = False
         atexit.register(self._ownLog.finish, 1.0)
+        if inherited:
+            atexit.register(self._removePidfile)
 
     def stop(self, status: int) -> None:
         if self._choose(status):
@@ -159,6 +168,7 @@ class Exit:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)
 
         self._installHandlers(proxy)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OBEYED)  # held back while this code took another's place
         if watchdog is not None:
             watchdog.watchSignals()
             watchdog.start(self._notice, proxy.abandon, lambda: self._giveUp(proxy))
@@ -184,8 +194,12 @@ class Exit:
         signal.signal(signal.SIGTERM, end)
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell script's background job
             signal.signal(signal.SIGINT, end)
+        def upgrade(number: int, frame: FrameType | None) -> None:
+            self._reactor.callFromThread(proxy.upgrade)
+
         signal.signal(signal.SIGHUP, reload)
         signal.signal(signal.SIGUSR1, reopen)
+        signal.signal(signal.SIGUSR2, upgrade)
 
     def _drain(self, proxy: Stoppable, name: str) -> None:
         _log.info("Received {name}: closing; a second one ends at once", name=name)
@@ -243,6 +257,8 @@ class Exit:
                 os.unlink(self._pidfile)
 
     def _leave(self, status: int) -> None:
+        if self._inherited:
+            within(_LAST_WORDS, self._removePidfile)
         within(_LAST_WORDS, lambda: self._ownLog.finish(_LAST_WORDS))
         within(_LAST_WORDS, _flush)
         os._exit(status)

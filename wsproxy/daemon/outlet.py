@@ -179,6 +179,11 @@ class Outlet:
         """Bytes that nobody has taken so far."""
         return self._size
 
+    def unsent(self) -> bytes:
+        """@return: what nobody has taken so far, the rest of a line at its beginning."""
+        with self._lock:
+            return b"".join(self._lines)
+
     def write(self, lines: Iterable[bytes], needed: bool = False) -> None:
         """
         @param lines: each with its end.

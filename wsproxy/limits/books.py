@@ -166,3 +166,4 @@ def answerGuesses(book: Book, answers: Answers) -> None:
     answers.answer("guesses.count", count)
     answers.answer("guesses.check", check)
     answers.whenStarted(started)
+    answers.keep("guesses", book.guesses.state, lambda state, askers: book.guesses.resume(state))

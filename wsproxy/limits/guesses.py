@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["ALLOWED", "REMEMBERED", "WINDOW", "Guesses", "Verdict"]
 
@@ -75,6 +75,16 @@ class Guesses:
             wait = self._wait(guesser, now)
             if wait:
                 yield client, wait
+
+    def state(self) -> list[Any]:
+        """@return: all of it, as JSON can say it, for another one whose clock is the same."""
+        return [[client, list(guesser.times), guesser.until] for client, guesser in self._guessers.items()]
+
+    def resume(self, state: list[Any]) -> None:
+        """Know what another one knew."""
+        for client, times, until in state:
+            guesser = self._guesser(client)
+            guesser.times, guesser.until = tuple(times), until
 
     def _guesser(self, client: str) -> _Guesser:
         guesser = self._guessers.get(client)

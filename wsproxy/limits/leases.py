@@ -13,6 +13,7 @@ in their order. Where the parent does not answer nobody knows what there is room
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import count
 from typing import Any
@@ -83,10 +84,12 @@ class Leases:
     def __init__(self, tally: Tally, answers: Answers) -> None:
         self._tally = tally
         self._held: dict[Asker, dict[int, Give | Deferred[Any]]] = {}
+        self._subjects: dict[Asker, dict[int, Subjects]] = {}  # of those that are held, and some that were not given
         answers.answer("sessions.take", self._take)
         answers.answer("sessions.give", self._give)
         answers.answer("sessions.look", self._look)
         answers.whenGone(self._forget)
+        answers.keep("sessions", self._state, self._resume)
 
     def __len__(self) -> int:
         """How many there are, those included that are not decided about."""
@@ -94,10 +97,12 @@ class Leases:
 
     def _take(self, asker: Asker, lease: int, subjects: list[list[str]]) -> Any:
         held = self._held.setdefault(asker, {})
+        wanted = [(kind, name) for kind, name in subjects]
         try:
-            taken = self._tally.take([(kind, name) for kind, name in subjects])
+            taken = self._tally.take(wanted)
         except Full as full:
             return full.kind
+        self._subjects.setdefault(asker, {})[lease] = wanted
         if not isinstance(taken, Deferred):
             held[lease] = taken
             return None
@@ -121,6 +126,7 @@ class Leases:
 
     def _give(self, asker: Asker, lease: int) -> None:
         taken = self._held.get(asker, {}).pop(lease, None)
+        self._subjects.get(asker, {}).pop(lease, None)
         if isinstance(taken, Deferred):
             taken.cancel()  # which takes nothing then
         elif taken is not None:
@@ -140,6 +146,21 @@ class Leases:
             except Exception:
                 logFault(self._log, "giving back sessions")
         self._held.pop(asker, None)
+        self._subjects.pop(asker, None)
+
+    def _state(self) -> list[Any]:
+        """@return: for the code that comes after this: of each worker, by its pid, what it has, and for whom."""
+        return [
+            [asker.pid, [[lease, subjects[lease]] for lease, give in held.items() if not isinstance(give, Deferred)]]
+            for asker, held in self._held.items()
+            if (subjects := self._subjects.get(asker))
+        ]
+
+    def _resume(self, state: list[Any], askers: Mapping[int, Asker]) -> None:
+        """Count them again; those included for which there would be no room any more, as far as there is."""
+        for pid, leases in state:
+            for lease, subjects in leases if pid in askers else ():
+                self._take(askers[pid], lease, subjects)
 
 
 def _fullKind(failure: Failure) -> str:

@@ -95,6 +95,19 @@ class Memory:
             heappush(self._ends, (ticket.expires, ticket.name))
         return Outcome.GOOD
 
+    def state(self) -> list[Any]:
+        """@return: all of it, as JSON can say it."""
+        return [self._since, self._latest, self._ends]
+
+    def resume(self, state: list[Any]) -> None:
+        """Remember what another one did: links are good that were made since that began, and used by nobody."""
+        since, latest, ends = state
+        self._since, self._latest = min(self._since, since), max(self._latest, latest)
+        for expires, name in ends:
+            if name not in self._used:
+                self._used.add(name)
+                heappush(self._ends, (expires, name))
+
     def _forget(self) -> None:
         while self._ends and self._ends[0][0] <= self._latest:
             self._used.discard(heappop(self._ends)[1])

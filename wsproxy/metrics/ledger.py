@@ -28,6 +28,15 @@ class Ledger:
         if last is not None:
             self._past = added(self._past, last)
 
+    def resume(self, past: dict[str, Any]) -> None:
+        """Besides, this was counted before."""
+        self._past = added(self._past, past)
+
+    @property
+    def past(self) -> dict[str, Any]:
+        """What those have counted who are no more."""
+        return self._past
+
     @property
     def total(self) -> dict[str, Any]:
         """All of it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,6 +46,21 @@ class Guard:
                 return
             self.close()
         raise OSError("no port is free on 127.0.0.1")
+
+    @classmethod
+    def continued(cls, port: int, descriptors: Iterable[int]) -> Guard:
+        """@return: the guard that had these sockets."""
+        guard = cls.__new__(cls)
+        guard.port = port
+        guard._sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        for held in guard._sockets:
+            held.set_inheritable(False)
+        return guard
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those of its sockets."""
+        return [held.fileno() for held in self._sockets]
 
     def _holdIPv6(self) -> bool:
         """@return: false if somebody else has the port there."""

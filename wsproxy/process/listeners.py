@@ -98,6 +98,11 @@ class Listeners:
         """@return: all of this, as JSON can say it, for L{ListenersElsewhere}."""
         return [self.generation, self._running, self._served, list(self._addresses.items())]
 
+    def resume(self, state: list[Any]) -> None:
+        """Know what another one knew, whose L{state} this is, and go on from there."""
+        self.generation, self._running, self._served, items = state
+        self._addresses = defaultdict(list, {int(port): list(addresses) for port, addresses in items})
+
     def _change(self) -> None:
         self.generation += 1
         self.changed()

@@ -60,6 +60,20 @@ class ReportSocket:
         os.chmod(directory, 0o711)
         reactor.addReader(self)
 
+    @classmethod
+    def continued(
+        cls, reactor: Any, path: str, descriptor: int, reported: Callable[[Report, int], bool]
+    ) -> ReportSocket:
+        """@return: the one that had this path and this descriptor."""
+        again = cls.__new__(cls)
+        again.path = path
+        again._reactor = reactor
+        again._reported = _guarded(reported)
+        again._socket = socket.socket(fileno=descriptor)
+        again._socket.set_inheritable(False)
+        reactor.addReader(again)
+        return again
+
     def close(self) -> None:
         """Stop reading, and remove the socket."""
         self._reactor.removeReader(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from io import FileIO
 from pathlib import Path
@@ -20,6 +20,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from wsproxy.process.adopted import AdoptedProcess, descriptorsOf
 from wsproxy.process.command import Command
 from wsproxy.process.group import groupRuns, signalGroup
 from wsproxy.process.launch import LIFE_LINE, NOT_EXECUTABLE, STATUS
@@ -55,8 +56,37 @@ class Run(ProcessProtocol):
         self.pid = 0
         self._reactor = reactor
         self._streams = {1: LineLog(log), 2: LineLog(log), STATUS: LineLog(self._told)}
+        self._status: int | None = None
         self._gone: Deferred[None] = Deferred()
         self._over: Deferred[None] = Deferred()
+
+    @classmethod
+    def continued(cls, reactor: Any, log: Callable[[str], None], state: Mapping[str, Any]) -> Run:
+        """
+        @return: the run of which this is the L{state}, and which an earlier version of this code has started.
+        @raise OSError: it is no more.
+        """
+        run = cls(reactor, log)
+        if state["pid"]:
+            run._told(f"pid {state['pid']}")
+        if state["status"] is not None:
+            run._told(f"exit {state['status']}")
+        if state["launcher"] is None:
+            run._gone.callback(None)
+            run._over.callback(None)
+        else:
+            pipes = {int(number): descriptor for number, descriptor in state["pipes"].items()}
+            AdoptedProcess(reactor, run, state["launcher"], pipes, writable=(LIFE_LINE,))
+        return run
+
+    def state(self) -> dict[str, Any]:
+        """@return: all of it, as JSON can say it."""
+        return {
+            "pid": self.pid,
+            "status": self._status,
+            "launcher": None if self._over.called else self.launcher,
+            "pipes": {} if self.transport is None or self._over.called else descriptorsOf(self.transport),
+        }
 
     def start(self, command: Command) -> None:
         """@raise OSError: there are no processes or descriptors left."""
@@ -93,14 +123,16 @@ class Run(ProcessProtocol):
             self.pid = int(number)
             self.began.callback(self.pid)
         else:
-            self.exited.callback(int(number))
+            self._status = int(number)
+            self.exited.callback(self._status)
 
     def _leaderless(self) -> None:
         """The launcher is gone: after the program, unless somebody has killed it, or it could not be run."""
         if not self.exited.called:
             if self.pid:
                 signalGroup(self.pid, signal.SIGKILL)
-            self.exited.callback(128 + signal.SIGKILL if self.pid else NOT_EXECUTABLE)
+            self._status = 128 + signal.SIGKILL if self.pid else NOT_EXECUTABLE
+            self.exited.callback(self._status)
 
     def processEnded(self, reason: Failure) -> None:
         self._over.callback(None)

@@ -13,10 +13,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from errno import EACCES
 from typing import Any
@@ -75,6 +76,16 @@ class Rebinding:
     port: int | None
 
 
+class _Directory:
+    """One that is there already."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def cleanup(self) -> None:
+        shutil.rmtree(self.name, ignore_errors=True)
+
+
 class Supervisor(Service):
     """
     @param rebinding: L{None} for a program that is told where to listen by placeholders.
@@ -82,6 +93,7 @@ class Supervisor(Service):
     @param ended: called with the program's exit status where that ends the proxy (L{WrapMode.EXIT}).
     @param moved: called with each report of a socket that listens.
     @param fronts: whether it is for the program that a port is listened on here.
+    @param left: the L{state} of the one before this, whose program goes on.
     """
 
     _log = Logger()
@@ -97,6 +109,7 @@ class Supervisor(Service):
         ended: Callable[[int], object],
         moved: Callable[[Report], object] = lambda report: None,
         fronts: Callable[[int], bool] = lambda port: False,
+        left: Mapping[str, Any] | None = None,
     ) -> None:
         self._reactor = reactor
         self._command = command
@@ -106,9 +119,10 @@ class Supervisor(Service):
         self._ended = ended
         self._moved = moved
         self._fronts = fronts
+        self._left = left
         self._run: Run | None = None
         self._supervision: Deferred[None] | None = None
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._directory: tempfile.TemporaryDirectory[str] | _Directory | None = None
         self._reports: ReportSocket | None = None
         self._grace: IDelayedCall | None = None
         self._guard: Guard | None = None
@@ -121,11 +135,53 @@ class Supervisor(Service):
     def startService(self) -> None:
         """@raise OSError: there is no place for the socket that the program is to report to."""
         super().startService()
-        self._directory = tempfile.TemporaryDirectory(prefix="wsproxy-")
-        if self._rebinding is not None:
+        if self._left is not None:
+            self._resume(self._left)
+        else:
+            self._directory = tempfile.TemporaryDirectory(prefix="wsproxy-")
+        if self._rebinding is not None and self._reports is None:
+            assert self._directory is not None
             self._reports = ReportSocket(self._reactor, self._directory.name, self._reported)
         self._supervision = Deferred.fromCoroutine(self._supervise())
         self._supervision.addErrback(self._failed)
+
+    def state(self) -> dict[str, Any]:
+        """@return: all of it, as JSON can say it, for the code that goes on with this program."""
+        return {
+            "directory": None if self._directory is None else self._directory.name,
+            "run": None if self._run is None else self._run.state(),
+            "reports": None if self._reports is None else [self._reports.path, self._reports.fileno()],
+            "guard": None if self._guard is None else [self._guard.port, self._guard.descriptors],
+            "listeners": self._listeners.state(),
+            "bound": [asdict(report) for report in self._bound.values()],
+            "addresses": list(self._addresses),
+            "awaited": self._grace is not None,
+            "told": [self._told, self._toldOfStrangers],
+        }
+
+    @staticmethod
+    def descriptors(state: Mapping[str, Any]) -> list[int]:
+        """@return: those that a L{state} speaks of."""
+        found = [] if state["run"] is None else list(state["run"]["pipes"].values())
+        return [*found, *(state["reports"] or ())[1:], *(each for them in (state["guard"] or ())[1:] for each in them)]
+
+    def _resume(self, left: Mapping[str, Any]) -> None:
+        """Take over what is there."""
+        self._directory = _Directory(left["directory"])
+        if left["reports"] is not None:
+            path, descriptor = left["reports"]
+            self._reports = ReportSocket.continued(self._reactor, path, descriptor, self._reported)
+        if left["guard"] is not None:
+            self._guard = Guard.continued(*left["guard"])
+        self._listeners.resume(left["listeners"])
+        self._bound.update((report["address"], Report(**report)) for report in left["bound"])
+        self._addresses.update(left["addresses"])
+        self._told, self._toldOfStrangers = left["told"]
+
+    def _resumeRun(self, left: Mapping[str, Any]) -> Run:
+        if left["awaited"]:
+            self._grace = self._reactor.callLater(OPENS_WITHIN, self._graceIsOver)
+        return Run.continued(self._reactor, self._logLine, left["run"])
 
     def stopService(self) -> Deferred[None]:
         """@return: fires when nothing in the program's process group runs any more."""
@@ -151,6 +207,11 @@ class Supervisor(Service):
 
     async def _supervise(self) -> None:
         backoff = Backoff()
+        left = None if self._left is None else self._left["run"]
+        if left is not None and left["status"] is not None and self._mode is WrapMode.IGNORE:
+            assert self._left is not None
+            self._run = self._resumeRun(self._left)  # it is in the background, and has been for a while
+            return
         while True:
             began = self._reactor.seconds()
             status = await self._runOnce()
@@ -166,7 +227,11 @@ class Supervisor(Service):
         """Run the program, and what it needs to be told. @return: its exit status."""
         listeners, name = self._listeners, self._command.name
         self._ending = None
-        run = self._run = Run(self._reactor, lambda line: self._log.info("{program}: {line}", program=name, line=line))
+        left, self._left = self._left, None
+        if left is not None and left["run"] is not None:
+            run = self._run = self._resumeRun(left)
+            return await self._await(run)
+        run = self._run = Run(self._reactor, self._logLine)
         run.began.addCallback(lambda pid: self._log.info("{program} started as process {pid}", program=name, pid=pid))
         try:
             self._check()
@@ -181,6 +246,14 @@ class Supervisor(Service):
             listeners.add(TOLD, address)
         if self._rebinding is not None:
             self._grace = self._reactor.callLater(OPENS_WITHIN, self._graceIsOver)
+        return await self._await(run)
+
+    def _logLine(self, line: str) -> None:
+        self._log.info("{program}: {line}", program=self._command.name, line=line)
+
+    async def _await(self, run: Run) -> int:
+        """@return: the exit status of what runs."""
+        listeners, name = self._listeners, self._command.name
         status = await run.exited
         if self._reports is not None:
             self._reports.doRead()  # what the program said last came in before its end did

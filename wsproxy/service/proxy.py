@@ -12,6 +12,7 @@ from typing import Any, cast
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -33,7 +34,7 @@ from wsproxy.sessions.trace import Trace
 from wsproxy.static_web.entry import entryPath
 from wsproxy.tls.server import ServerTLS
 
-__all__ = ["CLOSING", "LAST_WORDS", "Fitting", "Proxy", "abandonPrograms", "announce", "announceRoom"]
+__all__ = ["CLOSING", "LAST_WORDS", "RETIRING", "Fitting", "Proxy", "abandonPrograms", "announce", "announceRoom"]
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors left aside for files, logs and name servers when the capacity is told."""
@@ -43,6 +44,12 @@ RECORDING = 6.5
 
 LAST_WORDS = 5.0
 """Seconds that clients are given to take what a program wrote before it ended, and the proxy with it."""
+
+RETIRING = 30.0
+"""Seconds that connections are given to become sessions when no more are taken: the stages of a slow client's way."""
+
+_LOOK = 0.25
+"""Seconds between two looks at whether they have."""
 
 CLOSING = 5.0
 """Seconds until sessions are aborted that do not end by themselves, which may take 1 more: L{wsproxy.daemon.exit}."""
@@ -178,6 +185,27 @@ class Proxy(MultiService):
         self._factory.refuseNew()
         idle = self._factory.sessions.whenIdle().addTimeout(self._drainFor, self._reactor)
         return idle.addErrback(lambda _: None)
+
+    def retire(self) -> Deferred[None]:
+        """
+        Leave new clients to others that listen there as well; whoever has connected so far may still become a session.
+
+        @return: fires when the last connection has ended.
+        """
+        self._lifetime.cancel()
+        self._stopListening()
+        return Deferred.fromCoroutine(self._retiring())
+
+    async def _retiring(self) -> None:
+        begun = self._reactor.seconds()
+        while self._factory.connections:
+            if self._reactor.seconds() - begun > RETIRING:
+                self._factory.abortIdle()
+            await deferLater(self._reactor, _LOOK)
+
+    def upgrade(self) -> None:
+        """Nobody would be there meanwhile."""
+        self._log.error("No upgrade: it takes a process that stays, --workers 1 or more. Sessions go on as they are")
 
     def end(self, status: int) -> None:
         """The wrapped program has ended, and so does the proxy when clients have taken what the program said last."""

@@ -15,6 +15,7 @@ import errno
 import os
 import socket
 from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -74,6 +75,11 @@ class _Sink:
     def fileno(self) -> int:
         return self._connection.fileno()
 
+    @property
+    def attached(self) -> Sequence[int]:
+        """Those that have not gone."""
+        return tuple(self._descriptors)
+
     def attach(self, descriptors: Iterable[int]) -> None:
         """These go along; they may be closed meanwhile."""
         going: list[int] = []
@@ -84,6 +90,10 @@ class _Sink:
             _close(going)
             raise
         self._descriptors += going
+
+    def adopt(self, descriptors: Iterable[int]) -> None:
+        """These go along, and are this object's already."""
+        self._descriptors += descriptors
 
     def send(self, data: bytes) -> int:
         try:
@@ -137,6 +147,8 @@ class Channel:
         self._outlet = Outlet(self._sink, retrying(reactor), lostLines)
         self._numbers = count()
         self._asked: dict[int, Deferred[Any]] = {}
+        self._owed: set[Deferred[Any]] = set()  # answers to the other side
+        self._settling: list[Deferred[None]] = []
         self._hearing = self._saying = True  # the halves of the stream end each for itself
 
     def start(self, verbs: Mapping[str, Callable[..., object]], ended: Callable[[], object] = lambda: None) -> None:
@@ -149,6 +161,66 @@ class Channel:
         """
         self._verbs, self._ended = verbs, ended
         self._reactor.addReader(self)
+
+    def pause(self) -> Deferred[None]:
+        """
+        Hear nothing for now: whatever is said waits in the socket.
+
+        @return: fires when all that was asked before is answered.
+        """
+        self._reactor.removeReader(self)
+        settled: Deferred[None] = Deferred()
+        if self._owed:
+            self._settling.append(settled)
+        else:
+            settled.callback(None)
+        return settled
+
+    def resume(self) -> None:
+        """Hear again."""
+        if self._hearing:
+            self._reactor.addReader(self)
+
+    @property
+    def isOpen(self) -> bool:
+        """Whether there is still somebody to be heard."""
+        return self._hearing
+
+    def state(self) -> dict[str, Any]:
+        """
+        @return: all of a L{pause}d channel, as JSON can say it, for the code that is executed in place of this. What
+            was asked here will not be answered there.
+        """
+        return {
+            "socket": self.fileno(),
+            "saying": self._saying,
+            "number": next(self._numbers),
+            "heard": b64encode(self._messages.rest).decode("ascii"),
+            "arrived": list(self._messages.descriptors),
+            "unsaid": b64encode(self._outlet.unsent()).decode("ascii"),
+            "attached": list(self._sink.attached),
+        }
+
+    @staticmethod
+    def descriptors(state: Mapping[str, Any]) -> list[int]:
+        """@return: those that a L{state} speaks of."""
+        return [state["socket"], *state["arrived"], *state["attached"]]
+
+    @classmethod
+    def continued(cls, reactor: Any, state: Mapping[str, Any], peer: str) -> Channel:
+        """@return: the channel of which this is the L{state}; not started."""
+        for descriptor in cls.descriptors(state):
+            os.set_inheritable(descriptor, False)
+        channel = cls(reactor, socket.socket(fileno=state["socket"]), peer)
+        channel._saying = state["saying"]
+        channel._numbers = count(state["number"])
+        for _ in channel._messages.feed(b64decode(state["heard"]), state["arrived"]):
+            raise ChannelError("a whole message was left behind")
+        channel._sink.adopt(state["attached"])
+        unsaid = b64decode(state["unsaid"])
+        if unsaid:
+            channel._outlet.write([unsaid], needed=True)
+        return channel
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -268,6 +340,20 @@ class Channel:
             answer = maybeDeferred(self._obey, message).addCallback(partial(Answer, message.ask))
             answer.addCallback(lambda answer: self._send(answer.encode()))
             answer.addErrback(self._refuse, message.verb, message.ask)
+            self._owe(answer)
+
+    def _owe(self, answer: Deferred[Any]) -> None:
+        if not answer.called:
+            self._owed.add(answer)
+            answer.addBoth(lambda _: self._paid(answer))
+
+    def _paid(self, answer: Deferred[Any]) -> None:
+        self._owed.discard(answer)
+        if not self._owed:
+            settling, self._settling = self._settling, []
+            for settled in settling:
+                if not settled.called:
+                    settled.callback(None)
 
     def _obey(self, message: Message) -> object:
         verb = self._verbs.get(message.verb)

@@ -73,7 +73,7 @@ class Child:
     """
     Does as the parent says.
 
-    @param index: which worker this is, from 0.
+    @param number: which worker this is to people, from 1; no other one that lives has the same.
     @param channel: to the parent; not started.
     @param lines: of the log, which come before whatever is said after them.
     @param watchdog: ends this process where it does not itself.
@@ -81,9 +81,10 @@ class Child:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, index: int, channel: Channel, lines: ChildLog, watchdog: Watchdog) -> None:
+    def __init__(self, reactor: Any, number: int, channel: Channel, lines: ChildLog, watchdog: Watchdog) -> None:
         self._reactor = reactor
-        self._index = index
+        self._number = number
+        self._place = 0  # among those that accept
         self._channel = channel
         self._lines = lines
         self._watchdog = watchdog
@@ -100,6 +101,7 @@ class Child:
             "forget": self._forget,
             "become": self._become,
             "drain": self._drain,
+            "retire": self._retire,
             "end": self._end,
             "log.level": lines.setLevel,
         }
@@ -153,20 +155,21 @@ class Child:
         memory, *sockets = descriptors
         self._share = Share(memory)
         os.close(memory)
+        settings = fromPlain(config)
+        self._place = (self._number - 1) % settings.listening.workers
         adopted = self._adopted(listens, sockets)
         program = WrappedProgram(*wrapped) if wrapped else None
-        settings = fromPlain(config)
         self._lines.become(settings.logging.format, settings.logging.level)
         proxy = assemble(settings, self._reactor, self, adopted, program, self._listeners, self)
         self._proxy = proxy
-        answerAdmin(settings, self._reactor, proxy, self, self._index + 1)
+        answerAdmin(settings, self._reactor, proxy, self, self._number)
         proxy.privilegedStartService()
         proxy.startService()
         proxy.started.addCallbacks(lambda _: self._tell("up"), self.fail)
 
     def _adopted(self, listens: list[str], sockets: Sequence[int]) -> list[Listen]:
         return [
-            Listen(text, SharedEndpoint(self._reactor, descriptor, self._share, self._index))
+            Listen(text, SharedEndpoint(self._reactor, descriptor, self._share, self._place))
             for text, descriptor in zip(listens, sockets, strict=True)
         ]
 
@@ -208,8 +211,15 @@ class Child:
             self._proxy.lookAtCertificates()
 
     def _drain(self) -> None:
+        self._endAfter(lambda proxy: proxy.drain())
+
+    def _retire(self) -> None:
+        self._log.info("makes room for another version; sessions: {count}", count=self._sessions())
+        self._endAfter(lambda proxy: proxy.retire())
+
+    def _endAfter(self, leave: Callable[[Proxy], Deferred[None]]) -> None:
         if self._proxy is not None:
-            drained = self._proxy.drain()
+            drained = leave(self._proxy)
             drained.addErrback(lambda failure: self._log.failure("Draining failed", failure))
             drained.addCallback(lambda _: self.stop(0))
 
@@ -315,7 +325,7 @@ def main() -> None:
     lines = ChildLog(reactor, int(number), channel, stdout)
     globalLogBeginner.beginLoggingTo([cast(ILogObserver, lines.log)], redirectStandardIO=False)
     watchdog = Watchdog(hangUp=connection.fileno())
-    Child(reactor, int(number) - 1, channel, lines, watchdog)
+    Child(reactor, int(number), channel, lines, watchdog)
 
     def leave() -> None:
         within(_LAST_WORDS, lines.finish)

@@ -21,6 +21,8 @@ The verbs are::
     sessions  asked: how many there are                   served        a client has reached the program
     reload    the certificates                            gone          generation, port, address: nothing
     drain     take no more clients, end with the last                   listens there any more
+    retire    likewise, but who is there may still
+              begin: others serve those who come
     end       the program has ended
     (end of the stream)  there is no parent; end
 
@@ -107,6 +109,11 @@ class Messages:
         self._longest = longest
         self._parts: list[bytes] = []
         self._size = 0
+
+    @property
+    def rest(self) -> bytes:
+        """What has arrived of a message that has not as a whole."""
+        return b"".join(self._parts)
 
     def feed(self, data: bytes, descriptors: Sequence[int] = ()) -> Iterator[Message | Answer]:
         """

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -40,6 +40,7 @@ from twisted.python.failure import Failure
 from wsproxy.cluster.parent import Asker
 from wsproxy.config import Config, asPlain
 from wsproxy.daemon.backoff import HEALTHY, LONGEST_DELAY, Backoff
+from wsproxy.daemon.successor import Successor
 from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.fault import logFault
@@ -49,6 +50,8 @@ from wsproxy.service.ports import stopped
 from wsproxy.service.proxy import LAST_WORDS, abandonPrograms, announce, announceRoom
 from wsproxy.service.renewal import Renewal, distinct, ofListener
 from wsproxy.workers.accepting import Share, makeShare
+from wsproxy.workers.held import HeldPort, hold
+from wsproxy.workers.upgrade import Upgrade
 from wsproxy.workers.worker import Worker
 
 __all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "Workers"]
@@ -74,6 +77,8 @@ class Workers(MultiService):
 
     @param wrapped: of a wrapped program what L{assemble<wsproxy.wiring.assemble>} takes, and its listeners.
     @param stdout: where this process logs to its stdout, the descriptor; workers do so as well.
+    @param successor: the code that can take the place of this one.
+    @param predecessor: what the code before this one has left, L{state}; L{None}: there was none.
     @ivar started: fires when every listener is bound; fails with L{ConfigError} when one cannot be.
     @ivar serving: fires when the first of them takes connections.
     """
@@ -88,6 +93,8 @@ class Workers(MultiService):
         wrapped: Sequence[object] = (),
         listeners: Listeners | None = None,
         stdout: int | None = None,
+        successor: Successor | None = None,
+        predecessor: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.started: Deferred[None] = Deferred()
@@ -102,6 +109,12 @@ class Workers(MultiService):
         self.renewal = Renewal(None, self.prepare, self.lookAtCertificates)
         self._check: Callable[[Config], None] = lambda config: None
         self._limit: Callable[[Config], None] = lambda config: None
+        self._predecessor = predecessor
+        self._upgrade = None if successor is None else Upgrade(reactor, successor, self)
+        self._parts: dict[str, tuple[Callable[[], Any], Callable[[Any, Mapping[int, Asker]], object]]] = {}
+        self._partsDescriptors: dict[str, Callable[[Any], list[int]]] = {}
+        self._old: list[Worker] = []
+        self._before = 0  # numbers that older workers have
         self._ports: list[tuple[str, Any]] = []
         self._shareDescriptor = makeShare(config.listening.workers)
         self._share = Share(self._shareDescriptor)
@@ -123,13 +136,25 @@ class Workers(MultiService):
     def privilegedStartService(self) -> None:
         """Bind, while the process may still bind anything."""
         super().privilegedStartService()
-        bound = gatherResults([self._listen(listen) for listen in self._listens], consumeErrors=True)
+        held = [] if self._predecessor is None else hold(self._predecessor["ports"])
+        bound = gatherResults([self._listen(listen, held) for listen in self._listens], consumeErrors=True)
+        for _, port in held:
+            port.stopListening()
         bound.addCallbacks(self._bound, self._unbound)
 
     def _parse(self, name: str, text: str) -> Listen:
         return replace(parseListen(self._reactor, text), text=name)
 
-    def _listen(self, listen: Listen) -> Deferred[None]:
+    def _listen(self, listen: Listen, held: list[tuple[str, HeldPort]] | None = None) -> Deferred[None]:
+        """@param held: sockets that are there already; those that are taken are taken out."""
+        mine = [each for each in held or () if each[0] == listen.text]
+        if held is not None and mine:
+            for _, port in mine:
+                port.path = listen.path
+            self._ports += mine
+            held[:] = [each for each in held if each[0] != listen.text]
+            return succeed(None)
+
         def listening(ports: list[IListeningPort]) -> None:
             self._ports += ((str(listen), port) for port in ports)
             if not listen.isPlain:
@@ -152,7 +177,74 @@ class Workers(MultiService):
     def startService(self) -> None:
         """Start the workers, which have no more rights than the process has kept."""
         super().startService()
-        self.started.addCallback(lambda _: self._startWorkers())
+        self.started.addCallback(lambda _: self._startAll())
+
+    def _startAll(self) -> None:
+        if self._predecessor is not None:
+            self._adopt(self._predecessor)
+            self._predecessor = None
+        self._startWorkers()
+
+    def _adopt(self, left: Mapping[str, Any]) -> None:
+        """Keep the workers that are there, and what all of them have in common."""
+        self._prove()  # whatever becomes of new ones, these serve
+        for state in left["workers"]:
+            try:
+                self._old.append(self._adopted(state))
+            except Exception:
+                logFault(self._log, "keeping process {pid}", pid=state["pid"])
+        askers: dict[int, Asker] = {worker.pid: worker for worker in self._old}
+        for name, (_, take) in self._parts.items():
+            try:
+                if name in left["parts"]:
+                    take(left["parts"][name], askers)
+            except Exception:
+                logFault(self._log, "taking over {name}", name=name)
+        count, taken = len(self._workers), {worker.number for worker in self._old}
+        while taken & set(range(self._before + 1, self._before + count + 1)):
+            self._before += count
+        for worker in self._old:
+            self._call(self._started, worker)
+            worker.listen()
+        self._log.info("This is the new version; old workers: {count}", count=len(self._old))
+
+    def _adopted(self, state: Mapping[str, Any]) -> Worker:
+        worker = Worker.adopted(self._reactor, state, self._verbs, self._answers)
+        worker.ended().addCallback(lambda status: self._oldEnded(worker, status))
+        if worker.retireBy is not None:
+            self._endBy(worker)
+        return worker
+
+    def _oldEnded(self, worker: Worker, status: int) -> None:
+        self._old.remove(worker)
+        self._call(self._gone, worker)
+        how = "" if not status else f" with status {status}"
+        self._log.info("worker {number}, of the version before, has ended{how}", number=worker.number, how=how)
+
+    def _endBy(self, worker: Worker) -> None:
+        """End it at its time, whoever is there still."""
+        assert worker.retireBy is not None
+        hangUp = self._reactor.callLater(max(0.0, worker.retireBy - self._reactor.seconds()), worker.hangUp)
+        kill = self._reactor.callLater(max(0.0, worker.retireBy - self._reactor.seconds()) + KILL_AFTER, worker.kill)
+
+        def cancel(_: object) -> None:
+            for call in (hangUp, kill):
+                if call.active():
+                    call.cancel()
+
+        worker.ended().addCallback(cancel)
+
+    def _retire(self) -> None:
+        """The new workers have come up, all of them: they are those who serve from now on."""
+        if not all(worker is not None and worker.up for worker in self._workers):
+            return
+        limit = self._config.lifetime.upgradeLimit
+        for worker in self._old:
+            if not worker.isRetired:
+                worker.retire()
+                if limit:
+                    worker.retireBy = self._reactor.seconds() + limit
+                    self._endBy(worker)
 
     def _startWorkers(self) -> None:
         for index in range(self._config.listening.workers):
@@ -177,7 +269,10 @@ class Workers(MultiService):
                 return
             delay = backoff.delay(self._reactor.seconds() - began >= HEALTHY)
             self._log.error(
-                "worker {number} {how}; another starts in {delay:.0f} s", number=index + 1, how=how, delay=delay
+                "worker {number} {how}; another starts in {delay:.0f} s",
+                number=self._number(index),
+                how=how,
+                delay=delay,
             )
             await deferLater(self._reactor, delay)
 
@@ -208,7 +303,7 @@ class Workers(MultiService):
 
     def _start(self, index: int) -> Worker:
         """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
-        worker = Worker(index + 1, self._verbs, self._answers, self._prove)
+        worker = Worker(self._number(index), self._verbs, self._answers, self._isUp)
         worker.start(self._reactor, self._environment, self._stdout)
         try:
             self._instruct(worker)
@@ -250,26 +345,49 @@ class Workers(MultiService):
         self._tell(verb, **fields)
 
     def askAll(self, verb: str, /, *, within: float, **fields: Any) -> dict[int, Deferred[Any] | None]:
-        up = {worker.number: worker for worker in self._workers if worker is not None and worker.up}
+        up = {worker.number: worker for worker in self._all if worker.up}
+        numbers = sorted({*map(self._number, range(len(self._workers))), *up})
         return {
-            number: up[number].ask(verb, within=within, **fields) if number in up else None
-            for number in range(1, len(self._workers) + 1)
+            number: up[number].ask(verb, within=within, **fields) if number in up else None for number in numbers
         }
+
+    def _number(self, index: int) -> int:
+        """@return: which worker is the one in this place, to people."""
+        return self._before + index + 1
+
+    def keep(
+        self,
+        name: str,
+        state: Callable[[], Any],
+        take: Callable[[Any, Mapping[int, Asker]], object],
+        descriptors: Callable[[Any], list[int]] | None = None,
+    ) -> None:
+        """@param descriptors: returns those that such a state speaks of."""
+        self._parts[name] = (state, take)
+        if descriptors is not None:
+            self._partsDescriptors[name] = descriptors
 
     def _prove(self) -> None:
         if not self._proven:
             self._proven = True
             self.serving.callback(None)
 
+    def _isUp(self) -> None:
+        self._prove()
+        if self._old:
+            self._retire()
+
+    @property
+    def _all(self) -> list[Worker]:
+        return [*self._old, *(worker for worker in self._workers if worker is not None)]
+
     def _tell(self, verb: str, **fields: Any) -> None:
-        for worker in self._workers:
-            if worker is not None:
-                worker.tell(verb, **fields)
+        for worker in self._all:
+            worker.tell(verb, **fields)
 
     def _drain(self) -> None:
-        for worker in self._workers:
-            if worker is not None:
-                worker.drain()
+        for worker in self._all:
+            worker.drain()
 
     def _end(self, tell: Callable[[], object]) -> Deferred[None]:
         """
@@ -284,7 +402,7 @@ class Workers(MultiService):
         for keeping, worker in zip(self._keeping, self._workers, strict=False):
             if worker is None:
                 keeping.cancel()
-        gone = DeferredList([each.ended() for each in self._workers if each is not None], consumeErrors=True)
+        gone = DeferredList([each.ended() for each in self._all], consumeErrors=True)
         return gone.addCallback(lambda _: None)
 
     def drain(self) -> Deferred[None]:
@@ -310,7 +428,7 @@ class Workers(MultiService):
         self._killAfter(KILL_AFTER)
         ended = self._end(self._hangUp)
         # the workers first: a wrapped program that is told to end closes its side of the sessions
-        told = DeferredList([each.ending for each in self._workers if each is not None], consumeErrors=True)
+        told = DeferredList([each.ending for each in self._all], consumeErrors=True)
         await told.addTimeout(ENDING, self._reactor)
         await gatherResults([ended, maybeDeferred(super().stopService)])
         if self._killing is not None and self._killing.active():
@@ -318,9 +436,8 @@ class Workers(MultiService):
         os.close(self._shareDescriptor)
 
     def _hangUp(self) -> None:
-        for worker in self._workers:
-            if worker is not None:
-                worker.hangUp()
+        for worker in self._all:
+            worker.hangUp()
 
     def _killAfter(self, seconds: float) -> None:
         """Kill the workers that are there then; once. One that is stopped (SIGSTOP) neither reads nor ends."""
@@ -328,9 +445,8 @@ class Workers(MultiService):
             self._killing = self._reactor.callLater(seconds, self._kill)
 
     def _kill(self) -> None:
-        for worker in self._workers:
-            if worker is not None:
-                worker.kill()
+        for worker in self._all:
+            worker.kill()
 
     def abandon(self, number: int = signal.SIGTERM) -> None:
         """Kill the workers, and signal the wrapped program: the process ends at once."""
@@ -428,6 +544,56 @@ class Workers(MultiService):
 
     def _there(self) -> list[Worker]:
         return [worker for worker in self._workers if worker is not None]
+    def upgrade(self) -> Deferred[None]:
+        """
+        Execute the code that is there now in place of this one. Sessions notice nothing of it.
+
+        @return: fires where this one goes on all the same.
+        """
+        if self._upgrade is None:
+            self._log.error("There is no upgrade of this process: nobody knows how it was started")
+        elif not self._ending:
+            return self._upgrade.start()
+        return succeed(None)
+
+    async def pause(self) -> None:
+        """
+        Leave all of this as it stands: workers are not heard, and all that they have asked is answered. Those that
+        have not come up yet end.
+        """
+        ended = []
+        for worker in self._all:
+            if not worker.up or not worker.isThere:
+                worker.kill()
+                ended.append(worker.ended())
+        await gatherResults(ended)
+        await gatherResults([worker.pause() for worker in self._all])
+
+    def resume(self) -> None:
+        """Go on after L{pause}."""
+        for worker in self._all:
+            worker.resume()
+
+    def state(self) -> dict[str, Any]:
+        """@return: what the next code needs, as JSON can say it; complete while paused."""
+        return {
+            "ports": [[text, port.fileno()] for text, port in self._ports],
+            "workers": [worker.state() for worker in self._all if worker.up and worker.isThere],
+            "parts": {name: state() for name, (state, _) in self._parts.items()},
+        }
+
+    def descriptors(self, state: Mapping[str, Any]) -> list[int]:
+        """@return: those that a L{state} speaks of."""
+        found = [descriptor for _, descriptor in state["ports"]]
+        for worker in state["workers"]:
+            found += Worker.descriptors(worker)
+        for name, function in self._partsDescriptors.items():
+            found += function(state["parts"][name])
+        return found
+
+    @property
+    def isEnding(self) -> bool:
+        return self._ending
 
     def _stopListening(self) -> Deferred[Any]:
         return self._stopAt({name for name, _ in self._ports})

@@ -17,6 +17,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from wsproxy.errors import ConfigError
+from wsproxy.process.adopted import AdoptedProcess, descriptorsOf
 from wsproxy.process.output import LineLog
 from wsproxy.workers.channel import ANSWER_WITHIN, Channel, ChannelError
 from wsproxy.workers.unheard import held
@@ -40,6 +41,8 @@ class Worker(ProcessProtocol):
     @ivar number: which one it is to people, from 1.
     @ivar complaint: why it cannot start, where the configuration is to blame.
     @ivar ending: fires when its clients have been told to go, or it has ended.
+    @ivar isRetired: it has been told to leave new clients to others.
+    @ivar retireBy: when its last sessions are closed, as the reactor counts; L{None}: when they like.
     """
 
     transport: Any
@@ -57,6 +60,8 @@ class Worker(ProcessProtocol):
         self.complaint: str | None = None
         self.ending: Deferred[None] = Deferred()
         self.number = number
+        self.isRetired = False
+        self.retireBy: float | None = None
         self._proven = proven
         self._up = False
         self._verbs: dict[str, Callable[..., object]] = {
@@ -89,6 +94,69 @@ class Worker(ProcessProtocol):
         self._channel = Channel(reactor, ours, f"worker {self.number}")
         self._channel.start(self._verbs)
         self._log.info("worker {number} started as process {pid}", number=self.number, pid=self.transport.pid)
+
+    @classmethod
+    def adopted(
+        cls,
+        reactor: Any,
+        state: Mapping[str, Any],
+        verbs: Mapping[str, Callable[..., object]],
+        answers: Mapping[str, Callable[..., object]],
+    ) -> Worker:
+        """
+        @param state: the L{state} of a worker that the code before this one has started.
+        @return: it; L{listen} has it heard.
+        @raise OSError: there is no such process.
+        """
+        worker = cls(state["number"], verbs, answers, lambda: None)
+        worker._up = True
+        worker.isRetired, worker.retireBy = state["isRetired"], state["retireBy"]
+        worker._channel = Channel.continued(reactor, state["channel"], f"worker {worker.number}")
+        pipes = {int(number): descriptor for number, descriptor in state["pipes"].items()}
+        AdoptedProcess(reactor, worker, state["pid"], pipes)
+        return worker
+
+    def listen(self) -> None:
+        """Hear an adopted worker."""
+        self._channel.start(self._verbs)
+
+    def state(self) -> dict[str, Any]:
+        """@return: all of it that the next code needs, once it is L{pause}d."""
+        return {
+            "number": self.number,
+            "pid": self.pid,
+            "isRetired": self.isRetired,
+            "retireBy": self.retireBy,
+            "pipes": descriptorsOf(self.transport),
+            "channel": self._channel.state(),
+        }
+
+    @staticmethod
+    def descriptors(state: Mapping[str, Any]) -> list[int]:
+        """@return: those that a L{state} speaks of."""
+        return [*state["pipes"].values(), *Channel.descriptors(state["channel"])]
+
+    @property
+    def pid(self) -> int:
+        pid: int = self.transport.pid
+        return pid
+
+    @property
+    def isThere(self) -> bool:
+        """Whether it can still be heard: else it is about to have ended."""
+        return self._status is None and self._channel.isOpen
+
+    def pause(self) -> Deferred[None]:
+        """See L{Channel.pause}."""
+        return self._channel.pause()
+
+    def resume(self) -> None:
+        self._channel.resume()
+
+    def retire(self) -> None:
+        """It is to leave new clients to others, and to end with the last of those it has."""
+        self.isRetired = True
+        self.tell("retire")
 
     def tell(self, verb: str, /, *, descriptors: Sequence[int] = (), **fields: object) -> None:
         """@raise OSError: this process has no descriptors left."""

@@ -50,7 +50,8 @@ BRIDGE = (
     ),
     Option(
         "workers", "listening.workers", WORKERS,
-        "Processes that share the sessions, or auto: as many as there are processors.",
+        "Processes that share the sessions, or auto: as many as there are processors; with a parent that can be "
+        "upgraded (SIGUSR2). Default: one process by itself, which cannot.",
     ),
     Option(
         "target", "target.endpoint", TARGET,
