@@ -161,7 +161,8 @@ class PackagingTests(TestCase):
         files = [path for path in build.source.glob("wsproxy/**/*") if path.is_file()]
         self.assertEqual({str(path.relative_to(build.source)) for path in files} - build.names(), set())
         ofTwisted = {name for name in build.names() if name.startswith("twisted/")}
-        self.assertEqual(ofTwisted, {"twisted/plugins/websockify_plugin.py"})
+        plugins = ("websockify_plugin", "wsproxy_endpoints")
+        self.assertEqual(ofTwisted, {f"twisted/plugins/{name}.py" for name in plugins})
         self.assertIn(f"wsproxy-{__version__}.dist-info/licenses/LICENSE", build.names())
         pages = {f"wsproxy-{__version__}.data/data/share/man/man1/{name}.1" for name in ("wsproxy", "websockify")}
         self.assertEqual(pages - build.names(), set())
