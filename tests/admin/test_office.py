@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import Any
@@ -102,7 +103,11 @@ class OfficeTests(SynchronousTestCase):
 
     def test_noClient(self) -> None:
         """Without prometheus-client there are no metrics, and one line says what is missing."""
-        self.patch(sys, "modules", {**sys.modules, "wsproxy.metrics.exposition": None, "prometheus_client": None})
+        name = "wsproxy.metrics.exposition"
+        importlib.import_module(name)
+        there = sys.modules[name]
+        self.addCleanup(sys.modules.__setitem__, name, there)
+        sys.modules[name] = None  # type: ignore[assignment]  # as if it could not be imported
         reply = self.answer("GET", "/metrics")
         self.assertEqual(reply.status, 501)
         self.assertIn("pip install wsproxy[metrics]", json.loads(reply.body)["error"])
