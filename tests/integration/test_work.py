@@ -218,7 +218,7 @@ class WorkTests(TestCase):
         own, system = self.pingPong
         self.assertLess(work.own / 200, own)
         self.assertLess(work.system / 200, system)
-        self.assertGreaterEqual(desk.counts.snapshot()["opened"], 2)
+        self.assertEqual(desk.counts.snapshot()["opened"], 2 + REPEATS)
         self.assertEqual(await self.garbage(self.converse), set())
 
     def converseFor(self, times: int) -> None:
