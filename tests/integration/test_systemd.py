@@ -79,7 +79,7 @@ class Manager:
 
 
 class ManagedTestCase(TestCase):
-    timeout = 15
+    timeout = 90
 
     def setUp(self) -> None:
         self.streams: list[Stream] = []
