@@ -62,8 +62,10 @@ class Sessions:
     def __init__(self, *subjects: Any) -> None:
         self.subjects = list(subjects)
         self.ended: list[Any] = []
+        self.asked: set[str] = set()
 
     def revoke(self, matches: Callable[[Admitted], bool], reason: str, among: Iterable[str]) -> int:
+        self.asked = {*among}
         ended = [each for each in self.subjects if getattr(each, "id", None) in (None, *among) and matches(each)]
         self.ended += ended
         return len(ended)
@@ -215,6 +217,13 @@ class EndingTests(DoormanTestCase):
         self.doorman.hear([revoked("session", first.id)])
         self.assertEqual(sessions.ended, [first])
         self.assertIsNone(self.refusal(who("alice")))
+
+    def test_few(self) -> None:
+        """Of many sessions those are asked that it can be about, and no others."""
+        crowd = [sits(who(f"user{number}", jti=str(number))) for number in range(100)]
+        sessions = self.guard(*crowd)
+        self.doorman.hear([revoked("jti", "7"), revoked("jti", "unknown")])
+        self.assertEqual(sessions.asked & {each.id for each in crowd}, {crowd[7].id})
 
     def test_missed(self) -> None:
         """What was missed ends the identity's sessions from before it, and no later ones; tokens have no before."""
