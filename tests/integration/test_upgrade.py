@@ -86,6 +86,7 @@ class UpgradeTestCase(LifeTestCase):
         self.proxy.signal(signal.SIGUSR2)
         await self.proxy.said("This is the new version", 1, since)
         await self.proxy.said(r"worker \d+ is up", workers, since)
+        await self.proxy.said(r"worker \d+: makes room for another version", workers, since)
 
     async def fails(self) -> str:
         """@return: why it is not done."""
@@ -160,13 +161,12 @@ class SessionTests(UpgradeTestCase):
 
     async def test_handshake(self) -> None:
         """Who had connected before, and asks for a session after the upgrade, is let in by the old worker."""
-        proxy = await self.startWorkers(workers="1")
+        await self.startWorkers(workers="1")
         client = Client(self.connect())
         client.stream.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         response = await client.response()
         await client.stream.exactly(int(response.headers["content-length"]))
         await self.upgrade(1)
-        await proxy.said("makes room for another version")
         self.assertEqual((await client.upgrade()).status, 101)
         self.assertEqual((await client.exactly(len(GREETING))), GREETING)
         await client.leave()
