@@ -101,6 +101,16 @@ class OfficeTests(SynchronousTestCase):
         reply = self.answer("POST", "/reload")
         self.assertEqual((reply.status, json.loads(reply.body)), (409, {"error": "line 3: no such option"}))
 
+    def test_upgrade(self) -> None:
+        """One process cannot be upgraded; another is asked to, and answers before that."""
+        reply = self.answer("POST", "/upgrade")
+        self.assertEqual(reply.status, 409)
+        self.assertIn("--workers", json.loads(reply.body)["error"])
+        asked: list[bool] = []
+        self.office._upgrade = lambda: asked.append(True)
+        reply = self.answer("POST", "/upgrade")
+        self.assertEqual((reply.status, json.loads(reply.body), asked), (200, {"upgrading": True}, [True]))
+
     def test_noClient(self) -> None:
         """Without prometheus-client there are no metrics, and one line says what is missing."""
         name = "wsproxy.metrics.exposition"

@@ -63,6 +63,19 @@ class OperatorTests(AdminTestCase):
         self.assertEqual(await self.done("drain", "--undo"), "taking sessions\n")
         self.assertIn("certificates looked at", await self.done("reload"))
 
+    async def test_upgrade(self) -> None:
+        """C{upgrade} has the next version take over, where there is a parent; else it says what it takes."""
+        proxy = await self.administered("--workers", "1")
+        await proxy.said("worker 1 is up")
+        since = len(proxy.lines)
+        self.assertIn("Asked for", await self.done("upgrade"))
+        await proxy.said("This is the new version", 1, since)
+        await proxy.said(r"worker \d+ is up", 1, since)
+        await self.administered()
+        outcome = await self.run_("upgrade")
+        self.assertEqual((outcome.status, outcome.out), (1, ""))
+        self.assertIn("--workers 1 or more", outcome.err)
+
     async def test_complaints(self) -> None:
         """What cannot be done is one line, and status 1; wrong words are status 2."""
         await self.administered()

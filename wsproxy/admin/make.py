@@ -69,12 +69,13 @@ def makeAdmin(
     levels: Levels,
     reload: Callable[[], Awaitable[str]],
     neighbours: Neighbours | None = None,
+    upgrade: Callable[[], object] | None = None,
 ) -> AdminService:
     """
-    @param reload: what C{POST /reload} does: see L{Office}.
+    @param reload: what C{POST /reload} does: see L{Office}, as of the others.
     @raise ConfigError: TLS is to be spoken, and cannot be.
     """
     history = History()
-    office = Office(crew, history, levels, reload, neighbours)
+    office = Office(crew, history, levels, reload, neighbours, upgrade)
     tls: IOpenSSLServerConnectionCreator | None = None if config.tls is None else ServerTLS(config.tls)
     return AdminService(config.admin, reactor, crew, office, history, tls)

@@ -76,6 +76,7 @@ ROUTES = (
     Route("GET", "/log-level", "logLevel"),
     Route("POST", "/log-level", "setLogLevel", ("level",)),
     Route("POST", "/reload", "reload"),
+    Route("POST", "/upgrade", "upgrade"),
 )
 
 
@@ -84,6 +85,7 @@ class Office:
     @param reload: looks at what may have changed on disk; answers one line of what it found, in the end. Raises
         L{ConfigError}, and then everything is as it was.
     @param neighbours: the other nodes, where there is a cluster.
+    @param upgrade: has the process executed anew, a moment later; L{None} where it cannot be.
     """
 
     def __init__(
@@ -93,12 +95,14 @@ class Office:
         levels: Levels,
         reload: Callable[[], Awaitable[str]],
         neighbours: Neighbours | None = None,
+        upgrade: Callable[[], object] | None = None,
     ) -> None:
         self._neighbours = neighbours
         self._crew = crew
         self._history = history
         self._levels = levels
         self._reload = reload
+        self._upgrade = upgrade
         self._started = time.time()
 
     async def answer(self, route: Route, asked: Asked) -> Reply:
@@ -240,6 +244,12 @@ class Office:
             return asJSON({"changed": await self._reload()})
         except ConfigError as error:
             return problem(409, str(error))
+
+    async def upgrade(self, asked: Asked) -> Reply:
+        if self._upgrade is None:
+            return problem(409, "No upgrade: it takes a process that stays, --workers 1 or more")
+        self._upgrade()
+        return asJSON({"upgrading": True})
 
 
 _OF_WORKERS = ("worker", "pid", "sessions", "listening", "draining")

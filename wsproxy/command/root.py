@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any
@@ -57,9 +59,14 @@ def makeRoot(
     workers.renewal = Renewal(reader, workers.prepare, workers.lookAtCertificates)
     if config.admin.wanted:
         team = Team(workers, config.listening.workers)
-        admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours)
+        admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours, _askUpgrade)
         admin.setServiceParent(workers)
     return workers
+
+
+def _askUpgrade() -> None:
+    """What C{kill -USR2} does: whoever watches over this process hears of it, too."""
+    os.kill(os.getpid(), signal.SIGUSR2)
 
 
 def _administered(proxy: Proxy, config: Config, reactor: Any, levels: Levels) -> Proxy:

@@ -30,6 +30,7 @@ COMMANDS = {
     "close": ("wsproxy.command.close", "Close sessions."),
     "top": ("wsproxy.command.top", "Show the busiest sessions, again and again."),
     "drain": ("wsproxy.command.drain", "Take no more sessions."),
+    "upgrade": ("wsproxy.command.upgrade", "Execute the version that is installed now; sessions go on."),
     "reload": ("wsproxy.command.reload", "Look at files that may have changed."),
     "nodes": ("wsproxy.command.nodes", "List the sessions of all nodes of a cluster."),
     "revoke": ("wsproxy.command.revoke", "Take access back on all nodes of a cluster."),
