@@ -22,6 +22,7 @@ from wsproxy.dialling.dial import Dialer
 from wsproxy.ends.pump import Pump
 from wsproxy.ends.watch import Watch
 from wsproxy.errors import Close, CloseCode
+from wsproxy.frontend.answer import METHODS
 from wsproxy.frontend.switch import SwitchFactory
 from wsproxy.frontend.upgrade import Doors, FrontDoor
 from wsproxy.frontend.web import WebSite
@@ -75,6 +76,8 @@ class WebSockifyFactory(SwitchFactory):
     @param subprotocols: names accepted beside C{binary} and C{base64}.
     @param text: accept text messages, as their UTF-8 bytes.
     @param pages: the resource plain requests see, below the root; L{None} answers them 405.
+    @param methods: what C{pages} are asked for with beside C{GET} and C{HEAD}: C{POST}, say. Bodies have 1 MiB at most,
+        a C{Content-Length}, and as much time as the request.
     @param tls: makes the server side of TLS connections, e.g. L{twisted.internet.ssl.CertificateOptions} or
         L{wsproxy.tls.server.ServerTLS}; L{None} for a port without TLS.
     @param tlsOnly: answer plaintext HTTP with 400.
@@ -117,6 +120,7 @@ class WebSockifyFactory(SwitchFactory):
         subprotocols: tuple[str, ...] = _SESSIONS.subprotocols,
         text: bool = _SESSIONS.text,
         pages: IResource | None = None,
+        methods: Sequence[str] = (),
         tls: IOpenSSLServerConnectionCreator | None = None,
         tlsOnly: bool = False,
         flashPolicy: bool = _CLIENTS.flashPolicy,
@@ -173,7 +177,7 @@ class WebSockifyFactory(SwitchFactory):
         door = self._door = self.doors(reactor, self.sessions, pages, proxies=proxies)
         super().__init__(
             reactor,
-            WebSite(door, reactor, handshakeTimeout, door.upgrade, self.sessions.refusals),
+            WebSite(door, reactor, handshakeTimeout, door.upgrade, self.sessions.refusals, _methods(methods)),
             tls=tls,
             tlsOnly=tlsOnly,
             flashPolicy=flashPolicy,
@@ -252,3 +256,12 @@ def _doors(legacy: bool, handshakeTimeout: float) -> Doors:
     from wsproxy.frontend.legacy import LegacyDoor  # late: for some
 
     return partial(LegacyDoor, handshakeTimeout=handshakeTimeout)
+
+
+def _methods(others: Sequence[str]) -> tuple[bytes, ...]:
+    """@raise ValueError: one of them is no method, or one that the port keeps to itself."""
+    named = tuple(method.encode("ascii") for method in others if method.encode("ascii") not in METHODS)
+    for method in named:
+        if not method.isalpha() or method in (b"CONNECT", b"OPTIONS", b"TRACE"):
+            raise ValueError(f"{method!r} is no method of pages")
+    return METHODS + named

@@ -7,12 +7,13 @@ from http.client import responses
 
 from wsproxy.errors import Refusal
 
-__all__ = ["ALLOWED", "SERVER", "headerBytes", "methodNotAllowed", "phrase", "refusalBytes", "withHeaders"]
+__all__ = ["METHODS", "SERVER", "allowed", "headerBytes", "methodNotAllowed", "phrase", "refusalBytes", "withHeaders"]
 
 SERVER = "wsproxy"
 """The C{Server} header: who answers, not which version of it."""
 
-ALLOWED = "GET, HEAD, OPTIONS"
+METHODS = (b"GET", b"HEAD")
+"""What files and the pages of the proxy's own are asked for with."""
 
 
 def refusalBytes(refusal: Refusal, *, body: bool = True) -> bytes:
@@ -57,6 +58,16 @@ def withHeaders(response: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
     return response[:-2] + b"".join(b"%b: %b\r\n" % headerBytes(*header) for header in headers) + b"\r\n"
 
 
-def methodNotAllowed(cause: str = "") -> Refusal:
-    """@param cause: why somebody meant another method to work, if that is known."""
-    return Refusal(405, "Only GET and HEAD are served", (("Allow", ALLOWED),), cause=cause)
+def allowed(methods: Sequence[bytes]) -> str:
+    """@return: the value of C{Allow} where resources have these."""
+    return ", ".join([*(method.decode("ascii") for method in methods), "OPTIONS"])
+
+
+def methodNotAllowed(cause: str = "", methods: Sequence[bytes] = METHODS) -> Refusal:
+    """
+    @param cause: why somebody meant another method to work, if that is known.
+    @param methods: those that would.
+    """
+    *others, last = (method.decode("ascii") for method in methods)
+    words = f"Only {', '.join(others)} and {last} are served"
+    return Refusal(405, words, (("Allow", allowed(methods)),), cause=cause)

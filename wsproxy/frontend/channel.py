@@ -19,12 +19,12 @@ from zope.interface import implementer
 
 from wsproxy.access.refusallog import RefusalLog
 from wsproxy.errors import Refusal
-from wsproxy.frontend.answer import methodNotAllowed, refusalBytes
+from wsproxy.frontend.answer import METHODS, methodNotAllowed, refusalBytes
 from wsproxy.frontend.connection import Connection
 from wsproxy.frontend.deadline import Deadline
 from wsproxy.frontend.diagnosis import malformedCause
 
-__all__ = ["HEADERS", "HEAD_LIMIT", "KEEP_ALIVE", "NAME_LIMIT", "READ_AHEAD", "Carrier", "Channel"]
+__all__ = ["BODY_LIMIT", "HEADERS", "HEAD_LIMIT", "KEEP_ALIVE", "NAME_LIMIT", "READ_AHEAD", "Carrier", "Channel"]
 
 HEAD_LIMIT = 65536
 """Bytes that request line and headers may have in all. Cookies of 16 KiB are real."""
@@ -37,6 +37,9 @@ NAME_LIMIT = 256
 
 READ_AHEAD = 16384
 """Bytes that a client may send ahead while a request of its is being answered; then it is not read."""
+
+BODY_LIMIT = 1 << 20
+"""Bytes of a request's body, where resources take any. It has to be there in the time that the request has."""
 
 KEEP_ALIVE = 60.0
 """Seconds a connection may idle between requests, or a client may take nothing of its response."""
@@ -56,6 +59,7 @@ class Channel(HTTPChannel):
     @param requestTimeout: seconds from the first byte of a request to the end of its headers.
     @param refusals: where it is told who was turned away.
     @ivar upgrade: see L{WebSite}.
+    @ivar methods: L{METHODS}, and those that embedders' resources have besides.
     """
 
     transport: Any
@@ -72,8 +76,12 @@ class Channel(HTTPChannel):
         requestTimeout: float,
         refusals: RefusalLog,
         upgrade: Callable[[Any], None] | None = None,
+        methods: tuple[bytes, ...] = METHODS,
     ) -> None:
         super().__init__()
+        self.methods = methods
+        self._bodyLeft = 0  # bytes of it that are still to come
+        self._parsing = False
         self.connection = connection
         self.upgrade = upgrade
         self._refusals = refusals
@@ -95,7 +103,9 @@ class Channel(HTTPChannel):
         self._held += data
         if b"\n" in data:
             data, self._held = bytes(self._held), bytearray()
+            self._parsing = True
             LineReceiver.dataReceived(self, data)  # not HTTPChannel's, which only sees to timeouts that are not in use
+            self._parsing = False
             if not self.line_mode:
                 return
             rest = self.clearLineBuffer()
@@ -132,7 +142,10 @@ class Channel(HTTPChannel):
         return None
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Further requests wait until this one has been answered."""
+        """The body of a request, where it may have one; else more requests, which wait until it has been answered."""
+        if self._bodyLeft:
+            self._receiveBody(data)
+            return
         self._held += data
         if len(self._held) > READ_AHEAD:
             self.transport.pauseProducing()
@@ -149,10 +162,34 @@ class Channel(HTTPChannel):
     def allHeadersReceived(self) -> None:
         if self.length == 0:
             super().allHeadersReceived()
+        elif self._requestLine.partition(b" ")[0] in self.methods[len(METHODS) :]:
+            self._expectBody()
         elif self._requestLine.startswith(_SERVED):
             self.refuse(Refusal(400, "A request body is not accepted", cause=_BODY))
         else:
-            self.refuse(methodNotAllowed())
+            self.refuse(methodNotAllowed(methods=self.methods))
+
+    def _expectBody(self) -> None:
+        if self.length is None:
+            self.refuse(Refusal(411, "A body needs a Content-Length"))
+        elif self.length > BODY_LIMIT:
+            self.refuse(Refusal(413, "Body too large"))
+        else:
+            self._bodyLeft = self.length
+            super().allHeadersReceived()
+
+    def _receiveBody(self, data: bytes) -> None:
+        body, rest = data[: self._bodyLeft], data[self._bodyLeft :]
+        self._bodyLeft -= len(body)
+        super().rawDataReceived(body)
+        if not rest:
+            return
+        if not self.line_mode:
+            self.rawDataReceived(rest)
+        elif self._parsing:  # and goes on with that
+            LineReceiver.dataReceived(self, rest)
+        else:
+            self.dataReceived(rest)
 
     def allContentReceived(self) -> None:
         self.connection.deadline.cancel()
@@ -175,7 +212,7 @@ class Channel(HTTPChannel):
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        if not self.line_mode:
+        if not self.line_mode and not self._bodyLeft:
             self.connection.deadline.cancel()
         elif not self._idle:
             self._nextRequest()

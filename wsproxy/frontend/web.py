@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
@@ -11,7 +11,7 @@ from twisted.web.server import Site
 
 from wsproxy.access.refusallog import RefusalLog
 from wsproxy.errors import Refusal
-from wsproxy.frontend.answer import ALLOWED, SERVER, methodNotAllowed
+from wsproxy.frontend.answer import METHODS, SERVER, allowed, methodNotAllowed
 from wsproxy.frontend.channel import Carrier, Channel
 from wsproxy.frontend.connection import Connection
 from wsproxy.frontend.diagnosis import hostCause, isUpgrade, methodCause
@@ -49,12 +49,13 @@ class WebRequest(ServerRequest):
         """Most often it is a front proxy that asks whether there is anybody."""
         self.setResponseCode(204)
         self.setHeader(b"server", SERVER.encode("ascii"))
-        self.setHeader(b"allow", ALLOWED.encode("ascii"))
+        self.setHeader(b"allow", allowed(self.channel.methods).encode("ascii"))
         self.finish()
 
     def _check(self) -> Refusal | None:
-        if self.method not in (b"GET", b"HEAD", b"OPTIONS"):
-            return methodNotAllowed(methodCause(self.method, self.requestHeaders))
+        methods = self.channel.methods
+        if self.method not in methods and self.method != b"OPTIONS":
+            return methodNotAllowed(methodCause(self.method, self.requestHeaders), methods)
         hosts = self.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):  # RFC 9112 section 3.2
             return Refusal(400, "Exactly one Host header is needed", cause=hostCause(hosts))
@@ -73,6 +74,7 @@ class WebSite(Site):
     @param upgrade: answers requests to become a WebSocket, past the headers and paths of resources, and raises nothing;
         without it they are requests like any other.
     @param refusals: where it is told who was turned away.
+    @param methods: those that resources have.
     @ivar requestTimeout: seconds for the headers of a request; of connections from now on.
     """
 
@@ -85,15 +87,17 @@ class WebSite(Site):
         requestTimeout: float,
         upgrade: Callable[[WebRequest], None] | None = None,
         refusals: RefusalLog | None = None,
+        methods: Sequence[bytes] = METHODS,
     ) -> None:
         super().__init__(root, WebRequest, reactor=reactor)
         self.upgrade = upgrade
         self.refusals = refusals if refusals is not None else RefusalLog(reactor)
         self.requestTimeout = requestTimeout
+        self._methods = tuple(methods)
 
     def channel(self, connection: Carrier) -> Channel:
         """@return: a protocol for a connection that speaks HTTP."""
-        channel = Channel(connection, self.requestTimeout, self.refusals, self.upgrade)
+        channel = Channel(connection, self.requestTimeout, self.refusals, self.upgrade, self._methods)
         channel.site = self
         channel.requestFactory = WebRequest
         return channel
