@@ -46,6 +46,18 @@ class InspectionTestCase(TestCase):
         self.assertRaises(BlockingIOError, self.listener.accept)
 
 
+class BesideTests(InspectionTestCase):
+    async def test_pidfile(self) -> None:
+        """It needs no pidfile of its own: that of the proxy which serves from the same folder is not in its way."""
+        pidfile = self.folder / "twistd.pid"
+        pidfile.write_text(f"{os.getpid()}")
+        for words in (("--check",), ("--explain", "ws://h/?token=red"), ("--print-config",)):
+            running = startTwistd(self, *self.tokens, *words, options=("--pidfile", str(pidfile)))
+            outcome = await running.end()
+            self.assertEqual((outcome.status, outcome.err.count("Another")), (0, 0), outcome.err)
+        self.assertEqual(pidfile.read_text(), f"{os.getpid()}")
+
+
 class ExplainTests(InspectionTestCase):
     async def test_statuses(self) -> None:
         """0 for who would be let in and 1 for who would not, with the step that says so; the target hears nothing."""

@@ -145,7 +145,9 @@ class Options(usage.Options):
         if "check" in given:
             self._tellAll(problemsIn(layers))
         self.config = self.source.start()
-        if self.handover is None and not self.config.inspection.wanted:
+        if self.config.inspection.wanted:
+            _takeOver(self.parent)
+        elif self.handover is None:
             checkPidfile(twistd.get("pidfile"))
 
     def _tellAll(self, problems: Sequence[str]) -> None:
@@ -159,7 +161,7 @@ class Options(usage.Options):
 def _takeOver(twistd: Any) -> None:
     """
     What twistd does once for a process was done before: it is in the background, under its root and as its user, and
-    its pidfile is there.
+    its pidfile is there. Or it is nothing to a process that only tells something, beside the one that serves.
     """
     if twistd is not None:
         done = {"pidfile": "", "nodaemon": True, "chroot": None, "uid": None, "gid": None}

@@ -42,6 +42,7 @@ _BY_STATUS = {
     403: "forbidden",
     404: "not_found",
     405: "method",
+    411: "malformed",
     413: "malformed",
     414: "too_large",
     426: "version",
