@@ -58,7 +58,7 @@ class Script:
 
 
 class NegotiationTests(TestCase):
-    timeout = 20
+    timeout = 60
     pump = True
 
     def setUp(self) -> None:
