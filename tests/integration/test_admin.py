@@ -34,7 +34,7 @@ READ_TOKEN = "one-for-prometheus-alone"
 class AdminTestCase(LifeTestCase):
     """Proxies with an admin side on a socket file."""
 
-    timeout = 60
+    timeout = 120
 
     async def administered(self, *arguments: str, leads: tuple[str, ...] = ("--target", "demo:")) -> Proxy:
         folder = Path(tempfile.mkdtemp(dir=".")).absolute()

@@ -11,6 +11,7 @@ import signal
 import socket
 import socketserver
 import ssl
+import tempfile
 import threading
 from base64 import b64encode
 from pathlib import Path
@@ -200,8 +201,7 @@ class ConfigCase(TestCase):
     proxy: Proxy
 
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir(parents=True)
+        self.folder = Path(tempfile.mkdtemp(dir=".")).absolute()  # a socket's path in there has 107 bytes
         self.folder.chmod(0o755)
         self.file = self.folder / "wsproxy.toml"
         self.reloads = 0

@@ -98,9 +98,9 @@ class NegotiationTests(TestCase):
 
         def speak() -> tuple[int, str]:
             with connect(url, compression=None) as client:
-                for message in said:
-                    client.send(message)
                 try:
+                    for message in said:
+                        client.send(message)
                     while True:
                         client.recv()
                 except ConnectionClosed as closed:
