@@ -181,6 +181,8 @@ class DeathTests(WorkersTestCase):
 class TerminationTests(WorkersTestCase):
     """Signals."""
 
+    timeout = 90
+
     async def test_atOnce(self) -> None:
         """SIGTERM closes the sessions of all workers with 1001; the status is 0, and no process is left."""
         proxy = await self.startWorkers()
