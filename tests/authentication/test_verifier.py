@@ -12,7 +12,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from wsproxy.authentication.verifier import ANSWER_TIMEOUT, BODY_LIMIT, HEAD_LIMIT, Answer, Verifier, VerifierError
+from wsproxy.authentication.verifier import Answer, Verifier, VerifierError
+from wsproxy.dialling.webservice import HEAD_LIMIT
+from wsproxy.dialling.webservice import LONGEST as BODY_LIMIT
+from wsproxy.dialling.webservice import PATIENCE as ANSWER_TIMEOUT
 
 OK = b"HTTP/1.1 200 OK\r\nX-Who: me\r\n"
 WHOLE = OK + b"Content-Length: 0\r\n\r\n"

@@ -32,8 +32,10 @@ from tests.integration.verifier import GOOD, says
 from wsproxy.access.resolver import FixedResolver
 from wsproxy.authentication.forward import ForwardAuth
 from wsproxy.authentication.recheck import Rechecks
-from wsproxy.authentication.verifier import ANSWER_TIMEOUT, BODY_LIMIT, Verifier, VerifierError
+from wsproxy.authentication.verifier import Verifier, VerifierError
 from wsproxy.command.usage import Options
+from wsproxy.dialling.webservice import LONGEST as BODY_LIMIT
+from wsproxy.dialling.webservice import PATIENCE as ANSWER_TIMEOUT
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Target
 from wsproxy.static_web.pages import OwnPages

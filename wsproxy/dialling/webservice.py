@@ -8,6 +8,7 @@
 The service may hang, lie, flood, break off or be gone: that is a L{WebServiceError}, within the time. Half of an answer
 is none. Each question is asked by itself: Twisted's L{Agent} keeps no cookies, so that nothing which the service said
 of one client reaches it for another; it follows no redirects, and unpacks nothing that could be larger than it looks.
+(treq does all three.)
 """
 
 # twisted.web and the policies leave much without annotations
@@ -34,7 +35,7 @@ from zope.interface import implementer
 
 from wsproxy.tls.client import clientTLS
 
-__all__ = ["LONGEST", "PATIENCE", "Answer", "WebService", "WebServiceError"]
+__all__ = ["HEAD_LIMIT", "LONGEST", "PATIENCE", "Answer", "TooLong", "WebService", "WebServiceError"]
 
 PATIENCE = 5.0
 """Seconds from the beginning of a connection to the end of an answer: half of what all decisions on a client have."""
@@ -42,8 +43,8 @@ PATIENCE = 5.0
 LONGEST = 65536
 """Bytes of an answer's body."""
 
-_RAW = 4 * LONGEST
-"""Bytes of an answer with its headers, and what chunks there are to it."""
+HEAD_LIMIT = 2 * LONGEST
+"""Bytes of its head, which a connection reads at most until it is whole; and of its body, chunks and all."""
 
 _TURNS = 64
 """Questions at a time; others wait."""
@@ -53,7 +54,19 @@ _KEPT = 30
 
 
 class WebServiceError(Exception):
-    """There is no answer. C{str()} says why, for the log: one line, without what was asked."""
+    """
+    There is no answer. C{str()} says why, for the log: one line, without what was asked.
+
+    @ivar cause: what it comes of, for who has words of his own for that; L{None} where nobody was asked.
+    """
+
+    def __init__(self, why: str, cause: BaseException | None = None) -> None:
+        super().__init__(why)
+        self.cause = cause
+
+
+class TooLong(Exception):
+    """More has come than an answer may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +75,28 @@ class Answer:
 
     status: int
     headers: Headers
-    body: bytes
+    body: bytes = b""
 
 
 class WebService:
     """
     @param reactor: for time, and to connect with.
     @param patience: seconds.
+    @param turns: how many questions there are at a time; others wait.
+    @param queue: how many wait; L{None}: all.
     """
 
-    def __init__(self, reactor: Any, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, reactor: Any, patience: float = PATIENCE, turns: int = _TURNS, queue: int | None = None
+    ) -> None:
         self._reactor = reactor
         self._patience = patience
         self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = _TURNS
+        self._pool.maxPersistentPerHost = turns
         self._pool.cachedConnectionTimeout = _KEPT
         self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, patience), self._pool)
-        self._turns = DeferredSemaphore(_TURNS)
+        self._turns = DeferredSemaphore(turns)
+        self._queue = queue
 
     def close(self) -> Deferred[None]:
         """Drop the connections that are kept. @return: fires when they are gone."""
@@ -90,6 +108,8 @@ class WebService:
         @param url: of C{http:} or C{https:}, percent-encoded.
         @raise WebServiceError: no answer has come, in time, whole.
         """
+        if self._queue is not None and len(self._turns.waiting) >= self._queue:
+            raise WebServiceError("too many wait for it already")
         await self._turns.acquire()
         try:
             exchange: Deferred[Answer] = Deferred.fromCoroutine(self._exchange(url, headers))
@@ -98,7 +118,7 @@ class WebService:
             cause = _cause(error)
             if isinstance(cause, CancelledError):
                 raise cause from None  # nobody waits any longer
-            raise WebServiceError(self._why(cause)) from None
+            raise WebServiceError(self._why(cause), cause) from None
         finally:
             self._turns.release()
 
@@ -120,7 +140,7 @@ class WebService:
                 return f"TLS: {error}"
             case ConnectError():
                 return "it cannot be reached"
-            case _TooLong():
+            case TooLong():
                 return f"an answer of more than {LONGEST} bytes"
         return f"it breaks off, or answers what is no HTTP ({type(error).__name__})"
 
@@ -135,10 +155,6 @@ def _cause(error: Exception) -> BaseException:
 
 def _timedOut(result: object, seconds: float) -> Failure:
     return Failure(TimeoutError())
-
-
-class _TooLong(Exception):
-    pass
 
 
 class _Body(Protocol):
@@ -157,7 +173,7 @@ class _Body(Protocol):
             return
         self._received += data
         if len(self._received) > LONGEST:
-            self.whole.errback(_TooLong())
+            self.whole.errback(TooLong())
             self._drop()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -170,14 +186,22 @@ class _Body(Protocol):
 
 
 class _Capped(ProtocolWrapper):
-    """A connection that ends with an answer that is too long, and at once where somebody has had enough of it."""
+    """
+    A connection that is cut off by a head that is too long, and at once by whoever has had enough of it. A body is
+    L{_Body}'s to count: where it has no length of its own, nobody could tell our end of it from the other side's.
+    """
 
-    _left = _RAW
+    _left = HEAD_LIMIT
 
     def writeSequence(self, data: list[bytes]) -> None:
         """A request."""
-        self._left = _RAW
+        self._left = HEAD_LIMIT
         super().writeSequence(data)
+
+    def resumeProducing(self) -> None:
+        """Somebody wants the body."""
+        self._left = HEAD_LIMIT
+        self.transport.resumeProducing()  # type: ignore[union-attr]  # one of sockets
 
     def dataReceived(self, data: bytes) -> None:
         self._left -= len(data)
