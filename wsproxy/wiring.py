@@ -18,7 +18,6 @@ from zope.interface import implementer
 
 from wsproxy.access.reach import Reach
 from wsproxy.access.resolver import FixedResolver
-from wsproxy.admin.service import checkAdmin
 from wsproxy.cluster.parent import Parent
 from wsproxy.config import (
     Config,
@@ -315,7 +314,10 @@ def parts(config: Config, reactor: Any) -> list[Callable[[], Any]]:
     made += (partial(ServerTLS, tls) for tls in sides if tls is not None)
     if config.program is not None:
         made.append(partial(findProgram, config.program, config.listening, reactor))
-    made.append(partial(checkAdmin, config.admin, reactor))
+    if config.admin.wanted:
+        from wsproxy.admin.service import checkAdmin  # late: a web site, for some
+
+        made.append(partial(checkAdmin, config.admin, reactor))
     if not config.routes:
         made += _partsOfWay(config, reactor)
     for route in config.routes:

@@ -48,14 +48,12 @@ def makeDesk(reactor: Any, proxy: Serving, worker: int | None = None) -> Desk:
     return desk
 
 
-def answerAdmin(config: Config, reactor: Any, proxy: Serving, parent: Parent, worker: int) -> None:
+def answerAdmin(reactor: Any, proxy: Serving, parent: Parent, worker: int) -> None:
     """
     Have a worker answer its parent.
 
     @param proxy: what serves in it.
     """
-    if not config.admin.wanted:
-        return
     desk = makeDesk(reactor, proxy, worker)
     for verb, function in desk.verbs.items():
         parent.hear(verb, function)

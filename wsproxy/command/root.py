@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any
 
-from wsproxy.admin.crew import Alone, Team
 from wsproxy.admin.levels import Levels
-from wsproxy.admin.make import makeAdmin, makeDesk
 from wsproxy.config import Config
 from wsproxy.daemon.successor import Successor
 from wsproxy.entrance import answerWorkers
@@ -58,6 +56,9 @@ def makeRoot(
     workers, neighbours = _makeWorkers(config, reactor, stopper, stdout, successor, predecessor)
     workers.renewal = Renewal(reader, workers.prepare, workers.lookAtCertificates)
     if config.admin.wanted:
+        from wsproxy.admin.crew import Team  # late: 20 ms, with a web site, for some
+        from wsproxy.admin.make import makeAdmin
+
         team = Team(workers, config.listening.workers)
         admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours, _askUpgrade)
         admin.setServiceParent(workers)
@@ -71,6 +72,9 @@ def _askUpgrade() -> None:
 
 def _administered(proxy: Proxy, config: Config, reactor: Any, levels: Levels) -> Proxy:
     if config.admin.wanted:
+        from wsproxy.admin.crew import Alone  # late: see makeRoot
+        from wsproxy.admin.make import makeAdmin, makeDesk
+
         desk = makeDesk(reactor, proxy)
         admin = makeAdmin(config, reactor, Alone(desk), levels, proxy.renew, proxy.neighbours)
         admin.setServiceParent(proxy)

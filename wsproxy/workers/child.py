@@ -32,7 +32,6 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsproxy.admin.make import answerAdmin
 from wsproxy.cluster.parent import PARENT_WITHIN
 from wsproxy.config import fromPlain
 from wsproxy.daemon.clock import useMonotonic
@@ -162,7 +161,10 @@ class Child:
         self._lines.become(settings.logging.format, settings.logging.level)
         proxy = assemble(settings, self._reactor, self, adopted, program, self._listeners, self)
         self._proxy = proxy
-        answerAdmin(settings, self._reactor, proxy, self, self._number)
+        if settings.admin.wanted:
+            from wsproxy.admin.make import answerAdmin  # late: a web site, for some
+
+            answerAdmin(self._reactor, proxy, self, self._number)
         proxy.privilegedStartService()
         proxy.startService()
         proxy.started.addCallbacks(lambda _: self._tell("up"), self.fail)
