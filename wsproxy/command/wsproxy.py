@@ -10,14 +10,13 @@ Exit status: 0; 1 with one line on stderr when it cannot be done; 2 with one lin
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
 
 from wsproxy import __version__
+from wsproxy.daemon.console import OneLineParser, complain, piped
 from wsproxy.errors import ConfigError
 
 __all__ = ["COMMANDS", "main"]
@@ -48,21 +47,9 @@ Without COMMAND it is serve: wsproxy 6080 localhost:5900. wsproxy COMMAND --help
 """
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage."""
-        _complain(message)
-        raise SystemExit(2)
-
-
-def _complain(message: object) -> None:
-    text = " ".join(str(message).splitlines())
-    print(f"wsproxy: {text}", file=sys.stderr)
-
-
 def _parser(wanted: str) -> ArgumentParser:
     """@param wanted: the sub-command that has to be known in full."""
-    parser = _Parser(
+    parser = OneLineParser(
         prog="wsproxy",
         description="One TCP port that speaks WebSocket, HTTP and TLS in front of any TCP or unix-socket server.",
         epilog=_EPILOG,
@@ -98,13 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     options = _parser(words[0] if words else "").parse_args(words)
     try:
-        said = options.run(options)
-        if said is not None:
-            print(said, flush=True)
+        with piped():
+            said = options.run(options)
+            if said is not None:
+                print(said, flush=True)
     except ConfigError as error:
-        _complain(error)
-        raise SystemExit(1) from None
-    except BrokenPipeError:
-        # whoever reads our output has seen enough; Python would complain of it once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain("wsproxy", error)
         raise SystemExit(1) from None

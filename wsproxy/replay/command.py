@@ -6,17 +6,17 @@ Exit status: 0; 1 with one line on stderr when a file or an endpoint is of no us
 from __future__ import annotations
 
 import math
-import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from wsproxy.access.peer import printable
+from wsproxy.daemon.console import OneLineParser, complain, piped
 from wsproxy.endpoints.listen import parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.recording.format import RecordingError
@@ -26,17 +26,7 @@ from wsproxy.replay.server import PlayerFactory
 
 __all__ = ["main", "serve"]
 
-
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage."""
-        _complain(message)
-        raise SystemExit(2)
-
-
-def _complain(message: object) -> None:
-    text = " ".join(str(message).splitlines())
-    print(f"wsproxy-replay: {text}", file=sys.stderr)
+_NAME = "wsproxy-replay"
 
 
 def _speed(word: str) -> float:
@@ -48,7 +38,7 @@ def _speed(word: str) -> float:
 
 
 def _parser() -> ArgumentParser:
-    parser = _Parser(prog="wsproxy-replay", description="Play, describe, export and repair recordings of sessions.")
+    parser = OneLineParser(prog=_NAME, description="Play, describe, export and repair recordings of sessions.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, what: str) -> ArgumentParser:
@@ -77,11 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
-    except BrokenPipeError:
-        # whoever reads our output has seen enough; Python would complain of it once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        with piped():
+            options.run(options)
     except OSError as error:
         raise SystemExit(_failed(f"{options.file}: {error.strerror}")) from None
     except RecordingError as error:
@@ -89,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _failed(message: object) -> int:
-    _complain(message)
+    complain(_NAME, message)
     return 1
 
 
@@ -122,7 +109,7 @@ async def serve(reactor: Any, options: Namespace) -> None:
     """Listen, and play to whoever comes, until the process is told to end."""
 
     def failed(error: Exception) -> None:
-        _complain(f"{options.file}: {error}")
+        complain(_NAME, f"{options.file}: {error}")
 
     try:
         listen = parseListen(reactor, options.listen)
