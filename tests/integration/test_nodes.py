@@ -106,15 +106,27 @@ class NodesTestCase(TestCase):
         self.slowest = max(when for _, when in endings) - since
         self.assertLess(self.slowest, within)
 
-    def wsproxy(
-        self, *words: str, stdin: str = "", cluster: bool = True
-    ) -> Deferred[subprocess.CompletedProcess[str]]:
+    def wsproxy(self, *words: str, stdin: str = "", cluster: bool = True) -> Deferred[subprocess.CompletedProcess[str]]:
         """A command, with the cluster's URL."""
         command = [WSPROXY, *words, *(("--cluster", "env:CLUSTER") if cluster else ())]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLUSTER": self.url}
         return deferToThread(
             subprocess.run, command, capture_output=True, text=True, timeout=30, input=stdin, env=environment
         )
+
+    async def seen(self, count: int, within: float = 5.0) -> list[dict[str, Any]]:
+        """So many, soon."""
+        cluster = joinCluster(reactor, self.url)
+        try:
+            give = time.monotonic() + within
+            while True:
+                found = await readRoster(cluster)
+                if len(found) == count or time.monotonic() > give:
+                    self.assertEqual(len(found), count)
+                    return found
+                await deferLater(reactor, 0.1, lambda: None)
+        finally:
+            await cluster.redis.stopService()
 
     async def revoke(self, *words: str, stdin: str = "") -> None:
         outcome = await self.wsproxy("revoke", *words, stdin=stdin)
@@ -195,6 +207,7 @@ class RevokingTests(NodesTestCase):
             await self.start(("--admin", admin, *more), ())
             here, there, *rest = [await self.session(self.link("somebody"), node) for node in (-2, -1, -2, -1)]
             mine = ("--admin", admin)
+            await self.seen(4)
             listed = await self.wsproxy("nodes", "--json", *mine, cluster=False)
             found = [session["id"] for session in json.loads(listed.stdout)["sessions"]]
             outcome = await self.wsproxy("revoke", "--session", found[-1], *mine, cluster=False)
@@ -267,20 +280,6 @@ class RosterTests(NodesTestCase):
     """The sessions of all nodes."""
 
     timeout = 90
-
-    async def seen(self, count: int, within: float = 5.0) -> list[dict[str, Any]]:
-        """So many, soon."""
-        cluster = joinCluster(reactor, self.url)
-        try:
-            give = time.monotonic() + within
-            while True:
-                found = await readRoster(cluster)
-                if len(found) == count or time.monotonic() > give:
-                    self.assertEqual(len(found), count)
-                    return found
-                await deferLater(reactor, 0.1, lambda: None)
-        finally:
-            await cluster.redis.stopService()
 
     async def test_seen(self) -> None:
         """Any node's sessions are seen from outside, and ended by their id; Redis has no word of what they are."""
