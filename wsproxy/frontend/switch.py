@@ -177,8 +177,10 @@ class Switch(Protocol):
             elif not self._known:
                 self._refuse(_unknown)
             else:
-                self.deadline.start(factory.handshakeTimeout)
-                self.become(factory.site.channel(self), peeked)
+                self._sendAtOnce()
+                if not factory.site.arrive(self, peeked):
+                    self.deadline.start(factory.handshakeTimeout)
+                    self.become(factory.site.channel(self), peeked)
         elif self._passable:
             self._passThrough(peeked)
         else:
@@ -197,7 +199,7 @@ class Switch(Protocol):
         self.linger(refusalBytes(refusal))
 
     def _sendAtOnce(self) -> None:
-        """Without Nagle's delay. Of plaintext HTTP, twisted.web sees to that."""
+        """Without Nagle's delay."""
         if not self._inner and ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
 
