@@ -63,6 +63,8 @@ class TransportEnd(Protocol):
     transport: EndTransport  # type: ignore[assignment]  # ITransport promises less than each of them keeps
     congested = False
     watch: Watch | None = None
+    greeting = b""
+    """What the peer is told before everything else, once the end is started."""
 
     def __init__(self) -> None:
         self._receiver: Receiver | None = None
@@ -78,6 +80,8 @@ class TransportEnd(Protocol):
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
+        if self.greeting:
+            self.transport.write(self.greeting)
         if self.watch is not None:  # else another end has the socket, or is to
             self.sendAt(0.0)
         early, self._early = self._early, bytearray()
@@ -188,6 +192,10 @@ class TransportEnd(Protocol):
         self._receiver = Receiver(ignore, ignore, ignore, lost)
         early, self._early = bytes(self._early), bytearray()
         transport.unregisterProducer()
+        if not (_waiting(transport) or transport.disconnecting):
+            self._closing = True
+            released()
+            return early
         # as a pull producer we are asked for more whenever the transport has nothing left to send: once on
         # registration, whatever it has, and then when it is so
         transport.registerProducer(self, False)
@@ -285,7 +293,7 @@ def _waiting(transport: object) -> int:
     """
     Bytes in the buffers of a transport and those below it, as Twisted's name them; 0 of those that have other names.
 
-    No interface says so, and it is for people to look at: nothing goes by it.
+    No interface says so: L{_tryOut} does.
     """
     size = 0
     while isinstance(transport, ProtocolWrapper):
@@ -341,7 +349,9 @@ def _tryOut() -> bool:
             transport.connected = 1
             transport.registerProducer(trial, False)
             transport.write(b"x")
-            if trial.asked != 1 or transport.doWrite() is not None or trial.asked != 2:
+            if trial.asked != 1 or _waiting(transport) != 1:
+                return False
+            if transport.doWrite() is not None or trial.asked != 2 or _waiting(transport):
                 return False
             transport.unregisterProducer()
             transport.connectionLost(connectionDone)

@@ -61,11 +61,11 @@ class PendingUpgrade(Protocol):
     def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
         assert self._handshake is not None
         answer = self._handshake.accept(subprotocol)
-        self.transport.write(withHeaders(answer, headers) if headers else answer)
-        return self._relayed()
+        return self._relayed(withHeaders(answer, headers) if headers else answer)
 
-    def _relayed(self) -> TransportEnd:
+    def _relayed(self, greeting: bytes) -> TransportEnd:
         end = TransportEnd()
+        end.greeting = greeting
         self._connection.become(end, bytes(self._early))
         return end
 
