@@ -27,7 +27,7 @@ from wsproxy.ends.room import limitUnread, limitUnsent
 from wsproxy.ends.states import Peer
 from wsproxy.ends.watch import Watch
 
-__all__ = ["TransportEnd", "closeEmpty", "isBare", "isSecured", "releasable"]
+__all__ = ["TransportEnd", "closeEmpty", "isBare", "isEmpty", "isSecured", "releasable", "sendAtOnce"]
 
 
 class EndTransport(Structural):
@@ -78,7 +78,7 @@ class TransportEnd(Protocol):
         self.transport.registerProducer(self, True)
         self.transport.pauseProducing()
 
-    def start(self, receiver: Receiver) -> None:
+    def start(self, receiver: Receiver, paused: bool = False) -> None:
         self._receiver = receiver
         if self.greeting:
             self.transport.write(self.greeting)
@@ -91,7 +91,7 @@ class TransportEnd(Protocol):
             receiver.ended()
         if self._lost is not None:
             self.connectionLost(self._lost)
-        else:
+        elif not paused:
             self.resume()
 
     def write(self, buffers: Sequence[Buffer]) -> None:
@@ -192,7 +192,7 @@ class TransportEnd(Protocol):
         self._receiver = Receiver(ignore, ignore, ignore, lost)
         early, self._early = bytes(self._early), bytearray()
         transport.unregisterProducer()
-        if not (_waiting(transport) or transport.disconnecting):
+        if isEmpty(transport):
             self._closing = True
             released()
             return early
@@ -263,6 +263,23 @@ def closeEmpty(transport: Connection) -> None:
     """
     reactor: Any = transport.reactor
     reactor.callLater(0, transport.connectionLost, connectionDone)
+
+
+def isEmpty(transport: Connection) -> bool:
+    """Whether it has nothing to send or to do: what is written to its socket now comes behind all that was said."""
+    return not (_waiting(transport) or transport.disconnecting)
+
+
+def sendAtOnce(transport: Connection, data: bytes) -> None:
+    """Write this to a bare transport, which else waits for its reactor to come by before it sends anything."""
+    if isEmpty(transport):
+        try:
+            sent = transport.getHandle().send(data)
+        except OSError:  # there is no room, or the transport will meet it as well
+            sent = 0
+        data = data[sent:]
+    if data:
+        transport.write(data)
 
 
 def isSecured(transport: object) -> bool:

@@ -286,6 +286,12 @@ ALPN = [b"http/1.1"]
 """What the port speaks inside of TLS, by its registered name (RFC 7301 section 6)."""
 
 
+class _ServerTransport(SecureTransport):
+    """Its client has said hello."""
+
+    speaksFirst = False
+
+
 @implementer(IProtocolNegotiationFactory)
 class SwitchFactory(ServerFactory[Switch]):
     """Makes switches for a listening port.
@@ -343,7 +349,7 @@ class SwitchFactory(ServerFactory[Switch]):
         self._creator = tls
         self.tls = TLSMemoryBIOFactory(tls, False, _SecureFactory(self), self.clock) if tls is not None else None
         if self.tls is not None:
-            self.tls.protocol = SecureTransport
+            self.tls.protocol = _ServerTransport
         self.verifiesClients = demandsCertificates(tls)
 
     def become(self, other: SwitchFactory, tls: IOpenSSLServerConnectionCreator | None) -> None:
