@@ -149,8 +149,8 @@ class SocketEnd(PumpedEnd):
             self._received(view[:count])
         else:
             self._peer = Peer.ENDED
-            self._watch()
             self._ended()
+            self._watch()  # which is nothing where that was the end of it
 
     def finish(self) -> None:
         if self._peer is Peer.ENDED:

@@ -11,7 +11,7 @@ hang or answer nonsense. That ends this one session, within a time, and is logge
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -125,7 +125,7 @@ class OpenSession:
     _log = Logger()
 
     def __init__(self, registry: Registry, admission: Admission) -> None:
-        self.id = secrets.token_hex(16)
+        self.id = os.urandom(16).hex()
         self.request = admission.request
         self.identity = admission.identity
         self.target = admission.target
