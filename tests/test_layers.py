@@ -36,6 +36,7 @@ LEVELS = [
 
 SANS_IO = {
     "access/proxyheader.py",
+    "frontend/head.py",
     "frontend/sniff.py",
     "recording/format.py",
     "replay/asciicast.py",

@@ -177,7 +177,9 @@ class WebSockifyFactory(SwitchFactory):
         door = self._door = self.doors(reactor, self.sessions, pages, proxies=proxies)
         super().__init__(
             reactor,
-            WebSite(door, reactor, handshakeTimeout, door.upgrade, self.sessions.refusals, _methods(methods)),
+            WebSite(
+                door, reactor, handshakeTimeout, door.upgrade, door.arrive, self.sessions.refusals, _methods(methods)
+            ),
             tls=tls,
             tlsOnly=tlsOnly,
             flashPolicy=flashPolicy,

@@ -30,7 +30,7 @@ class Raw:
     def getHandle(self) -> socket.socket:
         return self._socket
 
-    def loseConnection(self) -> None:
+    def connectionLost(self, reason: object) -> None:
         self.told.append("closed")
 
     def abortConnection(self) -> None:
@@ -52,8 +52,8 @@ class DetourTests(SynchronousTestCase):
         self.shakeHands(server, self.client)
         rejoin(server, ours)
         self.raw = Raw(ours)
-        transport: Any = SimpleNamespace(transport=self.raw, leave=lambda left: left(server))
-        waiting: Any = SimpleNamespace(transport=transport, start=lambda receiver: None, pause=lambda: None)
+        transport: Any = SimpleNamespace(transport=self.raw, leave=lambda left, _: left(server))
+        waiting: Any = SimpleNamespace(transport=transport, greeting=b"", start=lambda receiver, paused: None)
         reactor: Any = MemoryReactor()
         self.pump = Pump(reactor)
         self.addCleanup(self.pump._epoll.close)

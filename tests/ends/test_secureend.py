@@ -11,6 +11,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection as Connection_
 from twisted.internet.testing import MemoryReactor
+from twisted.protocols.tls import BufferingTLSTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import Recorder
@@ -68,8 +69,8 @@ class WaitingTests(SynchronousTestCase):
         self.connection = Connection()
         self.aborted: list[bool] = []
         raw = SimpleNamespace(getHandle=lambda: self.socket, abortConnection=lambda: self.aborted.append(True))
-        transport: Any = SimpleNamespace(transport=raw, leave=lambda left: left(self.connection))
-        waiting: Any = SimpleNamespace(transport=transport, start=lambda receiver: None, pause=lambda: None)
+        transport: Any = SimpleNamespace(transport=raw, leave=lambda left, _: left(self.connection))
+        waiting: Any = SimpleNamespace(transport=transport, greeting=b"", start=lambda receiver, paused: None)
         reactor: Any = MemoryReactor()
         self.end = SecureEnd(Pump(reactor), waiting, transport)
         self.recorder = Recorder()
@@ -192,6 +193,19 @@ class MovableTests(SynchronousTestCase):
         self.assertFalse(securetransport._tryOutTwisted())
         self.patch(FileDescriptor, "doWrite", lambda self: None)
         self.assertFalse(transport._tryOut())
+
+    def test_madeInShort(self) -> None:
+        """Transports of this Twisted can be made in short; of one that makes them differently they are not."""
+        self.assertTrue(securetransport._alike)
+        self.assertTrue(securetransport._tryOutMaking())
+        makeConnection = BufferingTLSTransport.makeConnection
+
+        def otherwise(made: Any, beneath: Any) -> None:
+            makeConnection(made, beneath)
+            made.state = "new"
+
+        self.patch(BufferingTLSTransport, "makeConnection", otherwise)
+        self.assertFalse(securetransport._tryOutMaking())
 
     def test_unknown(self) -> None:
         """With one that is not known, sessions stay with their transports."""

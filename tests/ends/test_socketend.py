@@ -52,7 +52,7 @@ class PumpTestCase(SynchronousTestCase):
             self.addCleanup(each.close)
             each.setblocking(False)
         transport: Any = Transport(ours)
-        released: Any = SimpleNamespace(release=lambda released, lost: released() or b"")
+        released: Any = SimpleNamespace(greeting=b"", release=lambda released, lost: released() or b"")
         end, recorder = SocketEnd(self.pump, released, transport), Recorder()
         end.start(recorder.receiver())
         return end, recorder, theirs

@@ -17,9 +17,13 @@ from wsproxy.frontend.web import WebSite
 __all__ = ["Connection", "Response", "TLSClient", "makeFactory", "responses"]
 
 
-def makeFactory(clock: Clock, root: IResource, **settings: Any) -> SwitchFactory:
-    """@param root: sees upgrades too, where it is a L{FrontDoor<wsproxy.frontend.upgrade.FrontDoor>}."""
-    return SwitchFactory(clock, WebSite(root, clock, 10.0, getattr(root, "upgrade", None)), **settings)
+def makeFactory(clock: Clock, root: IResource, short: bool = True, **settings: Any) -> SwitchFactory:
+    """
+    @param root: sees upgrades too, where it is a L{FrontDoor<wsproxy.frontend.upgrade.FrontDoor>}.
+    @param short: ordinary ones past twisted.web.
+    """
+    arrive = getattr(root, "arrive", None) if short else None
+    return SwitchFactory(clock, WebSite(root, clock, 10.0, getattr(root, "upgrade", None), arrive), **settings)
 
 
 class Connection:

@@ -69,8 +69,8 @@ class FakeSessions:
         else:
             self.answer(upgrade)
 
-    def accept(self, upgrade: Upgrade) -> None:
-        end = upgrade.accept(None)
+    def accept(self, upgrade: Upgrade, subprotocol: str | None = None) -> None:
+        end = upgrade.accept(subprotocol)
         self.ends.append(end)
         end.start(Receiver(self._received, lambda: None, lambda: None, lambda error: self._lost()))
 
@@ -97,13 +97,15 @@ class Page(Resource):
 
 class UpgradeTestCase(SynchronousTestCase):
     havePages = True
+    short = True
+    """Whether ordinary upgrades go past twisted.web."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.sessions = FakeSessions()
         self.pages = Page()
         door = FrontDoor(self.clock, cast(Sessions, self.sessions), self.pages if self.havePages else None)
-        self.factory = makeFactory(self.clock, door, tls=CERTIFICATE)
+        self.factory = makeFactory(self.clock, door, self.short, tls=CERTIFICATE)
         self.connection = self.connect()
 
     def connect(self) -> Connection:
@@ -395,6 +397,7 @@ class DoorTests(UpgradeTestCase):
             raise ZeroDivisionError("hunter2")
 
         self.patch(HandshakeFactory, "begin", begin)
+        self.patch(HandshakeFactory, "beginOrdinary", begin)
         connection = self.connect()
         connection.send(upgrade() + b"behind")
         (response,) = responses(connection.told)
@@ -505,3 +508,21 @@ class NoPagesTests(UpgradeTestCase):
         """Upgrades are."""
         self.connection.send(upgrade())
         self.assertEqual(len(self.sessions.upgrades), 1)
+
+
+class AcceptByChannelTests(AcceptTests):
+    """The same through twisted.web."""
+
+    short = False
+
+
+class RequestByChannelTests(RequestTests):
+    """The same through twisted.web."""
+
+    short = False
+
+
+class DecisionByChannelTests(DecisionTests):
+    """The same through twisted.web."""
+
+    short = False

@@ -17,6 +17,8 @@ from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, eventAsText
 
+from wsproxy.daemon.line import lineOf
+
 __all__ = ["LONGEST", "RECORD", "asLine", "lostRecord", "recordOf"]
 
 LONGEST = 200
@@ -41,7 +43,9 @@ def recordOf(event: LogEvent, worker: int | None = None) -> dict[str, Any]:
     @param worker: whose it is; L{None}: there are none.
     @return: what JSON can say of it.
     """
-    text = eventAsText(event, includeTraceback=False, includeTimestamp=False, includeSystem=False)
+    text = lineOf(event)
+    if text is None:
+        text = eventAsText(event, includeTraceback=False, includeTimestamp=False, includeSystem=False)
     record: dict[str, Any] = {
         "time": round(event.get("log_time", 0.0), 6),
         "level": event.get("log_level", LogLevel.info).name,

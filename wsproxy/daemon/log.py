@@ -18,6 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 from zope.interface import implementer
 
 from wsproxy.daemon.jsonlog import RECORD, asLine, lostRecord, recordOf
+from wsproxy.daemon.line import Stamp, lineOf
 from wsproxy.daemon.outlet import RETRY, File, Outlet, sinkOf
 from wsproxy.daemon.threshold import Threshold
 from wsproxy.errors import ConfigError
@@ -70,13 +71,21 @@ class TextObserver:
     def __init__(self, outlet: Outlet, threshold: Threshold | None = None) -> None:
         self._outlet = outlet
         self._threshold = threshold or Threshold()
+        self._stamp = Stamp()
 
     def __call__(self, event: LogEvent) -> None:
         if not self._threshold.passes(event):
             return
-        text = formatEventAsClassicLogText(event)
+        text = self._ofLine(event) or formatEventAsClassicLogText(event)
         if text:
             self._outlet.write([text.encode("utf-8", "backslashreplace")])
+
+    def _ofLine(self, event: LogEvent) -> str | None:
+        line = lineOf(event)
+        if not line or "log_system" in event:
+            return None
+        shown = line.replace("\n", "\n\t")
+        return f"{self._stamp.of(event)} [{event['log_namespace']}#{event['log_level'].name}] {shown}\n"
 
 
 @implementer(ILogObserver)

@@ -35,6 +35,8 @@ from wsproxy.dialling.reactor import IConnectingReactor
 __all__ = ["connectAddress", "isLiteral", "watchesSockets"]
 
 _PENDING = (errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
+_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+_STREAM = socket.SOCK_STREAM | _NONBLOCK
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
@@ -98,12 +100,13 @@ class _Attempt:
             if ":" in host:
                 family = socket.AF_INET6
                 self._address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=_NUMERIC)[0][4]
-            self._socket = socket.socket(family, socket.SOCK_STREAM)
+            self._socket = socket.socket(family, _STREAM)
         except OSError as error:
             connected.errback(_failure(error.errno, error.strerror))
             return connected
         try:
-            self._socket.setblocking(False)
+            if not _NONBLOCK:
+                self._socket.setblocking(False)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
             code = self._socket.connect_ex(self._address)
@@ -185,7 +188,7 @@ class Outgoing(Connection):
     """The transport of a connection that was made from here."""
 
     logstr = "outgoing"
-    _paused = False
+    _begun = _paused = False
     _tlsClientDefault = True  # Twisted's startTLS asks which side of TLS is ours
 
     def __init__(self, connected: socket.socket, protocol: IProtocol, peer: IAddress, reactor: IReactorFDSet) -> None:
@@ -196,12 +199,14 @@ class Outgoing(Connection):
     def begin(self) -> None:
         """Begin to serve the protocol; to read, unless it asks not to."""
         self.protocol.makeConnection(self)
+        self._begun = True
         if not self._paused:
             self.startReading()
 
     def pauseProducing(self) -> None:
         self._paused = True
-        super().pauseProducing()
+        if self._begun:
+            super().pauseProducing()
 
     def getHost(self) -> IAddress:
         return _address(self.socket.getsockname())

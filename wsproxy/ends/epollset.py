@@ -13,10 +13,13 @@ from time import monotonic
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsproxy.ends.transport import closeEmpty
 from wsproxy.fault import logFault
 
 __all__ = ["BUFFER", "ENDED", "IN", "LESS", "OUT", "QUIET", "EpollSet", "Pumped"]
@@ -82,6 +85,8 @@ class EpollSet:
         self.view = memoryview(bytearray(BUFFER))
         """What an end reads into; valid until the next end reads."""
         self._reactor = reactor
+        self._turning = False
+        self._closing: list[Connection] = []
 
     def watch(self, end: Pumped, events: int) -> None:
         """
@@ -106,6 +111,20 @@ class EpollSet:
             self._epoll.modify(descriptor, events)
         end.events = events
 
+    def close(self, transport: Connection) -> None:
+        """Have a transport close its socket that has nothing left to send, soon, and not within this call."""
+        if self._turning:
+            self._closing.append(transport)
+        else:
+            closeEmpty(transport)
+
+    def _closeAll(self) -> None:
+        while self._closing:
+            try:
+                self._closing.pop().connectionLost(connectionDone)
+            except BaseException:
+                logFault(self._log, "closing a socket")
+
     def fileno(self) -> int:
         return self._epoll.fileno()
 
@@ -113,6 +132,13 @@ class EpollSet:
         return "pump"
 
     def doRead(self) -> None:
+        self._turning = True
+        try:
+            self._turn()
+        finally:
+            self._turning = False
+
+    def _turn(self) -> None:
         poll, ends = self._epoll.poll, self._ends
         limit = monotonic() + TURN
         while monotonic() < limit:
@@ -134,6 +160,8 @@ class EpollSet:
                 except BaseException:  # raised to the reactor, it would be the end of all that are pumped
                     logFault(self._log, "pumping")
                     self._giveUp(end)
+            if self._closing:
+                self._closeAll()
 
     def _giveUp(self, end: Pumped) -> None:
         try:

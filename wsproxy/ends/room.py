@@ -46,10 +46,10 @@ def limitUnsent(connection: socket.socket, rate: float = 0.0) -> None:
 
     @param rate: bytes a second that its peer takes.
     """
-    if not _LINUX or connection.family not in _FAMILIES:
+    if not _LINUX:
         return
     size = max(SHORT, int(rate * _TIME)) if rate < FAST else 0  # which is the kernel's default, no limit
-    with suppress(OSError):  # closed, or a kernel that is too old
+    with suppress(OSError):  # a unix socket, one that is closed, or a kernel that is too old
         connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, size)
 
 

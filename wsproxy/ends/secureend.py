@@ -61,9 +61,9 @@ class SecureEnd(PumpedEnd):
         self._received, self._ended, self._drained, self._lost, self._leaving = receiver
         end = self._waiting
         assert end is not None
-        end.start(Receiver(self._received, ignore, ignore, self._gone))
-        end.pause()
-        cast(SecureTransport, end.transport).leave(self._left)
+        greeting, end.greeting = end.greeting, b""
+        end.start(Receiver(self._received, ignore, ignore, self._gone), paused=True)
+        cast(SecureTransport, end.transport).leave(self._left, greeting)
 
     def _left(self, connection: SSL.Connection) -> None:
         """Everything before is with the kernel, or was received: from now on the connection is ours."""
@@ -203,9 +203,13 @@ class SecureEnd(PumpedEnd):
                 last = len(view) - RECORD  # all that was taken: nobody would tell that there is more
             while size <= last:
                 try:
-                    size += receive(view[size : size + RECORD])
+                    count = receive(view[size : size + RECORD])
                 except SSL.WantWriteError:
                     self._detour()  # an answer, of which not all has left
+                    continue
+                size += count
+                if count < RECORD and self._memory is None and not unread(self.descriptor):
+                    break  # to hear so from OpenSSL costs more
         except (SSL.WantReadError, BlockingIOError):
             pass
         except (SSL.Error, OSError) as caught:
@@ -223,8 +227,7 @@ class SecureEnd(PumpedEnd):
             self.close()
         elif error is not None:
             self._error = error
-            self._letGo()
-            self._transport.loseConnection()
+            self._leave()
         elif self._wants == IN:
             self.flush()
 
@@ -256,8 +259,7 @@ class SecureEnd(PumpedEnd):
                 pass  # the peer is gone
             self._sending = Sending.FINISHED
             if self._peer is Peer.ENDED:
-                self._letGo()
-                self._transport.loseConnection()
+                self._leave()
 
     def _unwritable(self) -> None:
         if self._memory is not None:
@@ -266,8 +268,11 @@ class SecureEnd(PumpedEnd):
         self._wants = OUT
         super()._unwritable()
         if self._peer is Peer.ENDED:
-            self._letGo()
-            self._transport.loseConnection()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._letGo()
+        self._pump.close(self._transport)
 
     def _gone(self, error: Exception | None) -> None:
         self._letGo()

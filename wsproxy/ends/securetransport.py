@@ -17,19 +17,26 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IPullProducer
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IPullProducer, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
-from zope.interface import implementer
+from zope.interface import directlyProvides, implementedBy, implementer, providedBy
 
-from wsproxy.ends.transport import isBare
+from wsproxy.ends.transport import isBare, isEmpty, sendAtOnce
 
 __all__ = ["SecureTransport", "detour", "rejoin"]
+
+_PIECE = 1 << 15
+"""Bytes taken out of OpenSSL at a time."""
+
+_leavable = _movable = _alike = False
+"""What this Twisted and this pyOpenSSL allow: see below, where it is tried out."""
 
 
 class SecureTransport(BufferingTLSTransport):
@@ -37,25 +44,58 @@ class SecureTransport(BufferingTLSTransport):
 
     transport: Connection  # of one that is leavable; until then whatever a port yields
     _leaving: Callable[[SSL.Connection], None] | None = None
+    speaksFirst = True
+    """Whether OpenSSL is asked at once what there is to say: a client says hello."""
+
     _receiving = False
+    _greeting = b""
 
     @property
     def leavable(self) -> bool:
         """Whether there is nothing but a socket under it, and pyOpenSSL is the one we know."""
         return _leavable and _movable and isBare(self.transport)
 
-    def leave(self, left: Callable[[SSL.Connection], None]) -> None:
+    def makeConnection(self, transport: Any) -> None:
+        """
+        As Twisted's, which finds out for each connection what a transport of its kind provides, one interface after the
+        other, and asks OpenSSL what a server has to say before there is a client: 30 µs.
+        """
+        kind: Any = type(transport)
+        cls: Any = type(self)
+        if not (_alike and providedBy(transport) is implementedBy(kind)):
+            super().makeConnection(transport)
+            return
+        self._tlsConnection = self.factory._creatorCallable(self)
+        self._appSendBuffer = []
+        self.__provides__ = _standingFor(kind, cls)
+        Protocol.makeConnection(self, transport)
+        self.factory.registerProtocol(self)
+        self.wrappedProtocol.makeConnection(self)
+        if self.speaksFirst:
+            self._checkHandshakeStatus()
+
+    def _flushSendBIO(self) -> None:
+        """As Twisted's; but what belongs to the handshake does not wait for a round of the reactor."""
+        if self._handshakeDone or not self.leavable:
+            super()._flushSendBIO()
+            return
+        with suppress(SSL.WantReadError):
+            sendAtOnce(self.transport, self._tlsConnection.bio_read(_PIECE))
+
+    def leave(self, left: Callable[[SSL.Connection], None], greeting: bytes = b"") -> None:
         """
         Take no further part in the connection, once all that was written is with the kernel.
 
         What was decrypted by then is still received, and a connection that is lost until then is lost as ever.
         The raw transport keeps the socket, but no longer touches it; closing it remains its task.
 
+        @param greeting: what is still to be sent.
         @param left: called with what reads from the socket and writes to it, without blocking: C{recv} and C{send}
             raise L{SSL.WantReadError} and L{SSL.WantWriteError}. C{send} takes all of its buffer or has to be called
             again with the same bytes. One call of C{recv} for a whole record leaves nothing behind in OpenSSL.
         """
         self._leaving = left
+        self._greeting = greeting
         if not self._receiving:
             self._drain()
 
@@ -71,10 +111,19 @@ class SecureTransport(BufferingTLSTransport):
         if raw.disconnecting or not raw.connected:
             return
         self._aggregator.flush()
+        greeting, self._greeting = self._greeting, b""
+        if greeting:
+            self._write(greeting)
+        size = _PIECE
         with suppress(SSL.WantReadError):
-            while True:
-                raw.write(connection.bio_read(1 << 15))
+            while size == _PIECE:
+                data = connection.bio_read(_PIECE)
+                size = len(data)
+                sendAtOnce(raw, data)
         self.unregisterProducer()
+        if isEmpty(raw):
+            self._drained()
+            return
         raw.registerProducer(_Drained(self._drained), False)
         if raw.doWrite() is not None:
             raw.abortConnection()
@@ -87,6 +136,14 @@ class SecureTransport(BufferingTLSTransport):
             _moveOnto(connection, raw.getHandle())
             self._lostTLSConnection = True  # Twisted's way to let it alone
             left(connection)
+
+
+@lru_cache
+def _standingFor(kind: Any, cls: Any) -> Any:
+    """What says of a transport of C{cls} that it provides what the one of this kind does that is beneath it."""
+    standing = cls.__new__(cls)
+    directlyProvides(standing, implementedBy(kind))
+    return standing.__provides__
 
 
 @implementer(IPullProducer)
@@ -222,3 +279,30 @@ def _tryOutTwisted() -> bool:
 
 
 _leavable = _tryOutTwisted()
+
+
+def _tryOutMaking() -> bool:
+    """Whether a transport that is made in short is like one that Twisted has made."""
+
+    @implementer(IOpenSSLServerConnectionCreator)
+    class Creator:
+        def serverConnectionForTLS(self, transport: object) -> Any:
+            return _Trial()
+
+    mark: Any = implementer(ITCPTransport)
+    kind = mark(type("Raw", (_Trial,), {}))
+    try:
+        made: list[Any] = []
+        for cls in (BufferingTLSTransport, SecureTransport):
+            factory = TLSMemoryBIOFactory(Creator(), False, Factory.forProtocol(Protocol), Clock())
+            factory.protocol = cls
+            made.append(factory.buildProtocol(None))
+            made[-1].makeConnection(kind())
+        theirs, ours = made
+        return vars(theirs).keys() == vars(ours).keys() and [*providedBy(theirs)] == [*providedBy(ours)]
+    except Exception:
+        return False
+
+
+_alike = True
+_alike = _tryOutMaking()

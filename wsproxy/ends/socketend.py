@@ -16,7 +16,6 @@ from wsproxy.ends.epollset import BUFFER, ENDED, IN, LESS, OUT, QUIET
 from wsproxy.ends.kernel import unread
 from wsproxy.ends.pumpedend import PumpedEnd
 from wsproxy.ends.states import Peer, Sending
-from wsproxy.ends.transport import closeEmpty
 
 __all__ = ["SocketEnd"]
 
@@ -36,6 +35,8 @@ class SocketEnd(PumpedEnd):
         end = self._waiting
         assert end is not None
         self._received, self._ended, self._drained, self._lost, self._leaving = receiver
+        if end.greeting:
+            self._queue.append(end.greeting)
         early = end.release(self._released, self._gone)
         if early:
             self._received(early)
@@ -148,8 +149,8 @@ class SocketEnd(PumpedEnd):
             self._received(view[:count])
         else:
             self._peer = Peer.ENDED
-            self._watch()
             self._ended()
+            self._watch()  # which is nothing where that was the end of it
 
     def finish(self) -> None:
         if self._peer is Peer.ENDED:
@@ -180,7 +181,7 @@ class SocketEnd(PumpedEnd):
 
     def _close(self) -> None:
         self._letGo()
-        closeEmpty(self._transport)
+        self._pump.close(self._transport)
 
     def _gone(self, error: Exception | None) -> None:
         if self._sending is not Sending.CLOSED:

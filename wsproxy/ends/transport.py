@@ -27,7 +27,7 @@ from wsproxy.ends.room import limitUnread, limitUnsent
 from wsproxy.ends.states import Peer
 from wsproxy.ends.watch import Watch
 
-__all__ = ["TransportEnd", "closeEmpty", "isBare", "isSecured", "releasable"]
+__all__ = ["TransportEnd", "closeEmpty", "isBare", "isEmpty", "isSecured", "releasable", "sendAtOnce"]
 
 
 class EndTransport(Structural):
@@ -63,6 +63,8 @@ class TransportEnd(Protocol):
     transport: EndTransport  # type: ignore[assignment]  # ITransport promises less than each of them keeps
     congested = False
     watch: Watch | None = None
+    greeting = b""
+    """What the peer is told before everything else, once the end is started."""
 
     def __init__(self) -> None:
         self._receiver: Receiver | None = None
@@ -76,8 +78,10 @@ class TransportEnd(Protocol):
         self.transport.registerProducer(self, True)
         self.transport.pauseProducing()
 
-    def start(self, receiver: Receiver) -> None:
+    def start(self, receiver: Receiver, paused: bool = False) -> None:
         self._receiver = receiver
+        if self.greeting:
+            self.transport.write(self.greeting)
         if self.watch is not None:  # else another end has the socket, or is to
             self.sendAt(0.0)
         early, self._early = self._early, bytearray()
@@ -87,7 +91,7 @@ class TransportEnd(Protocol):
             receiver.ended()
         if self._lost is not None:
             self.connectionLost(self._lost)
-        else:
+        elif not paused:
             self.resume()
 
     def write(self, buffers: Sequence[Buffer]) -> None:
@@ -188,6 +192,10 @@ class TransportEnd(Protocol):
         self._receiver = Receiver(ignore, ignore, ignore, lost)
         early, self._early = bytes(self._early), bytearray()
         transport.unregisterProducer()
+        if isEmpty(transport):
+            self._closing = True
+            released()
+            return early
         # as a pull producer we are asked for more whenever the transport has nothing left to send: once on
         # registration, whatever it has, and then when it is so
         transport.registerProducer(self, False)
@@ -257,6 +265,23 @@ def closeEmpty(transport: Connection) -> None:
     reactor.callLater(0, transport.connectionLost, connectionDone)
 
 
+def isEmpty(transport: Connection) -> bool:
+    """Whether it has nothing to send or to do: what is written to its socket now comes behind all that was said."""
+    return not (_waiting(transport) or transport.disconnecting)
+
+
+def sendAtOnce(transport: Connection, data: bytes) -> None:
+    """Write this to a bare transport, which else waits for its reactor to come by before it sends anything."""
+    if isEmpty(transport):
+        try:
+            sent = transport.getHandle().send(data)
+        except OSError:  # there is no room, or the transport will meet it as well
+            sent = 0
+        data = data[sent:]
+    if data:
+        transport.write(data)
+
+
 def isSecured(transport: object) -> bool:
     """Whether it speaks TLS, from the start or since its C{startTLS}."""
     return bool(INegotiated.providedBy(transport) or ISSLTransport.providedBy(transport))
@@ -285,7 +310,7 @@ def _waiting(transport: object) -> int:
     """
     Bytes in the buffers of a transport and those below it, as Twisted's name them; 0 of those that have other names.
 
-    No interface says so, and it is for people to look at: nothing goes by it.
+    No interface says so: L{_tryOut} does.
     """
     size = 0
     while isinstance(transport, ProtocolWrapper):
@@ -341,7 +366,9 @@ def _tryOut() -> bool:
             transport.connected = 1
             transport.registerProducer(trial, False)
             transport.write(b"x")
-            if trial.asked != 1 or transport.doWrite() is not None or trial.asked != 2:
+            if trial.asked != 1 or _waiting(transport) != 1:
+                return False
+            if transport.doWrite() is not None or trial.asked != 2 or _waiting(transport):
                 return False
             transport.unregisterProducer()
             transport.connectionLost(connectionDone)

@@ -49,6 +49,7 @@ class Carrier(Connection, Protocol):
     """What carries a channel: a connection with a deadline for the stage that it is in."""
 
     deadline: Deadline
+    transport: Any
 
 
 @implementer(IHalfCloseableProtocol)

@@ -51,8 +51,7 @@ class HixieUpgrade(PendingUpgrade):
 
     def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
         answer = self._hixie.answer(self.request, subprotocol)
-        self.transport.write(withHeaders(answer, headers) + self._hixie.proof(self._key))
-        return self._relayed()
+        return self._relayed(withHeaders(answer, headers) + self._hixie.proof(self._key))
 
 
 class AwaitedKey(Protocol):

@@ -177,8 +177,10 @@ class Switch(Protocol):
             elif not self._known:
                 self._refuse(_unknown)
             else:
-                self.deadline.start(factory.handshakeTimeout)
-                self.become(factory.site.channel(self), peeked)
+                self._sendAtOnce()
+                if not factory.site.arrive(self, peeked):
+                    self.deadline.start(factory.handshakeTimeout)
+                    self.become(factory.site.channel(self), peeked)
         elif self._passable:
             self._passThrough(peeked)
         else:
@@ -197,7 +199,7 @@ class Switch(Protocol):
         self.linger(refusalBytes(refusal))
 
     def _sendAtOnce(self) -> None:
-        """Without Nagle's delay. Of plaintext HTTP, twisted.web sees to that."""
+        """Without Nagle's delay."""
         if not self._inner and ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
 
@@ -284,6 +286,12 @@ ALPN = [b"http/1.1"]
 """What the port speaks inside of TLS, by its registered name (RFC 7301 section 6)."""
 
 
+class _ServerTransport(SecureTransport):
+    """Its client has said hello."""
+
+    speaksFirst = False
+
+
 @implementer(IProtocolNegotiationFactory)
 class SwitchFactory(ServerFactory[Switch]):
     """Makes switches for a listening port.
@@ -341,7 +349,7 @@ class SwitchFactory(ServerFactory[Switch]):
         self._creator = tls
         self.tls = TLSMemoryBIOFactory(tls, False, _SecureFactory(self), self.clock) if tls is not None else None
         if self.tls is not None:
-            self.tls.protocol = SecureTransport
+            self.tls.protocol = _ServerTransport
         self.verifiesClients = demandsCertificates(tls)
 
     def become(self, other: SwitchFactory, tls: IOpenSSLServerConnectionCreator | None) -> None:

@@ -21,9 +21,11 @@ from wsproxy.ends.transport import TransportEnd
 from wsproxy.errors import Refusal
 from wsproxy.fault import logFault
 from wsproxy.frontend.answer import SERVER, refusalBytes, withHeaders
+from wsproxy.frontend.channel import Carrier
 from wsproxy.frontend.connection import Connection, Leave
 from wsproxy.frontend.diagnosis import diagnosed
 from wsproxy.frontend.explanation import TYPE, asIfUpgraded, asksForExplanation, explanation
+from wsproxy.frontend.head import Head, readHead
 from wsproxy.frontend.query import parseQuery
 from wsproxy.frontend.visit import isForAnybody, visit
 from wsproxy.frontend.web import WebRequest
@@ -59,11 +61,11 @@ class PendingUpgrade(Protocol):
     def accept(self, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> TransportEnd:
         assert self._handshake is not None
         answer = self._handshake.accept(subprotocol)
-        self.transport.write(withHeaders(answer, headers) if headers else answer)
-        return self._relayed()
+        return self._relayed(withHeaders(answer, headers) if headers else answer)
 
-    def _relayed(self) -> TransportEnd:
+    def _relayed(self, greeting: bytes) -> TransportEnd:
         end = TransportEnd()
+        end.greeting = greeting
         self._connection.become(end, bytes(self._early))
         return end
 
@@ -180,6 +182,26 @@ class FrontDoor:
         else:
             self._welcome(connection, handshake, asked, early)
 
+    def arrive(self, connection: Carrier, early: bytes) -> bool:
+        """
+        Answer what a connection begins with, if that is an ordinary request to become a WebSocket: as L{upgrade} would,
+        and without a channel. Raises nothing.
+
+        @return: whether it was answered. Otherwise nothing has happened yet: the channel's way is for all that is
+            unusual, or wrong.
+        """
+        try:
+            head = readHead(early)
+            if head is None:
+                return False
+            handshake = self._handshakes.beginOrdinary(head.headers)
+            asked = self._describeHead(head, connection, handshake.offered)
+        except BaseException:  # which upgrade is going to meet, and to tell
+            return False
+        connection.deadline.cancel()
+        self._welcome(connection, handshake, asked, early[head.size :])
+        return True
+
     def _welcome(self, connection: Connection, handshake: Handshake, asked: Request, early: bytes) -> None:
         upgrade = PendingUpgrade(connection, handshake, asked)
         connection.become(upgrade, early)
@@ -219,6 +241,23 @@ class FrontDoor:
             page=page,
             method=request.method.decode("latin-1"),
             forwarded=None if proxies is None else proxies.read(peer, named, headers),
+        )
+
+    def _describeHead(self, head: Head, connection: Carrier, offered: tuple[str, ...]) -> Request:
+        transport, headers, secure, proxies = connection.transport, head.headers, connection.secure, self._proxies
+        path, _, query = head.target.partition("?")
+        peer = unmapped(transport.getPeer())
+        return Request(
+            path,
+            headers,
+            peer,
+            unmapped(transport.getHost()),
+            secure,
+            parseQuery(query) if query else {},
+            offered,
+            shownCertificate(transport) if secure else None,
+            rawQuery=query,
+            forwarded=None if proxies is None else proxies.read(peer, connection.named, headers),
         )
 
 

@@ -73,6 +73,8 @@ class WebSite(Site):
 
     @param upgrade: answers requests to become a WebSocket, past the headers and paths of resources, and raises nothing;
         without it they are requests like any other.
+    @param arrive: is shown what a connection begins with, and says whether it has answered that: the short way of
+        ordinary requests to become a WebSocket, past twisted.web.
     @param refusals: where it is told who was turned away.
     @param methods: those that resources have.
     @ivar requestTimeout: seconds for the headers of a request; of connections from now on.
@@ -86,14 +88,20 @@ class WebSite(Site):
         reactor: IReactorTime,
         requestTimeout: float,
         upgrade: Callable[[WebRequest], None] | None = None,
+        arrive: Callable[[Carrier, bytes], bool] | None = None,
         refusals: RefusalLog | None = None,
         methods: Sequence[bytes] = METHODS,
     ) -> None:
         super().__init__(root, WebRequest, reactor=reactor)
         self.upgrade = upgrade
+        self._arrive = arrive
         self.refusals = refusals if refusals is not None else RefusalLog(reactor)
         self.requestTimeout = requestTimeout
         self._methods = tuple(methods)
+
+    def arrive(self, connection: Carrier, early: bytes) -> bool:
+        """@return: whether what a connection begins with was answered already, and it needs no L{channel}."""
+        return self._arrive is not None and self._arrive(connection, early)
 
     def channel(self, connection: Carrier) -> Channel:
         """@return: a protocol for a connection that speaks HTTP."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha1
 from typing import Any
@@ -41,6 +41,11 @@ _PROPER_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 _EXAMPLE = b"dGhlIHNhbXBsZSBub25jZQ=="
 """The key of RFC 6455 section 1.3."""
+
+_ORDINARY = f"GET / HTTP/1.1\r\nHost: localhost\r\nSec-WebSocket-Key: {_EXAMPLE.decode('ascii')}\r\n" + "\r\n".join(
+    f"{name.decode('ascii')}: {{}}" for name in _HEADERS
+)
+"""What L{_request} makes of one value of each."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -145,10 +150,24 @@ class HandshakeFactory:
         offered = offeredIn(headers.getRawHeaders(b"Sec-WebSocket-Protocol", ()))
         keys = headers.getRawHeaders(b"Sec-WebSocket-Key", ())
         if len(keys) == 1 and _PROPER_KEY.fullmatch(keys[0]):
-            request = _request(headers, (_EXAMPLE,))
-            negotiate = self._remembered if len(request) <= _REMEMBERED_SIZE else self._negotiate
-            return Handshake(negotiate, request, _proof(keys[0]), offered)
+            return self._begin(_request(headers, (_EXAMPLE,)), keys[0], offered)
         return Handshake(self._negotiate, _request(headers, keys), _EXAMPLE_PROOF, offered)
+
+    def beginOrdinary(self, headers: Mapping[str, str]) -> Handshake:
+        """
+        The same, of what L{readHead<wsproxy.frontend.head.readHead>} has read.
+
+        @raise Refusal: there is something wrong with it, after all, which L{begin} says better.
+        """
+        key = headers.get("sec-websocket-key", "").encode("ascii")
+        if not _PROPER_KEY.fullmatch(key):
+            raise Refusal(400, _UNANSWERED)
+        text = _ORDINARY.format(headers["upgrade"], headers["connection"], headers["sec-websocket-version"])
+        return self._begin(text.encode("ascii"), key, _namesIn(headers.get("sec-websocket-protocol", "")))
+
+    def _begin(self, request: bytes, key: bytes, offered: tuple[str, ...]) -> Handshake:
+        negotiate = self._remembered if len(request) <= _REMEMBERED_SIZE else self._negotiate
+        return Handshake(negotiate, request, _proof(key), offered)
 
     def _negotiate(self, request: bytes, chosen: str | None) -> bytes:
         """
@@ -177,9 +196,10 @@ _UNANSWERED = "Malformed WebSocket handshake"
 
 def offeredIn(values: Sequence[bytes]) -> tuple[str, ...]:
     """The names in a list, of which one may be empty or there twice: RFC 9110 section 5.6.1.2."""
-    if not values:
-        return ()
-    text = visible(b",".join(values)).decode("ascii")
+    return _namesIn(visible(b",".join(values)).decode("ascii")) if values else ()
+
+
+def _namesIn(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
 
 

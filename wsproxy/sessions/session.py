@@ -11,7 +11,7 @@ hang or answer nonsense. That ends this one session, within a time, and is logge
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.access.peer import printable, whom
+from wsproxy.daemon.line import logLine
 from wsproxy.endpoints.weburl import discreetTarget
 from wsproxy.ends.end import End
 from wsproxy.ends.pacedend import PacedEnd
@@ -58,8 +59,8 @@ _NO_TRAFFIC = Traffic()
 
 _BROKEN = Close(CloseCode.INTERNAL_ERROR, "Internal error")
 
-_LINE = "{line}"
-"""The format of what is logged of each session: twisted.logger takes 2 µs for each field that it formats itself."""
+_lines = Logger(f"{__name__}.OpenSession")
+"""For the two of every session: one of the class is made anew for each use."""
 
 
 class Registry(Protocol):
@@ -124,7 +125,7 @@ class OpenSession:
     _log = Logger()
 
     def __init__(self, registry: Registry, admission: Admission) -> None:
-        self.id = secrets.token_hex(16)
+        self.id = os.urandom(16).hex()
         self.request = admission.request
         self.identity = admission.identity
         self.target = admission.target
@@ -193,9 +194,9 @@ class OpenSession:
         if request.forwarded is not None:
             client, who = printable(request.client), whom(request.client, request.peer)
         with suppress(BaseException):  # observers of the log
-            self._log.info(
-                _LINE,
-                line=f"{self.id[:8]} {who} → {target} ({how})",
+            logLine(
+                _lines,
+                f"{self.id[:8]} {who} → {target} ({how})",
                 session=self.id,
                 client=client,
                 peer=peer,
@@ -404,9 +405,9 @@ class OpenSession:
         seconds, up, down, cause = ending.seconds, ending.up, ending.down, ending.cause
         what = f"closed by {by}: {code} {reason}; {seconds:.1f} s, {up} bytes up, {down} bytes down"
         with suppress(BaseException):  # observers of the log
-            self._log.info(
-                _LINE,
-                line=f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
+            logLine(
+                _lines,
+                f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
                 session=self.id,
                 by=by,
                 code=code,

@@ -26,7 +26,6 @@ from twisted.logger import (
     Logger,
     LogLevel,
     eventAsText,
-    formatTime,
     globalLogBeginner,
 )
 from twisted.python.failure import Failure
@@ -38,6 +37,7 @@ from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.exit import THREADS, within
 from wsproxy.daemon.garbage import passOverStart
 from wsproxy.daemon.jsonlog import asLine, recordOf
+from wsproxy.daemon.line import Stamp, lineOf
 from wsproxy.daemon.log import lostLine, retrying
 from wsproxy.daemon.outlet import Outlet, sinkOf
 from wsproxy.daemon.threshold import Threshold
@@ -248,8 +248,7 @@ class ChildLog:
         self._stdout = stdout
         self._lines: list[bytes] = []
         self._scheduled = False
-        self._second = 0
-        self._time = ""
+        self._stamp = Stamp()
         self._threshold = Threshold()
         self._json = False
 
@@ -283,12 +282,9 @@ class ChildLog:
     def _text(self, event: LogEvent) -> list[bytes]:
         level = event.get("log_level", LogLevel.info).name
         namespace = event.get("log_namespace", __name__)
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        text = lineOf(event) or eventAsText(event, includeTimestamp=False, includeSystem=False)
         if self._stdout is not None:
-            if self._second != int(event["log_time"]):
-                self._second = int(event["log_time"])
-                self._time = formatTime(event["log_time"])
-            start = f"{self._time} [{namespace}#{level}] worker {self._number}: "
+            start = f"{self._stamp.of(event)} [{namespace}#{level}] worker {self._number}: "
             return [f"{start}{line}\n".encode("utf-8", "backslashreplace") for line in text.splitlines()]
         return [_encode(namespace, level, text)]
 
