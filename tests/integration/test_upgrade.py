@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from tests.certificates import LOCAL, pem
 from tests.components import require
@@ -39,6 +42,8 @@ from tests.integration.versions import Installed
 from tests.integration.wrapped import Client as WrapClient
 from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import running, until
+from wsproxy.admin.client import AdminClient
+from wsproxy.errors import ConfigError
 
 reactor: Any = _reactor
 
@@ -463,6 +468,63 @@ class StateTests(UpgradeTestCase):
         self.assertEqual((await client.rest())[1], (1001, "Server going down"))
         client.close()
         await running_.line(f"{pid} left with 0")
+
+
+class OperatorTests(UpgradeTestCase):
+    """Those who look on from the admin side."""
+
+    async def test_asking(self) -> None:
+        """
+        Who asks without pause, each time anew or on one connection, over TCP or at the socket file, is answered each
+        time: nobody is refused, and no answer is lost.
+        """
+        folder = self.folder()
+        self.addCleanup(shutil.rmtree, folder)
+        place = f"unix:{folder}/admin"
+        proxy = await self.startWorkers("--admin", place, "--health", "127.0.0.1:0", workers="1")
+        self.port = int((await proxy.said(r"Listening on 127\.0\.0\.1:(\d+)"))[0][1])
+        health = (await proxy.said(r"Health at (127.0.0.1:\d+)"))[0][1]
+        over = Event()
+
+        def ask(where: str, path: str, kept: bool) -> int:
+            """@return: how often it was answered."""
+            client, count = AdminClient(where), 0
+            while not over.is_set():
+                client = client if kept else AdminClient(where)
+                try:
+                    client.ask("GET", path)
+                except ConfigError as error:
+                    if str(error) != "No worker answers":  # which is an answer, where the machine is too busy for one
+                        raise
+                count += 1
+            return count
+
+        places = [(health, "/healthz"), (place, "/sessions"), (place, "/readyz")]
+        asking = gatherResults(
+            [deferToThread(ask, *each, kept) for each in places for kept in (False, True)], consumeErrors=True
+        )
+        session = await self.session()
+        for _ in range(UPGRADES if LONG else 2):
+            await self.upgrade(1)
+            self.assertFalse(asking.called, asking)
+        over.set()
+        self.assertGreater(min(await asking), 10)
+        await self.assertAlive(session, b"still here")
+        self.assertEqual(stat.S_IMODE(os.stat(f"{folder}/admin").st_mode), 0o600)
+        self.assertEqual(await proxy.stop(), 0)
+        self.assertFalse(os.path.exists(f"{folder}/admin"))
+
+    async def test_command(self) -> None:
+        """C{wsproxy upgrade} is answered, whatever becomes of the process that was asked."""
+        folder = self.folder()
+        self.addCleanup(shutil.rmtree, folder)
+        proxy = await self.startWorkers("--admin", f"unix:{folder}/admin", workers="1")
+        for number in (1, 2):
+            since = len(proxy.lines)
+            command = start(self, [WSPROXY, "upgrade", "--admin", f"unix:{folder}/admin"])
+            self.assertEqual((await command.end()).status, 0)
+            await proxy.said("This is the new version", 1, since)
+            await proxy.said(f"worker {number}: makes room", 1, since)
 
 
 class Echo(Protocol):

@@ -120,6 +120,7 @@ class Workers(MultiService):
         self._upgrade = None if successor is None else Upgrade(reactor, successor, self)
         self._parts: dict[str, tuple[Callable[[], Any], Callable[[Any, Mapping[int, Asker]], object]]] = {}
         self._partsDescriptors: dict[str, Callable[[Any], list[int]]] = {}
+        self._pausing: list[tuple[Callable[[], Deferred[Any]], Callable[[], object]]] = []
         self._old: list[Worker] = []
         self._before = 0  # numbers that older workers have
         self._ports: list[tuple[str, Any]] = []
@@ -573,11 +574,20 @@ class Workers(MultiService):
             return self._upgrade.start()
         return succeed(None)
 
+    def whenPaused(self, pause: Callable[[], Deferred[Any]], resume: Callable[[], object]) -> None:
+        """
+        Have others pause, before the workers, of whom they may want something still.
+
+        @param pause: returns what fires when they have.
+        """
+        self._pausing.append((pause, resume))
+
     async def pause(self) -> None:
         """
         Leave all of this as it stands: workers are not heard, and all that they have asked is answered. Those that
         have not come up yet end.
         """
+        await gatherResults([pause() for pause, _ in self._pausing])
         ended = []
         for worker in self._all:
             if not worker.up or not worker.isThere:
@@ -590,6 +600,8 @@ class Workers(MultiService):
         """Go on after L{pause}."""
         for worker in self._all:
             worker.resume()
+        for _, resume in self._pausing:
+            resume()
 
     def state(self) -> dict[str, Any]:
         """@return: what the next code needs, as JSON can say it; complete while paused."""
