@@ -5,14 +5,18 @@ The small form runs with all tests, the large one in C{make soak}: WSPROXY_SOAK=
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -23,19 +27,23 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
-from tests.certificates import LOCAL
+from tests.certificates import LOCAL, pem
 from tests.components import require
 from tests.integration.bridge import authority, connect, trusting
-from tests.integration.client import Client, Closed
+from tests.integration.client import Client
 from tests.integration.interpreter import PATHS, pythonForEverybody
 from tests.integration.proxy import Proxy
 from tests.integration.test_life import GREETING, LifeTestCase
 from tests.integration.test_wrap import ONE, greeting, python
-from tests.integration.twistd import Running, daemonTwistd
+from tests.integration.twistd import Running, daemonTwistd, start
+from tests.integration.versions import Installed
 from tests.integration.wrapped import Client as WrapClient
 from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import running, until
+from wsproxy.admin.client import AdminClient
+from wsproxy.errors import ConfigError
 
 reactor: Any = _reactor
 
@@ -46,7 +54,12 @@ SESSIONS, UPGRADES, RELOADS, VISITS = (1000, 10, 20, 200) if LONG else (100, 3, 
 BLOCK = 4096
 """Bytes of the largest block that goes there and back."""
 
-REST = 2.0 if LONG else 0.25
+AT_ONCE = 50
+"""Sessions that begin at a time."""
+
+VISITOR = str(Path(__file__).with_name("visitor.py"))
+
+REST = 4.0 if LONG else 0.25
 """Seconds, on average, between two blocks of a session."""
 
 
@@ -219,6 +232,170 @@ class FailureTests(UpgradeTestCase):
         self.assertFalse([line for line in proxy.lines if "Traceback" in line])
 
 
+UNSEEN = "os.environ.get('WSPROXY_HANDOVER', '3') != '3'"
+"""Where new code takes the place of old, but not where it is tried out before."""
+
+NEW = "sys.argv[1] != '1'"
+"""In a worker of the new code, but not in the first one, nor where it is tried out."""
+
+_FUTURE = "from __future__ import annotations\n"
+
+
+def first(statement: str, where: str = UNSEEN) -> Callable[[str], str]:
+    """@return: has a module begin with that, there."""
+    return lambda text: text.replace(_FUTURE, f"{_FUTURE}import os, signal, sys, time\nif {where}: {statement}\n", 1)
+
+
+def instead(old: str, new: str) -> Callable[[str], str]:
+    """@return: has a module differ there."""
+
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return change
+
+
+FAULTS = (
+    ("wiring.py", first("raise ImportError('no such part')"), "ImportError: no such part"),
+    ("process/adopted.py", instead("os.pidfd_open(pid)", "pid.fileno()"), "AttributeError:"),
+    ("workers/held.py", instead("self._socket = ", "raise OSError(5, 'x')  #"), "OSError: .Errno 5. x"),
+    ("limits/leases.py", instead("for pid, leases in", "raise SystemExit(7)\n        for pid, leases in"), "status 7"),
+)
+"""Where the parent's new code fails: as it is imported, adopts workers, listens, knows again what it has counted."""
+
+
+class TooLateTests(UpgradeTestCase):
+    """A new version that could start, it seemed, and cannot: found out when the code before it is no more."""
+
+    async def installed(self, *arguments: str) -> Installed:
+        """A proxy whose version can be another one."""
+        folder = self.folder()
+        installed = Installed(folder)
+        path = os.pathsep.join([str(folder), *sys.path])
+        await self.startWith({"PYTHONPATH": path}, "--target", "demo:", "--workers", "1", *arguments)
+        return installed
+
+    async def assertServes(self, client: Client) -> None:
+        """Old sessions go on, and new ones are let in."""
+        await self.assertAlive(client, b"still here")
+        another = await self.session()
+        await self.assertAlive(another, b"welcome")
+        await another.leave()
+
+    async def failsLate(self) -> str:
+        """@return: why it cannot start, in the one line that tells."""
+        since = len(self.proxy.lines)
+        self.proxy.signal(signal.SIGUSR2)
+        told = "The new version cannot start, and the old workers serve on without a parent: (.*); another try in 1 s"
+        [found] = await self.proxy.said(told, 1, since)
+        self.assertFalse([line for line in self.proxy.lines[since:] if "Traceback" in line])
+        return found[1]
+
+    async def test_parent(self) -> None:
+        """
+        Wherever the new code of the parent fails, there is one line; workers serve on and let clients in, the process
+        is the same, and the mended version takes over as if nothing had been.
+        """
+        installed = await self.installed("--max-sessions", "5")
+        pid = self.proxy.pid
+        client = await self.session()
+        for name, change, told in FAULTS if LONG else FAULTS[:2]:
+            installed.replace(name, change)
+            self.assertRegex(await self.failsLate(), told)
+            self.assertTrue(running(pid))
+            await self.assertAlive(client, b"still here")
+            installed.mend()
+            await self.upgrade(1)
+            await self.assertServes(client)
+        await client.leave()
+        self.assertEqual(await self.proxy.stop(), 0)
+
+    async def test_serves(self) -> None:
+        """Without a parent old workers let clients in, and the clock finds out that the version has been mended."""
+        installed = await self.installed()
+        client = await self.session()
+        installed.replace("wiring.py", first("raise ImportError('no such part')"))
+        await self.failsLate()
+        for _ in range(3):
+            await self.assertServes(client)
+        since = len(self.proxy.lines)
+        self.proxy.signal(signal.SIGUSR2)
+        await self.proxy.said("The new version still cannot start: ImportError: no such part", 1, since)
+        installed.mend()
+        await self.proxy.said("This is the new version; old workers: 1", 1, since)
+        await self.proxy.said("worker 1: makes room", 1, since)
+        await self.assertServes(client)
+        since = len(self.proxy.lines)
+        self.proxy.signal(signal.SIGUSR2)
+        await self.proxy.said("This is the new version; old workers: 2", 1, since)
+
+    async def test_ended(self) -> None:
+        """SIGTERM without a parent: clients are told 1001, nothing stays behind, and the status is 0."""
+        installed = await self.installed()
+        [worker] = await self.proxy.said(r"worker 1 started as process (\d+)")
+        client = await self.session()
+        installed.replace("wiring.py", first("raise ImportError('no such part')"))
+        await self.failsLate()
+        stopped = self.proxy.stop()
+        self.assertEqual((await client.rest())[1], (1001, "Server going down"))
+        client.close()
+        self.assertEqual(await stopped, 0)
+        self.assertFalse(running(int(worker[1])))
+        await self.assertRefused()
+
+    async def test_alone(self) -> None:
+        """A worker that dies then is not replaced: with the last of them all ends, with a status that says so."""
+        installed = await self.installed()
+        [worker] = await self.proxy.said(r"worker 1 started as process (\d+)")
+        installed.replace("wiring.py", first("raise ImportError('no such part')"))
+        await self.failsLate()
+        os.kill(int(worker[1]), signal.SIGKILL)
+        await self.proxy.said("No worker is left, and no new version to start one")
+        self.assertEqual(await self.proxy.end(), 1)
+
+    async def test_killed(self) -> None:
+        """
+        New code that is killed in its first moments takes the process along, as SIGKILL always does: clients are told
+        1001, nothing stays behind, and the port is free for the next start.
+        """
+        installed = await self.installed()
+        [worker] = await self.proxy.said(r"worker 1 started as process (\d+)")
+        client = await self.session()
+        installed.replace("wiring.py", first("os.kill(os.getpid(), signal.SIGKILL)"))
+        self.proxy.signal(signal.SIGUSR2)
+        self.assertEqual((await client.rest())[1], (1001, "Server going down"))
+        client.close()
+        self.assertEqual(await self.proxy.end(), -signal.SIGKILL)
+        await until(lambda: not running(int(worker[1])))
+        await self.assertRefused()
+
+    async def test_workers(self) -> None:
+        """
+        New workers that die at once, or never come up: old ones serve, and the mended version takes over. Where they do
+        so when that is tried out, nothing happens but one line.
+        """
+        installed = await self.installed()
+        client = await self.session()
+        installed.replace("workers/child.py", lambda text: "raise SystemExit('not today')")
+        self.assertEqual(await self.fails(), "twistd websockify: a worker ended with status 1: not today")
+        for fault, told in (
+            ("raise SystemExit('not today')", r"worker \d+ ended with status 1; another starts in 1 s"),
+            ("time.sleep(3600)", r"worker \d+ started as process"),
+        ):
+            since = len(self.proxy.lines)
+            installed.replace("workers/child.py", first(fault, NEW))
+            self.proxy.signal(signal.SIGUSR2)
+            await self.proxy.said("This is the new version", 1, since)
+            await self.proxy.said(told, 1, since)
+            await self.assertServes(client)
+            installed.mend()
+            await self.upgrade(1)
+            await self.assertServes(client)
+        await client.leave()
+        self.assertEqual(await self.proxy.stop(), 0)
+
+
 class StateTests(UpgradeTestCase):
     """What the new code knows of the time before."""
 
@@ -293,6 +470,63 @@ class StateTests(UpgradeTestCase):
         await running_.line(f"{pid} left with 0")
 
 
+class OperatorTests(UpgradeTestCase):
+    """Those who look on from the admin side."""
+
+    async def test_asking(self) -> None:
+        """
+        Who asks without pause, each time anew or on one connection, over TCP or at the socket file, is answered each
+        time: nobody is refused, and no answer is lost.
+        """
+        folder = self.folder()
+        self.addCleanup(shutil.rmtree, folder)
+        place = f"unix:{folder}/admin"
+        proxy = await self.startWorkers("--admin", place, "--health", "127.0.0.1:0", workers="1")
+        self.port = int((await proxy.said(r"Listening on 127\.0\.0\.1:(\d+)"))[0][1])
+        health = (await proxy.said(r"Health at (127.0.0.1:\d+)"))[0][1]
+        over = Event()
+
+        def ask(where: str, path: str, kept: bool) -> int:
+            """@return: how often it was answered."""
+            client, count = AdminClient(where), 0
+            while not over.is_set():
+                client = client if kept else AdminClient(where)
+                try:
+                    client.ask("GET", path)
+                except ConfigError as error:
+                    if str(error) != "No worker answers":  # which is an answer, where the machine is too busy for one
+                        raise
+                count += 1
+            return count
+
+        places = [(health, "/healthz"), (place, "/sessions"), (place, "/readyz")]
+        asking = gatherResults(
+            [deferToThread(ask, *each, kept) for each in places for kept in (False, True)], consumeErrors=True
+        )
+        session = await self.session()
+        for _ in range(UPGRADES if LONG else 2):
+            await self.upgrade(1)
+            self.assertFalse(asking.called, asking)
+        over.set()
+        self.assertGreater(min(await asking), 10)
+        await self.assertAlive(session, b"still here")
+        self.assertEqual(stat.S_IMODE(os.stat(f"{folder}/admin").st_mode), 0o600)
+        self.assertEqual(await proxy.stop(), 0)
+        self.assertFalse(os.path.exists(f"{folder}/admin"))
+
+    async def test_command(self) -> None:
+        """C{wsproxy upgrade} is answered, whatever becomes of the process that was asked."""
+        folder = self.folder()
+        self.addCleanup(shutil.rmtree, folder)
+        proxy = await self.startWorkers("--admin", f"unix:{folder}/admin", workers="1")
+        for number in (1, 2):
+            since = len(proxy.lines)
+            command = start(self, [WSPROXY, "upgrade", "--admin", f"unix:{folder}/admin"])
+            self.assertEqual((await command.end()).status, 0)
+            await proxy.said("This is the new version", 1, since)
+            await proxy.said(f"worker {number}: makes room", 1, since)
+
+
 class Echo(Protocol):
     """A target that says what it hears."""
 
@@ -306,7 +540,7 @@ class StreamTests(UpgradeTestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         self.pauses: list[float] = []
-        self.visits = self.refused = self.blocks = 0
+        self.blocks = 0
         self.over = False
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         listener.setblocking(False)
@@ -323,6 +557,7 @@ class StreamTests(UpgradeTestCase):
         """
         random = Random(number)
         while not self.over:
+            await wait(random.uniform(0, 2 * REST))
             block = random.randbytes(random.randint(1, BLOCK))
             began = time.monotonic()
             client.send(block)
@@ -330,45 +565,35 @@ class StreamTests(UpgradeTestCase):
             self.pauses.append(time.monotonic() - began)
             assert sha256(heard).digest() == sha256(block).digest(), number
             self.blocks += len(block)
-            await wait(random.uniform(0, 2 * REST))
         assert await client.leave() == (1000, "")
 
-    async def visit(self) -> None:
-        """One that comes, says something and leaves."""
-        self.visits += 1
-        try:
-            client = Client(connect(self.port, trusting() if self.visits % 2 else None))
-            response = await client.upgrade()
-            client.send(b"hello")
-            if response.status != 101 or await client.exactly(5) != b"hello" or await client.leave() != (1000, ""):
-                self.refused += 1
-        except (OSError, EOFError, Closed) as error:
-            print(f"refused: {error!r}")
-            self.refused += 1
+    async def talker(self, number: int) -> Client:
+        client = Client(connect(self.port, trusting() if number % 2 else None))
+        self.addCleanup(client.stream.reset)
+        self.assertEqual((await client.upgrade()).status, 101)
+        return client
 
-    async def visitors(self) -> None:
-        began, visiting = time.monotonic(), []
-        while not self.over:
-            while len(visiting) < (time.monotonic() - began) * VISITS:
-                visiting.append(Deferred.fromCoroutine(self.visit()))
-            await wait(0.02)
-        await gatherResults(visiting)
+    async def talkers(self) -> list[Client]:
+        """All of them, some at a time: each has only so long for its handshakes."""
+        clients: list[Client] = []
+        for first in range(0, SESSIONS, AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, SESSIONS))
+            clients += await gatherResults([Deferred.fromCoroutine(self.talker(number)) for number in numbers])
+        return clients
 
     async def test_all(self) -> None:
         """
-        Sessions, half of them wss, that stream checksummed data through upgrades and reloads, behind a client that
-        connects again and again: none is closed, none refused, no byte is wrong. The longest pause is told.
+        Sessions, half of them wss, that stream checksummed data through upgrades and reloads, behind clients that
+        come and go all the time: none is closed, none refused, no byte is wrong. The longest pause is told.
         """
-        certificate = self.folder() / "cert.pem"
+        folder = self.folder()
+        certificate, trusted = folder / "cert.pem", folder / "ca.pem"
         certificate.write_bytes(authority().issue(*LOCAL).both)
+        trusted.write_bytes(pem(authority().certificate))
         proxy = await self.startWorkers("--cert", str(certificate), target=self.address)
-        clients = [Client(connect(self.port, trusting() if number % 2 else None)) for number in range(SESSIONS)]
-        for client in clients:
-            self.addCleanup(client.stream.reset)
-            self.assertEqual((await client.upgrade()).status, 101)
-        talking = [Deferred.fromCoroutine(self.talk(*each)) for each in enumerate(clients)]
-        talking.append(Deferred.fromCoroutine(self.visitors()))
-        everybody = gatherResults(talking)
+        clients = await self.talkers()
+        everybody = gatherResults([Deferred.fromCoroutine(self.talk(*each)) for each in enumerate(clients)])
+        visitors = start(self, [sys.executable, "-P", VISITOR, str(self.port), str(VISITS), str(trusted)])
         for _ in range(UPGRADES):
             for _ in range(RELOADS // UPGRADES):
                 certificate.write_bytes(authority().issue(*LOCAL).both)
@@ -376,14 +601,19 @@ class StreamTests(UpgradeTestCase):
                 await wait(0.3)
             await self.upgrade()
             self.assertFalse(everybody.called, everybody)
+        visitors.transport.closeStdin()  # type: ignore[union-attr]  # it is connected
+        outcome = await visitors.end()
         self.over = True
         await everybody
+        told = json.loads(outcome.out)
         print(
-            f"\n{SESSIONS} sessions, {UPGRADES} upgrades, {RELOADS} reloads: {self.blocks} bytes there and back, "
-            f"{self.visits} visits, {self.refused} refused; the longest pause was {max(self.pauses):.3f} s"
+            f"\n{SESSIONS} sessions, {UPGRADES} upgrades, {RELOADS} reloads: {self.blocks} bytes there and back; "
+            f"the longest pause of {len(self.pauses)} was {max(self.pauses):.3f} s, "
+            f"half were below {sorted(self.pauses)[len(self.pauses) // 2]:.3f} s; "
+            f"{told['visits']} visits, {told['rate']:.0f} a second, the longest {told['longest']:.3f} s"
         )
-        self.assertEqual(self.refused, 0)
-        self.assertGreater(self.visits, UPGRADES)
+        self.assertEqual(told["problems"], {})
+        self.assertGreater(told["visits"], UPGRADES)
         self.assertEqual(await proxy.stop(), 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
@@ -68,12 +68,14 @@ def makeAdmin(
     reload: Callable[[], Awaitable[str]],
     neighbours: Neighbours | None = None,
     upgrade: Callable[[], object] | None = None,
+    left: Mapping[str, Any] | None = None,
 ) -> AdminService:
     """
     @param reload: what C{POST /reload} does: see L{Office}, as of the others.
+    @param left: see L{AdminService}.
     @raise ConfigError: TLS is to be spoken, and cannot be.
     """
     history = History()
     office = Office(crew, history, levels, reload, neighbours, upgrade)
     tls: IOpenSSLServerConnectionCreator | None = None if config.tls is None else ServerTLS(config.tls)
-    return AdminService(config.admin, reactor, crew, office, history, tls)
+    return AdminService(config.admin, reactor, crew, office, history, tls, left)

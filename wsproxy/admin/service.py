@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLServerConnectionCreator, IProtocolFactory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -23,7 +24,9 @@ from wsproxy.admin.guard import Guard
 from wsproxy.admin.history import EVERY, History
 from wsproxy.admin.office import HEALTH, ROUTES, Office
 from wsproxy.admin.site import AdminSite
+from wsproxy.admin.visits import Visits
 from wsproxy.config import AdminConfig
+from wsproxy.endpoints.adopted import adoptPort
 from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.fault import logFault
@@ -33,10 +36,14 @@ __all__ = ["AdminService", "checkAdmin"]
 _TLS = ("ssl:", "tls:", "txacme:", "le:", "lets:")
 """Endpoints that speak TLS by themselves."""
 
+_SETTLED_WITHIN = 1.0
+"""Seconds for answers that are due; nobody takes longer than a tenth of one, but for Redis and slow clients."""
+
 
 class AdminService(Service):
     """
     @param tls: what TCP speaks beyond loopback; L{None}: nothing, and it is not listened there.
+    @param left: the L{state} of the code before this.
     @raise ConfigError: see L{checkAdmin}.
     """
 
@@ -50,6 +57,7 @@ class AdminService(Service):
         office: Office,
         history: History,
         tls: IOpenSSLServerConnectionCreator | None,
+        left: Mapping[str, Any] | None = None,
     ) -> None:
         checkAdmin(config, reactor)
         guard = Guard(config.token, config.readToken, config.hosts, reactor.seconds)
@@ -58,9 +66,13 @@ class AdminService(Service):
         self._crew = crew
         self._history = history
         self._tls = tls
-        self._site = AdminSite(reactor, office, ROUTES, guard)
-        self._health = AdminSite(reactor, office, HEALTH, None)
-        self._ports: list[IListeningPort] = []
+        self._sites = {
+            "admin": Visits(reactor, AdminSite(reactor, office, ROUTES, guard)),
+            "health": Visits(reactor, AdminSite(reactor, office, HEALTH, None)),
+        }
+        self._left = {} if left is None else {name: dict(place) for name, place in left.items()}
+        self._places: dict[str, tuple[Listen, Sequence[Any]]] = {}
+        self._files: list[str] = []
         self._loop = LoopingCall(self._sample)
         self._loop.clock = reactor
 
@@ -73,22 +85,78 @@ class AdminService(Service):
         super().privilegedStartService()
         config = self._config
         if config.endpoint is not None:
-            self._listen("admin", _private(config.endpoint), self._site, guarded=True)
+            self._listen("admin", _private(config.endpoint), guarded=True)
         if config.health is not None:
-            self._listen("health", config.health, self._health, guarded=False)
+            self._listen("health", config.health, guarded=False)
+        for left in self._left.values():
+            _close((*left["ports"], *left["visits"]))
 
-    def _listen(self, name: str, text: str, site: IProtocolFactory, guarded: bool) -> None:
+    def _listen(self, name: str, text: str, guarded: bool) -> None:
         listen = _parse(name, self._reactor, text)
+        site: IProtocolFactory = self._sites[name]
         secure = text.lower().startswith(_TLS)
         if guarded and self._tls is not None and listen.path is None and not secure and not _isNear(text):
             site = TLSMemoryBIOFactory(self._tls, False, site)
             secure = True
-        ports = _now(listen.bind(site), name)
-        self._ports += ports
+        ports = self._taken(name, listen, site) or _now(listen.bind(site), name)
+        self._places[name] = (listen, ports)
         if guarded and not secure and not all(_isLocal(port.getHost()) for port in ports):
             raise ConfigError(f"--admin {text}: beyond loopback it needs TLS: --cert, or an ssl: endpoint")
         for port in ports:
             self._log.info("{name} at {where}", name=name.capitalize(), where=printable(port.getHost()))
+
+    def _taken(self, name: str, listen: Listen, site: IProtocolFactory) -> Sequence[IListeningPort]:
+        """@return: what the code before this has listened with; nothing where it has not, or elsewhere."""
+        left = self._left.get(name)
+        if left is None or left["text"] != listen.text or not listen.isPlain:
+            return ()
+        ports = [adoptPort(self._reactor, each, site) for each in left["ports"]]
+        if site is self._sites[name]:
+            visits, left["visits"] = left["visits"], []
+            self._sites[name].adopt(visits)
+        if listen.path is not None:
+            self._files.append(listen.path)
+        return ports
+
+    def state(self) -> dict[str, Any]:
+        """@return: where this listens, and to whom, for the code that comes after it; complete while paused."""
+        return {
+            name: {
+                "text": listen.text,
+                "ports": [port.fileno() for port in ports],
+                "visits": self._sites[name].descriptors(),
+            }
+            for name, (listen, ports) in self._places.items()
+            if listen.isPlain
+        }
+
+    @staticmethod
+    def descriptors(state: Mapping[str, Any]) -> list[int]:
+        """@return: those that a L{state} speaks of."""
+        return [each for place in state.values() for each in (*place["ports"], *place["visits"])]
+
+    def pause(self) -> Deferred[Any]:
+        """
+        Let whoever comes or asks wait.
+
+        @return: fires when all that was asked before is answered, or will not be.
+        """
+        for port in self._ports:
+            port.stopReading()
+        settling = [Deferred.fromCoroutine(visits.pause()) for visits in self._sites.values()]
+        settled = gatherResults(settling, consumeErrors=True)
+        return settled.addTimeout(_SETTLED_WITHIN, self._reactor, onTimeoutCancel=lambda result, seconds: None)
+
+    def resume(self) -> None:
+        """Go on after L{pause}."""
+        for port in self._ports:
+            port.startReading()
+        for visits in self._sites.values():
+            visits.resume()
+
+    @property
+    def _ports(self) -> list[Any]:
+        return [port for _, ports in self._places.values() for port in ports]
 
     def startService(self) -> None:
         super().startService()
@@ -109,8 +177,17 @@ class AdminService(Service):
         super().stopService()
         if self._loop.running:
             self._loop.stop()
-        ports, self._ports = self._ports, []
+        ports = self._ports
+        self._places.clear()
+        for path in self._files:
+            with suppress(OSError):
+                os.unlink(path)
         return DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for each in descriptors:
+        os.close(each)
 
 
 def checkAdmin(config: AdminConfig, reactor: Any) -> None:

@@ -28,6 +28,7 @@ from wsproxy.access.peer import printable
 from wsproxy.admin.guard import Guard
 from wsproxy.admin.office import Asked, Office, Route
 from wsproxy.admin.reply import Reply, problem
+from wsproxy.admin.visits import Visit
 from wsproxy.fault import logFault
 from wsproxy.frontend.answer import phrase
 from wsproxy.limits.subjects import customer
@@ -82,6 +83,12 @@ class _Bodiless(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """It is not kept."""
+
+    def finish(self) -> None:
+        visit = getattr(self.channel, "transport", None)
+        super().finish()
+        if isinstance(visit, Visit):
+            visit.answered()
 
     def process(self) -> None:
         if self._refused:

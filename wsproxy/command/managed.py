@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wsproxy.daemon.handover import serves
 from wsproxy.daemon.servicemanager import ServiceManager
 from wsproxy.service.proxy import Proxy
 from wsproxy.workers.parent import Workers
@@ -38,6 +39,7 @@ class Managed:
         self._proxy.serving.addCallback(ready)
 
     def _serves(self) -> None:
+        serves()
         self._manager.ready()
         self._manager.watchOver(self._reactor, self._proxy.isWell)
 

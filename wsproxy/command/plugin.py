@@ -38,6 +38,7 @@ from wsproxy.escape import escape
 from wsproxy.process.command import NoProgram
 from wsproxy.service.proxy import Proxy
 from wsproxy.workers.parent import Workers
+from wsproxy.workers.rehearsal import rehearse
 
 __all__ = ["Options", "ProcessService", "Told", "makeService"]
 
@@ -97,10 +98,10 @@ def makeService(
         successor = _successor(told)
         manager = ServiceManager(os.environ)
         log = openLog(twistd, reactor) if openLog is not None else _log(twistd, reactor, options.config.logging)
-        drain = options.config.lifetime.drain
+        drain, pidfile = options.config.lifetime.drain, _absolute(twistd.get("pidfile"))
         stopper = Exit(
             cast(Any, reactor),
-            _absolute(twistd.get("pidfile")),
+            pidfile,
             drain=drain,
             log=log,
             watchdog=Watchdog(),
@@ -112,9 +113,11 @@ def makeService(
             _warn(lost(reader.layers, reader.config, twistd["uid"], twistd.get("gid")))
         left = None if handover is None else handover.state
         setLevel = log.threshold.set
-        more: dict[str, Any] = {} if told is None else {"successor": successor(log), "predecessor": left}
+        more: dict[str, Any] = {} if told is None else {"successor": successor(log, pidfile), "predecessor": left}
         proxy = (root or makeRoot)(options.config, reactor, stopper, log.stdout, setLevel, reader, **more)
         if handover is not None and handover.rehearsal:
+            if isinstance(proxy, Workers):
+                rehearse(proxy, reactor)
             os._exit(0)  # it could start
     except NoProgram as error:
         print(complaint(error), file=sys.stderr)
@@ -135,12 +138,11 @@ def _absolute(path: str | None) -> str | None:
     return os.path.abspath(path) if path else None
 
 
-def _successor(told: Options | None) -> Callable[[Log], Successor | None]:
+def _successor(told: Options | None) -> Callable[[Log, str | None], Successor | None]:
     """@return: makes it, of whatever is installed at the time, with the words that this was started with."""
     if told is None:
-        return lambda log: None
-    make = partial(Successor, commandLine(), dict(os.environ), os.getcwd(), told.source.secrets)
-    return lambda log: make(partial(log.finish, 1.0))
+        return lambda log, pidfile: None
+    return partial(Successor, commandLine(), dict(os.environ), os.getcwd(), told.source.secrets)
 
 
 class ProcessService(MultiService):

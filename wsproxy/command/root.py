@@ -60,8 +60,11 @@ def makeRoot(
         from wsproxy.admin.make import makeAdmin
 
         team = Team(workers, config.listening.workers)
-        admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours, _askUpgrade)
+        left = None if predecessor is None else predecessor["parts"].get("admin.places")
+        admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours, _askUpgrade, left)
         admin.setServiceParent(workers)
+        workers.keep("admin.places", admin.state, lambda state, askers: None, admin.descriptors)
+        workers.whenPaused(admin.pause, admin.resume)
     return workers
 
 

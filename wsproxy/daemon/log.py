@@ -194,12 +194,17 @@ class SyslogObserver:
         return f"{what}1 {now} {socket.gethostname()[:255] or '-'} {self._prefix} {os.getpid()} - - "
 
 
+_STDOUT: Mapping[str, Any] = {"kind": "stdout", "json": False}
+
+
 class Log:
     """
     @ivar observer: for twistd; L{None} where it was told an observer of its own.
     @ivar stdout: the descriptor to write to in other processes, where this one logs to stdout.
     @ivar foreground: whether who sees stderr sees the log as well.
     @ivar threshold: what is logged at least.
+    @ivar place: where that is, for programs that have nothing of this: C{kind} is C{"stdout"}, C{"file"}, of which
+        there is the C{path}, or C{"syslog"}, with its C{prefix}; and C{json}.
     """
 
     _log = Logger()
@@ -212,8 +217,10 @@ class Log:
         stdout: int | None = None,
         foreground: bool = False,
         threshold: Threshold | None = None,
+        place: Mapping[str, Any] = _STDOUT,
     ) -> None:
         self.threshold = threshold or Threshold()
+        self.place = place
         self.observer = observer
         self.stdout = stdout
         self.foreground = foreground
@@ -249,8 +256,9 @@ def makeLog(twistd: Mapping[str, Any], reactor: Any, stdout: Any, *, form: str =
     if twistd.get("logger"):
         return _theirs(form, "twistd --logger")
     if twistd.get("syslog"):
-        daemon = SyslogObserver(twistd.get("prefix") or "twisted", threshold=threshold, json=form == "json")
-        return Log(daemon, threshold=threshold)
+        prefix = twistd.get("prefix") or "twisted"
+        daemon = SyslogObserver(prefix, threshold=threshold, json=form == "json")
+        return Log(daemon, threshold=threshold, place={"kind": "syslog", "prefix": prefix, "json": form == "json"})
     path = twistd.get("logfile")
     if path not in (None, "", "-") or not (twistd["nodaemon"] or path == "-"):
         return _fileLog(os.path.abspath(path or "twistd.log"), reactor, form, threshold)
@@ -258,7 +266,8 @@ def makeLog(twistd: Mapping[str, Any], reactor: Any, stdout: Any, *, form: str =
         return _theirs(form, "a daemon that logs to stdout")  # twistd has something to say to that
     sink = sinkOf(stdout.fileno())
     observer, outlet = _made(sink, reactor, form, threshold)
-    return Log(observer, outlet, stdout=sink.fileno(), foreground=True, threshold=threshold)
+    place = {**_STDOUT, "json": form == "json"}
+    return Log(observer, outlet, stdout=sink.fileno(), foreground=True, threshold=threshold, place=place)
 
 
 def _theirs(form: str, whose: str, foreground: bool = False) -> Log:
@@ -273,7 +282,8 @@ def _fileLog(path: str, reactor: Any, form: str, threshold: Threshold) -> Log:
     except OSError as error:
         raise ConfigError(f"--logfile {path}: {error.strerror}") from None
     observer, outlet = _made(file, reactor, form, threshold)
-    return Log(observer, outlet, file, threshold=threshold)
+    place = {"kind": "file", "path": path, "json": form == "json"}
+    return Log(observer, outlet, file, threshold=threshold, place=place)
 
 
 def _made(sink: Any, reactor: Any, form: str, threshold: Threshold) -> tuple[ILogObserver, Outlet]:

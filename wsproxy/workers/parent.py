@@ -18,8 +18,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import (
@@ -54,10 +55,16 @@ from wsproxy.workers.held import HeldPort, hold
 from wsproxy.workers.upgrade import Upgrade
 from wsproxy.workers.worker import Worker
 
-__all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "Workers"]
+__all__ = ["ENDING", "HEALTHY", "KILL_AFTER", "LONGEST_DELAY", "UP_WITHIN", "Workers"]
 
 KILL_AFTER = 6.25
 """Seconds that a worker is given to end when all do, after which it is killed. Its sessions take less."""
+
+REHEARSED_WITHIN = 30.0
+"""Seconds that a worker has to come up where that is only tried."""
+
+UP_WITHIN = 60.0
+"""Seconds that a worker has to come up, after which it is killed, and another one starts."""
 
 ENDING = 1.0
 """Seconds that workers are given to tell their clients, before the wrapped program is ended, which closes its side."""
@@ -113,6 +120,7 @@ class Workers(MultiService):
         self._upgrade = None if successor is None else Upgrade(reactor, successor, self)
         self._parts: dict[str, tuple[Callable[[], Any], Callable[[Any, Mapping[int, Asker]], object]]] = {}
         self._partsDescriptors: dict[str, Callable[[Any], list[int]]] = {}
+        self._pausing: list[tuple[Callable[[], Deferred[Any]], Callable[[], object]]] = []
         self._old: list[Worker] = []
         self._before = 0  # numbers that older workers have
         self._ports: list[tuple[str, Any]] = []
@@ -171,41 +179,37 @@ class Workers(MultiService):
         self.started.callback(None)
 
     def _unbound(self, failure: Failure) -> None:
-        self._stopListening()
+        if self._predecessor is None:  # else others go on with the same sockets, and their files
+            self._stopListening()
         self.started.errback(cast(FirstError, failure.value).subFailure)
 
     def startService(self) -> None:
-        """Start the workers, which have no more rights than the process has kept."""
+        """
+        Start the workers, which have no more rights than the process has kept. Whatever is raised of what there is to
+        be taken over ends the start, and leaves it to the next one.
+        """
         super().startService()
-        self.started.addCallback(lambda _: self._startAll())
-
-    def _startAll(self) -> None:
         if self._predecessor is not None:
             self._adopt(self._predecessor)
             self._predecessor = None
-        self._startWorkers()
+        self.started.addCallback(lambda _: self._startWorkers())
 
     def _adopt(self, left: Mapping[str, Any]) -> None:
         """Keep the workers that are there, and what all of them have in common."""
-        self._prove()  # whatever becomes of new ones, these serve
         for state in left["workers"]:
-            try:
+            with suppress(ProcessLookupError):
                 self._old.append(self._adopted(state))
-            except Exception:
-                logFault(self._log, "keeping process {pid}", pid=state["pid"])
         askers: dict[int, Asker] = {worker.pid: worker for worker in self._old}
         for name, (_, take) in self._parts.items():
-            try:
-                if name in left["parts"]:
-                    take(left["parts"][name], askers)
-            except Exception:
-                logFault(self._log, "taking over {name}", name=name)
+            if name in left["parts"]:
+                take(left["parts"][name], askers)
         count, taken = len(self._workers), {worker.number for worker in self._old}
         while taken & set(range(self._before + 1, self._before + count + 1)):
             self._before += count
         for worker in self._old:
             self._call(self._started, worker)
             worker.listen()
+        self._prove()  # whatever becomes of new ones, these serve
         self._log.info("This is the new version; old workers: {count}", count=len(self._old))
 
     def _adopted(self, state: Mapping[str, Any]) -> Worker:
@@ -305,12 +309,25 @@ class Workers(MultiService):
         """@raise OSError: there are no processes or descriptors left, or the user must not run Python."""
         worker = Worker(self._number(index), self._verbs, self._answers, self._isUp)
         worker.start(self._reactor, self._environment, self._stdout)
+        self._endHanging(worker)
         try:
             self._instruct(worker)
         except OSError:
             worker.kill()
             raise
         return worker
+
+    def _endHanging(self, worker: Worker) -> None:
+        """Kill it where it neither comes up nor ends; another one may be luckier, or of another version."""
+
+        def late() -> None:
+            if not worker.up:
+                text = "worker {number} has not come up for {time:.0f} s"
+                self._log.error(text, number=worker.number, time=UP_WITHIN)
+                worker.kill()
+
+        hanging = self._reactor.callLater(UP_WITHIN, late)
+        worker.ended().addCallback(lambda _: hanging.cancel() if hanging.active() else None)
 
     def _instruct(self, worker: Worker) -> None:
         worker.tell(
@@ -544,6 +561,7 @@ class Workers(MultiService):
 
     def _there(self) -> list[Worker]:
         return [worker for worker in self._workers if worker is not None]
+
     def upgrade(self) -> Deferred[None]:
         """
         Execute the code that is there now in place of this one. Sessions notice nothing of it.
@@ -556,11 +574,20 @@ class Workers(MultiService):
             return self._upgrade.start()
         return succeed(None)
 
+    def whenPaused(self, pause: Callable[[], Deferred[Any]], resume: Callable[[], object]) -> None:
+        """
+        Have others pause, before the workers, of whom they may want something still.
+
+        @param pause: returns what fires when they have.
+        """
+        self._pausing.append((pause, resume))
+
     async def pause(self) -> None:
         """
         Leave all of this as it stands: workers are not heard, and all that they have asked is answered. Those that
         have not come up yet end.
         """
+        await gatherResults([pause() for pause, _ in self._pausing])
         ended = []
         for worker in self._all:
             if not worker.up or not worker.isThere:
@@ -573,6 +600,8 @@ class Workers(MultiService):
         """Go on after L{pause}."""
         for worker in self._all:
             worker.resume()
+        for _, resume in self._pausing:
+            resume()
 
     def state(self) -> dict[str, Any]:
         """@return: what the next code needs, as JSON can say it; complete while paused."""
@@ -595,6 +624,33 @@ class Workers(MultiService):
     def isEnding(self) -> bool:
         return self._ending
 
+    async def rehearse(self) -> None:
+        """
+        Try, beside the predecessor that serves, what might fail when this takes its place: to listen where that does
+        not, and to have a worker come up, which listens nowhere.
+
+        @raise ConfigError: it cannot be.
+        """
+        known = set() if self._predecessor is None else {name for name, _ in self._predecessor["ports"]}
+        try:
+            await self._listenAlso([listen for listen in self._listens if listen.text not in known])
+        finally:
+            await self._stopListening()
+        up: Deferred[None] = Deferred()
+        worker = Worker(1, self._verbs, self._answers, lambda: up.callback(None))
+        worker.start(self._reactor, self._environment, None)
+        ended = worker.ended().addCallback(lambda status: None if up.called else up.errback(_unable(worker, status)))
+        self._instruct(worker)
+        try:
+            await up.addTimeout(REHEARSED_WITHIN, self._reactor, onTimeoutCancel=_hangs)
+        finally:
+            worker.kill()
+            await ended
+
+    def channels(self, state: Mapping[str, Any]) -> list[int]:
+        """@return: those of its descriptors whose end is the end of a worker."""
+        return [worker["channel"]["socket"] for worker in state["workers"]]
+
     def _stopListening(self) -> Deferred[Any]:
         return self._stopAt({name for name, _ in self._ports})
 
@@ -602,3 +658,13 @@ class Workers(MultiService):
         ports = [port for name, port in self._ports if name in names]
         self._ports = [each for each in self._ports if each[0] not in names]
         return DeferredList([Deferred.fromCoroutine(stopped(port)) for port in ports])
+
+
+def _unable(worker: Worker, status: int) -> ConfigError:
+    """Why it has not come up."""
+    said = "" if worker.said is None else f": {worker.said}"
+    return ConfigError(worker.complaint or f"a worker ended with status {status}{said}")
+
+
+def _hangs(result: object, seconds: float) -> NoReturn:
+    raise ConfigError(f"a worker has not come up for {seconds:.0f} s")

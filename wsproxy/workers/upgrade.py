@@ -8,6 +8,8 @@
                     ▼
                execv: same process, same sockets, same workers ──► fails: resumed, one line
                     ▼
+    caretaker: runs the new code; where that fails, workers serve on, and it is run again ──► one line
+                    ▼
     new code:  adopts all of that; starts workers of its own, and, when they are up, has the old ones retire
 
 Workers serve on meanwhile, and accept: nobody but whoever asks the parent something waits for it.
@@ -45,6 +47,9 @@ class Upgraded(Protocol):
 
     def descriptors(self, state: Mapping[str, Any]) -> list[int]:
         """@return: those that C{state} speaks of."""
+
+    def channels(self, state: Mapping[str, Any]) -> list[int]:
+        """@return: those of them whose end is the end of a worker."""
 
 
 class _Step(Enum):
@@ -95,7 +100,7 @@ class Upgrade:
             if not self._upgraded.isEnding:
                 state = self._upgraded.state()
                 self._log.info("Upgrading: the new version takes over")
-                self._successor.become(state, self._upgraded.descriptors(state))
+                self._successor.become(state, self._upgraded.descriptors(state), self._upgraded.channels(state))
         finally:
             self._upgraded.resume()
 

@@ -40,6 +40,7 @@ class Worker(ProcessProtocol):
     @param proven: called when it takes connections.
     @ivar number: which one it is to people, from 1.
     @ivar complaint: why it cannot start, where the configuration is to blame.
+    @ivar said: the last line that it has printed, beside the log.
     @ivar ending: fires when its clients have been told to go, or it has ended.
     @ivar isRetired: it has been told to leave new clients to others.
     @ivar retireBy: when its last sessions are closed, as the reactor counts; L{None}: when they like.
@@ -58,6 +59,7 @@ class Worker(ProcessProtocol):
         proven: Callable[[], object],
     ) -> None:
         self.complaint: str | None = None
+        self.said: str | None = None
         self.ending: Deferred[None] = Deferred()
         self.number = number
         self.isRetired = False
@@ -268,6 +270,7 @@ class Worker(ProcessProtocol):
             emit(severity, "worker {number}: {line}", number=self.number, line=line)
 
     def _printed(self, line: str) -> None:
+        self.said = line
         self._log.warn("worker {number}: {line}", number=self.number, line=line)
 
     def processEnded(self, reason: Failure) -> None:
