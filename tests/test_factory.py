@@ -251,6 +251,43 @@ class RelayTests(WholeTestCase):
         self.assertEqual(sockets(), before)
 
 
+class SharesTests(WholeTestCase):
+    """C{bandwidthPerIdentity}, one byte a second."""
+
+    known = True
+
+    def makeFactory(self, target: str, **settings: Any) -> WebSockifyFactory:
+        who = {"authenticator": lambda request: Identity("alice")} if self.known else {}
+        return super().makeFactory(target, bandwidthPerIdentity=1, **who)
+
+    async def test_shared(self) -> None:
+        """All sessions of an identity have no more than that."""
+        (client, target), (other, _) = await self.pair(), await self.pair()
+        client.send(Frame(BINARY, b"ab"))
+        target.transport.write(b"cd")
+        await client.when(lambda: b"c" in client.received)
+        await target.when(lambda: target.received == b"a")
+        other.send(Frame(BINARY, b"xy"))
+        await target.when(lambda: target.received == b"ab")
+        self.assertLessEqual(len(self.targets[-1].received), 1)
+        for session in self.factory.sessions:
+            session.abort()  # or it would take its time
+        self.assertEqual(len(self.factory.sessions.route.shares[0]), 2)
+
+
+class NobodysShareTests(SharesTests):
+    known = False
+
+    async def test_shared(self) -> None:
+        """Sessions of nobody in particular have no limit of this kind."""
+        client, target = await self.pair()
+        client.send(Frame(BINARY, MEGABYTE))
+        target.transport.write(MEGABYTE)
+        await target.when(lambda: len(target.received) == len(MEGABYTE))
+        await client.when(lambda: len(client.received) > len(MEGABYTE))
+        self.assertEqual(len(self.factory.sessions.route.shares[0]), 0)
+
+
 class ResetTests(WholeTestCase):
     async def test_reset(self) -> None:
         """A target that resets the connection is told with 1011, behind what it sent."""

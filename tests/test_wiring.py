@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -25,13 +26,16 @@ from wsproxy.access.resolver import FixedResolver
 from wsproxy.config import (
     Config,
     LifetimeConfig,
+    LimitsConfig,
     ListeningConfig,
     LoggingConfig,
+    RouteConfig,
     SessionsConfig,
     TargetConfig,
     TLSConfig,
     WebConfig,
 )
+from wsproxy.entrance import Common
 from wsproxy.errors import ConfigError
 from wsproxy.interfaces import IResolver, IStatusStop, Target
 from wsproxy.service.proxy import Proxy
@@ -290,6 +294,42 @@ class SettingsTests(SynchronousTestCase):
         self.assertComplaint("--origin here", target=demo, sessions=SessionsConfig(("here",)))
         self.assertComplaint("--cert", target=demo, tls=TLSConfig(missing))
         self.assertComplaint("--target-cafile", target=TargetConfig("demo:", authorities=missing))
+
+
+def _rates(top: float, *routes: float) -> Config:
+    """Of identities: in all, and of each of some routes."""
+    first, *others = (Config(limits=LimitsConfig(bandwidthPerIdentity=rate)) for rate in (top, *routes))
+    ways = tuple(RouteConfig(None, f"/{number}", other) for number, other in enumerate(others))
+    return Config(limits=first.limits, routes=ways)
+
+
+class SharesTests(SynchronousTestCase):
+    """What identities share, of several routes."""
+
+    def shares(self, common: Common, config: Config) -> list[list[float]]:
+        """Rates that hold, by each route and without any."""
+        ways = [(route.name, route.config.limits) for route in config.routes]
+        found = [common.shares(config.limits, own, name) for name, own in (("", LimitsConfig()), *ways)]
+        return [[each.bucket("alice", up=True).rate for each in shares] for shares in found]
+
+    def test_routes(self) -> None:
+        """What holds in all is shared by all routes; one with a rate of its own keeps to both."""
+        config = _rates(9, 5, 0)
+        common = Common(config, Clock())
+        self.assertEqual(self.shares(common, config), [[9], [9, 5], [9]])
+        top, one, other = (common.shares(config.limits, LimitsConfig(), name) for name in ("", "*/0", "*/1"))
+        self.assertTrue(top[0] is one[0] is other[0])
+
+    def test_reload(self) -> None:
+        """Rates change for those who are there; where there is none any more, they have no limit."""
+        before, now = _rates(9, 5), _rates(0, 4)
+        common = Common(before, Clock())
+        top, own = common.shares(before.limits, before.routes[0].config.limits, before.routes[0].name)
+        here = [each.bucket("alice", up=True) for each in (top, own)]
+        common.limit(now)
+        self.assertGreater(here[0].rate, 1e12)
+        self.assertEqual(here[1].rate, 4)
+        self.assertEqual(self.shares(common, now), [[], [4]])
 
 
 class ReloadTests(ProxyTestCase):

@@ -224,12 +224,17 @@ class AccessConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """How many sessions there may be at a time. Each 0: as many as there are."""
+    """
+    How many sessions there may be at a time. Each 0: as many as there are.
+
+    @ivar bandwidthPerIdentity: bytes a second of all sessions of one identity, in each direction; 0: no limit.
+    """
 
     sessions: int = 0
     perClient: int = 0
     perIdentity: int = 0
     perToken: int = 0
+    bandwidthPerIdentity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

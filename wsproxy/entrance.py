@@ -35,6 +35,7 @@ from wsproxy.nodes.clerk import Clerk
 from wsproxy.nodes.doorman import Door, Doorman, Revocable
 from wsproxy.nodes.make import answerNodes, makeClerk, makeDoorman
 from wsproxy.nodes.neighbours import Neighbours
+from wsproxy.sessions.shares import Shares
 from wsproxy.tokens.plugin import locationOf, makeResolver
 from wsproxy.tokens.targets import asTarget
 
@@ -98,6 +99,7 @@ class Common:
             self.cluster = joinCluster(reactor, config.cluster.url)
             self.services.append(self.cluster.redis)
         self._limits: dict[str, int] = {}
+        self._shares: dict[str, Shares] = {}
         self.limit(config)
 
     def limit(self, config: Config) -> None:
@@ -106,6 +108,16 @@ class Common:
         self._limits |= limitsOf(config.limits)
         for route in config.routes:
             self._limits |= {f"{kind}@{route.name}": most for kind, most in limitsOf(route.config.limits).items()}
+        for name, limits in (("", config.limits), *((each.name, each.config.limits) for each in config.routes)):
+            if name in self._shares:
+                self._shares[name].change(limits.bandwidthPerIdentity)
+
+    def shares(self, limits: LimitsConfig, own: LimitsConfig, route: str) -> tuple[Shares, ...]:
+        """@return: what identities share: in all, and, with limits of its C{own}, by this route."""
+        rates = {"": limits.bandwidthPerIdentity, **({route: own.bandwidthPerIdentity} if route else {})}
+        return tuple(
+            self._shares.setdefault(name, Shares(self._reactor, rate)) for name, rate in rates.items() if rate
+        )
 
     def attach(self, proxy: IServiceCollection) -> None:
         """Have what there is by now live as long as C{proxy}."""

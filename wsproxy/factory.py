@@ -17,7 +17,7 @@ from wsproxy.access.clients import AllowedClients
 from wsproxy.access.forwarded import TrustedProxies
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.access.origingate import OriginGate
-from wsproxy.config import ClientsConfig, LoggingConfig, ProxiesConfig, SessionsConfig, TargetConfig
+from wsproxy.config import ClientsConfig, LimitsConfig, LoggingConfig, ProxiesConfig, SessionsConfig, TargetConfig
 from wsproxy.dialling.dial import Dialer
 from wsproxy.ends.pump import Pump
 from wsproxy.ends.watch import Watch
@@ -85,6 +85,8 @@ class WebSockifyFactory(SwitchFactory):
     @param connectTimeout: seconds until a target is connected; a C{dialer} of one's own has a second more.
     @param heartbeat: seconds between pings; 0 for none.
     @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
+    @param bandwidthPerIdentity: likewise, of all sessions together of one identity, by its name; sessions without one
+        have no limit of this kind.
     @param sessionTimeout: seconds that a session may last, until it is closed with 4001; 0 for as long as it likes.
     @param sessionIdleTimeout: seconds without payload, either way, that it may; 0 for as many as it likes.
     @param taps: each is asked for a tap on each session.
@@ -128,6 +130,7 @@ class WebSockifyFactory(SwitchFactory):
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = _SESSIONS.heartbeat,
         bandwidth: float = _SESSIONS.bandwidth,
+        bandwidthPerIdentity: float = LimitsConfig().bandwidthPerIdentity,
         sessionTimeout: float = _SESSIONS.sessionTimeout,
         sessionIdleTimeout: float = _SESSIONS.sessionIdleTimeout,
         taps: Sequence[TapFactory] = (),
@@ -166,6 +169,7 @@ class WebSockifyFactory(SwitchFactory):
             connectTimeout=connectTimeout,
             heartbeat=heartbeat,
             bandwidth=bandwidth,
+            bandwidthPerIdentity=bandwidthPerIdentity,
             sessionTimeout=sessionTimeout,
             sessionIdleTimeout=sessionIdleTimeout,
             taps=taps,

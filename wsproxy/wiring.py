@@ -282,6 +282,7 @@ def _way(
         **asKeywords(config.clients),
         **asKeywords(config.sessions),
     )
+    factory.sessions.route.shares = common.shares(config.limits, limits, route)
     if config.access.tokenRevokes:
         TokenWatch(factory.sessions.route, _tokens(entrance.resolver), reactor)
     return _Way(factory, recordings, entrance.services)

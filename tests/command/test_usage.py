@@ -298,6 +298,7 @@ class ComplaintTests(OptionsTestCase):
             "workers": ["", "0", "-1", "two", "1.5", "513", "1000000000"],
             "heartbeat": ["1s"],
             "bandwidth": ["0", "-1", "fast", "1.5M", ""],
+            "bandwidth-per-identity": ["0", "-1", "fast", "1.5M", ""],
             "drain": ["x"],
             "connect-timeout": ["0", "-1"],
             "handshake-timeout": ["0"],

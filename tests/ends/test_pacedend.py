@@ -10,12 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.ends.contract import EndContract, HalfContract, Recorder
 from tests.ends.fake import FakeEnd
 from tests.ends.test_ends import OverTLS, Pumped, PumpedTLS
+from wsproxy.ends.bucket import BURST, MOMENT, Bucket
 from wsproxy.ends.end import End
-from wsproxy.ends.pacedend import MOMENT, PacedEnd
+from wsproxy.ends.pacedend import PacedEnd
 from wsproxy.ends.transport import TransportEnd
 
 RATE = 10_000
-BUCKET = round(2 * RATE * MOMENT)
+BUCKET = round(RATE * BURST)
 
 
 class Paced:
@@ -24,7 +25,7 @@ class Paced:
     def adopt(self: Any, end: TransportEnd) -> End:
         from twisted.internet import reactor
 
-        return PacedEnd(super().adopt(end), 100e6, reactor)  # type: ignore[misc]  # a mixin
+        return PacedEnd(super().adopt(end), Bucket(reactor, 100e6))  # type: ignore[misc]  # a mixin
 
 
 class PacedTransportTests(Paced, HalfContract, TestCase):
@@ -48,14 +49,14 @@ class PacedEndTests(SynchronousTestCase):
         self.clock = Clock()
         self.end = FakeEnd()
         self.recorder = Recorder()
-        self.paced = PacedEnd(self.end, RATE, self.clock)
+        self.paced = PacedEnd(self.end, Bucket(self.clock, RATE))
         self.paced.start(self.recorder.receiver())
 
     def tearDown(self) -> None:
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def pump(self, seconds: float) -> None:
-        self.clock.pump([MOMENT / 2] * round(2 * seconds / MOMENT))
+        self.clock.pump([MOMENT / 2 + 1e-9] * round(2 * seconds / MOMENT))
 
     def test_little(self) -> None:
         """What is less than the rate passes at once, and is read on."""

@@ -45,6 +45,7 @@ from wsproxy.sessions.decision import Admission, Closings, Decisions, asCallable
 from wsproxy.sessions.expiry import Expiry
 from wsproxy.sessions.reception import Reception, Upgrade
 from wsproxy.sessions.session import OpenSession
+from wsproxy.sessions.shares import Shares
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.wire.subprotocol import choose, wireOf
 
@@ -87,6 +88,7 @@ class Route:
     @param connectTimeout: seconds that a dialer has; L{GRACE} more for one that counts them itself.
     @param heartbeat: seconds between pings; 0 for none.
     @param bandwidth: bytes a second of a session, in each direction; 0 for no limit.
+    @param bandwidthPerIdentity: likewise, of all sessions of one identity together.
     @param sessionTimeout: seconds that a session may last; 0 for as long as it likes.
     @param sessionIdleTimeout: seconds without payload, either way, that it may; 0 for as many as it likes.
     @param taps: each is asked for a tap on each session.
@@ -95,6 +97,7 @@ class Route:
         path itself.
     @param now: the time of day, in seconds since the epoch.
     @ivar coverPages: whether somebody is to be asked about requests for pages.
+    @ivar shares: what its sessions have in common with others of their identities.
     """
 
     opened: Callable[[OpenSession], bool]
@@ -121,6 +124,7 @@ class Route:
         connectTimeout: float = TargetConfig().connectTimeout,
         heartbeat: float = 0.0,
         bandwidth: float = 0.0,
+        bandwidthPerIdentity: float = 0.0,
         sessionTimeout: float = 0.0,
         sessionIdleTimeout: float = 0.0,
         taps: Sequence[TapFactory] = (),
@@ -135,6 +139,7 @@ class Route:
         self.negotiationTimeout = decisionTimeout
         self.pump = pump
         self.bandwidth = bandwidth
+        self.shares: Sequence[Shares] = (Shares(clock, bandwidthPerIdentity),) if bandwidthPerIdentity else ()
         self.heartbeats = Heartbeat(clock, heartbeat)
         self.expiry = Expiry(clock, now, sessionTimeout, sessionIdleTimeout)
         self.taps = taps

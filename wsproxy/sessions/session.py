@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from wsproxy.access.peer import printable, whom
 from wsproxy.daemon.line import logLine
 from wsproxy.endpoints.weburl import discreetTarget
+from wsproxy.ends.bucket import Bucket
 from wsproxy.ends.end import End
 from wsproxy.ends.pacedend import PacedEnd
 from wsproxy.ends.transport import TransportEnd
@@ -37,6 +38,7 @@ from wsproxy.sessions.decision import Admission, checkMoment, depart
 from wsproxy.sessions.excuse import UNREACHABLE
 from wsproxy.sessions.expiry import Expiry, Term
 from wsproxy.sessions.negotiation import Negotiation
+from wsproxy.sessions.shares import Shares
 from wsproxy.sessions.targetend import TargetEnd
 from wsproxy.tunnel.heartbeat import Heartbeat
 from wsproxy.tunnel.relay import Traffic
@@ -76,6 +78,7 @@ class Registry(Protocol):
     taps: Sequence[TapFactory]
     pump: Adopter | None
     bandwidth: float
+    shares: Sequence[Shares]
     expiry: Expiry
     shownPath: Callable[[Request], str] | None
 
@@ -161,7 +164,7 @@ class OpenSession:
             self._announce(peer, subprotocol, wire.plain)
             if self._registry.taps:
                 self._tap = self._makeTap()
-            end = self._adopt(client)
+            end = self._adopt(client, up=True)
         except BaseException:
             self._fault("opening")
         try:
@@ -229,10 +232,16 @@ class OpenSession:
             self._dialling = Dialling(self.id, self._connected, self._unreachable)
             self._dialling.start(registry.dial, self, registry.clock, registry.dialTimeout)
 
-    def _adopt(self, end: TransportEnd) -> End:
+    def _adopt(self, end: TransportEnd, *, up: bool) -> End:
+        """@param up: what is read of it is what the client sends."""
         registry = self._registry
         adopted: End = end if registry.pump is None else registry.pump.adopt(end)
-        return PacedEnd(adopted, registry.bandwidth, registry.clock) if registry.bandwidth else adopted
+        if registry.bandwidth:
+            adopted = PacedEnd(adopted, Bucket(registry.clock, registry.bandwidth))
+        if self.identity is not None:
+            for shares in registry.shares:
+                adopted = PacedEnd(adopted, shares.bucket(self.identity.name, up))
+        return adopted
 
     # Its target
 
@@ -251,7 +260,7 @@ class OpenSession:
         assert self._tunnel is not None
         self._dialling = None
         try:
-            target = self._adopt(end)
+            target = self._adopt(end, up=False)
             self._tunnel.connected(target if between is None else between(target))
         except BaseException:
             self._fault("connecting")

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from wsproxy.cluster.cluster import checkCluster
-from wsproxy.command.kinds import COUNT, SECRET, Kind
+from wsproxy.command.kinds import COUNT, RATE, SECRET, Kind
 from wsproxy.command.option import Need, Option
 from wsproxy.command.table.authentication import AUTHENTICATORS
 
@@ -39,6 +39,8 @@ def _knowsTokens(given: Mapping[str, Any]) -> bool:
 
 _CLUSTER = Kind("URL", _cluster, secret=True)
 
+_USERS = (Need(_knowsUsers, "needs somebody who knows users, --auth-plugin say"),)
+
 LIMITS = (
     Option("max-sessions", "limits.sessions", COUNT, "Sessions at a time. Default: no limit, as with those below."),
     Option(
@@ -47,11 +49,17 @@ LIMITS = (
     ),
     Option(
         "max-sessions-per-identity", "limits.perIdentity", COUNT, "Sessions at a time of one user.",
-        needs=(Need(_knowsUsers, "needs somebody who knows users, --auth-plugin say"),),
+        needs=_USERS,
     ),
     Option(
         "max-sessions-per-token", "limits.perToken", COUNT, "Sessions at a time with one token.",
         needs=(Need(_knowsTokens, "needs somebody who knows tokens, --token-plugin say"),),
+    ),
+    Option(
+        "bandwidth-per-identity", "limits.bandwidthPerIdentity", RATE,
+        "Bytes that all sessions of one user together may send, and receive, a second, in each worker: they share it "
+        "equally.",
+        needs=_USERS,
     ),
     Option(
         "cluster", "cluster.url", _CLUSTER,
