@@ -1,5 +1,6 @@
 # make run        a proxy on port 6080 with a page to try it; LISTEN=6081 TARGET=localhost:5900 WEB=dir for your own
-# make test       all tests, with coverage; TESTS="tests.command.test_usage …" for some, TRIAL_ARGS=-u for trial itself
+# make test       all tests, with coverage; TESTS="tests.command.test_usage …" for some, COVERAGE= in half the time without,
+#                 TRIAL_ARGS=-u for trial itself
 # make unit       those that need no program but Python
 # make oldest     the same with the oldest libraries that setup.cfg allows, in an environment of its own
 # make reactor    integration tests with twistd --reactor: REACTOR=asyncio (the default), poll or select
@@ -21,6 +22,7 @@ TARGET = demo:
 WEB =
 TESTS = tests
 REACTOR = asyncio
+COVERAGE = yes
 TRIAL_ARGS =
 # In a directory of its own with a short path, wherever the checkout is: a unix socket's has 107 bytes.
 TEMP = temp=$$(mktemp -d) && chmod 755 $$temp
@@ -37,9 +39,9 @@ run: $(VENV)/runtime
 	$(BIN)/twistd -n --pidfile= websockify --listen $(LISTEN) --target $(TARGET) $(if $(WEB),--web $(WEB))
 
 test: $(VENV)/dev
-	$(BIN)/coverage erase
-	$(TEMP) && $(BIN)/coverage run $(TRIAL) $(TESTS); status=$$?; $(KEEP_FAILED); \
-	$(BIN)/coverage combine -q; $(BIN)/coverage report; exit $$status
+	$(if $(COVERAGE),$(BIN)/coverage erase)
+	$(TEMP) && $(BIN)/$(if $(COVERAGE),coverage run,python) $(TRIAL) $(TESTS); status=$$?; $(KEEP_FAILED); \
+	$(if $(COVERAGE),$(BIN)/coverage combine -q; $(BIN)/coverage report;) exit $$status
 
 unit: TESTS = $(subst /,.,$(FOLDERS) $(basename $(wildcard tests/test_*.py)))
 unit: test
@@ -50,6 +52,12 @@ reactor: test
 
 oldest: .build/oldest.txt
 	PIP_CONSTRAINT=$(CURDIR)/$< $(MAKE) unit VENV=.build/oldest
+
+environment: $(VENV)/dev
+
+# that of the tests, and that with the oldest libraries
+environments: environment .build/oldest.txt
+	PIP_CONSTRAINT=$(CURDIR)/.build/oldest.txt $(MAKE) environment VENV=.build/oldest
 
 # what setup.cfg wants at least, as what is wanted
 .build/oldest.txt: setup.cfg
@@ -101,4 +109,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit reactor oldest check options man soak bench mutants build clean
+.PHONY: run test unit reactor oldest environment environments check options man soak bench mutants build clean

@@ -11,10 +11,6 @@ import re
 from typing import cast
 
 from twisted.internet.error import ConnectError
-from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake
-from websockets.typing import Origin, Subprotocol
-from websockets.uri import WebSocketURI
 
 from wsproxy.escape import escape
 from wsproxy.websocket.request import UpgradeRequest
@@ -55,6 +51,10 @@ class ClientHandshake:
     subprotocol: str | None = None
 
     def __init__(self, request: UpgradeRequest) -> None:
+        from websockets.client import ClientProtocol  # late: 30 ms, for WebSocket targets alone
+        from websockets.typing import Origin, Subprotocol
+        from websockets.uri import WebSocketURI
+
         url = request.url
         path, _, query = url.resource.partition("?")
         offered = [Subprotocol(name) for name in request.subprotocols] or None
@@ -101,6 +101,8 @@ class ClientHandshake:
             phrase = escape((match[2] or b"").decode("latin-1").strip(), 60)
             raise UpgradeFailed(f"Target answered {status} {phrase}".rstrip(), status)
         self._protocol.receive_data(head)
+        from websockets.exceptions import InvalidHandshake
+
         problem = self._protocol.handshake_exc
         if problem is not None:
             known = isinstance(problem, InvalidHandshake)
