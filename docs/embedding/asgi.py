@@ -9,11 +9,17 @@ ws://localhost:6080/?token=TOKEN.
 
 import asyncio
 import secrets
+import sys
 import time
 from typing import Any
 
 import uvicorn
 from twisted.internet import asyncioreactor
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from wsproxy import WebSockifyFactory, WebSockifyService
+from wsproxy.errors import Refusal
+from wsproxy.interfaces import Identity, Request
 
 TOKENS: dict[str, float] = {}
 """Until when each is good."""
@@ -30,32 +36,29 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": token.encode()})
 
 
-async def main(reactor: Any, web: int = 8000, listen: str = "6080", target: str = "demo:") -> None:
-    from wsproxy import WebSockifyFactory, WebSockifyService
-    from wsproxy.errors import Refusal
-    from wsproxy.interfaces import Identity, Request
-
+async def main(web: int = 8000, listen: str = "6080", target: str = "demo:") -> None:
     async def resolve(request: Request, identity: Identity | None) -> str:
         await asyncio.sleep(0)  # whatever of asyncio's there is to be waited for
         if TOKENS.pop(request.query.get("token", ""), 0) < time.time():
             raise Refusal(403, "Token not accepted", guess=True)
         return target
 
+    loop = asyncio.get_running_loop()
+    asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
+    from twisted.internet import reactor  # not before: to import it is to install one
+
+    reactor.startRunning(installSignalHandlers=False)  # type: ignore[attr-defined]  # the loop runs it
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     service = WebSockifyService(reactor, WebSockifyFactory(reactor, resolver=resolve), [listen])
     service.startService()
     port: Any
-    [port] = await service.whenListening().asFuture(asyncio.get_running_loop())
+    [port] = await service.whenListening().asFuture(loop)
     print(f"ws://localhost:{port.getHost().port}/", flush=True)
     try:
         await uvicorn.Server(uvicorn.Config(app, port=web, log_level="warning")).serve()
     finally:
-        await service.stopService().asFuture(asyncio.get_running_loop())
+        await service.stopService().asFuture(loop)
 
 
 if __name__ == "__main__":
-    loop = asyncio.new_event_loop()
-    asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
-    from twisted.internet import reactor
-
-    reactor.startRunning(installSignalHandlers=False)  # type: ignore[attr-defined]  # the loop runs it from here on
-    loop.run_until_complete(main(reactor))
+    asyncio.run(main())

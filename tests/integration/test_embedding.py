@@ -7,6 +7,7 @@ import runpy
 import socket
 import ssl
 import sys
+from subprocess import PIPE, Popen
 from textwrap import dedent
 from typing import Any
 
@@ -144,6 +145,62 @@ WEBSOCKET = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
+
+
+class AsyncioTests(TestCase):
+    """In a program that is asyncio's."""
+
+    timeout = 60
+
+    async def test_everybodyWaits(self) -> None:
+        """
+        Whoever is asked or told may wait for asyncio, however it makes its coroutine; and until it first waits, what
+        it is given is whole.
+        """
+        from twisted.internet import reactor
+
+        console = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(Greeter))
+        self.addCleanup(console.stopListening)
+        target = f"tcp:127.0.0.1:{console.getHost().port}"
+        command = [sys.executable, "-m", "tests.integration.asynciohooks", target]
+
+        def converse() -> tuple[list[str], int, str]:
+            with Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT) as program:
+                assert program.stdout is not None
+                port = program.stdout.readline().strip()
+                with connect(f"ws://127.0.0.1:{port}/", additional_headers={"Cookie": "seat=7"}) as client:
+                    said = b""
+                    while not said.endswith(b"console: "):
+                        heard = client.recv(10)
+                        assert isinstance(heard, bytes)
+                        said += heard
+                lines = []
+                while not lines or not lines[-1].startswith("closed"):
+                    lines.append(program.stdout.readline())
+                out, err = program.communicate("", 20)
+                return [*"".join([*lines, out]).splitlines(), said.decode()], program.returncode, err
+
+        told, status, err = await deferToThread(converse)
+        asked = ["authenticate", "resolve", "authorise"]
+        told[3:5] = sorted(told[3:5])  # the dialer and the observer wait at the same time
+        self.assertEqual(
+            told,
+            [*asked, "dial 7", "opened 7", "negotiate red", "closed 1000", " console: "],
+            err,
+        )
+        self.assertEqual(status, 0)
+        self.assertNotIn("Traceback", err)
+        self.assertIn(", as 7)\n", err)
+
+    async def test_import(self) -> None:
+        """To import what the document says installs no reactor: which one it is may be decided later."""
+        program = (
+            "import sys, wsproxy.errors, wsproxy.interfaces, wsproxy.testing; "
+            "from wsproxy import WebSockifyFactory, WebSockifyResource, WebSockifyService; "
+            "print('twisted.internet.reactor' in sys.modules)"
+        )
+        outcome = await start(self, [sys.executable, "-c", program]).end()
+        self.assertEqual((outcome.out, outcome.status), ("False\n", 0), outcome.err)
 
 
 class DocumentTests(TestCase):

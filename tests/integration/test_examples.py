@@ -179,7 +179,7 @@ class SiteTests(ExampleTestCase):
 
 class AsyncioTests(ExampleTestCase):
     async def test_together(self) -> None:
-        """In one process: the application gives out a token, the proxy takes it, once."""
+        """In one process: the application gives out a token, the proxy takes it, once, and logs what it does."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             web = free.getsockname()[1]
         script = (EXAMPLES / "asgi.py").read_text().replace("8000", str(web)).replace('"6080"', '"127.0.0.1:0"')
@@ -187,7 +187,8 @@ class AsyncioTests(ExampleTestCase):
         path.write_text(script)
 
         def together() -> list[bytes | int]:
-            program = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True)
+            command, pipe = [sys.executable, path], subprocess.PIPE
+            program = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
             try:
                 assert program.stdout is not None
                 url = program.stdout.readline().strip()
@@ -203,9 +204,12 @@ class AsyncioTests(ExampleTestCase):
                 return told
             finally:
                 program.terminate()
-                program.communicate(timeout=10)
+                said.append(program.communicate(timeout=10)[1])
 
+        said: list[str] = []
         self.assertEqual(await deferToThread(together), [b"session", 403])
+        self.assertIn("403 Token not accepted", said[0])
+        self.assertNotIn("Traceback", said[0])
 
 
 def _retry(act: Callable[[], Any]) -> Any:

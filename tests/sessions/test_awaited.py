@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -12,8 +13,10 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.sessions.approach import Dialling
-from wsproxy.sessions.awaited import awaited, awaiting
+from wsproxy.sessions.awaited import asked, awaited
 from wsproxy.sessions.targetend import TargetEnd
+
+name: ContextVar[str] = ContextVar("name", default="outer")
 
 
 class AwaitedTests(SynchronousTestCase):
@@ -112,22 +115,79 @@ class AwaitedTests(SynchronousTestCase):
             await asyncio.sleep(0.001)
             return connect(factory)
 
+        def indirect(session: Any, factory: Any) -> Any:
+            return coroutine(session, factory)
+
         def future(session: Any, factory: Any) -> Any:
             answer = self.loop.create_future()
             self.loop.call_later(0.001, lambda: answer.set_result(connect(factory)))
             return answer
 
-        for dial in (coroutine, future):
+        for dial in (coroutine, indirect, future):
             connected: list[Any] = []
             dialling = Dialling("name", connected.append, self.fail)
 
             def start(dial: Any = dial, dialling: Dialling = dialling) -> None:
-                dialling.start(awaiting(dial), None, Clock(), 5)  # type: ignore[arg-type]
+                dialling.start(dial, None, Clock(), 5)  # type: ignore[arg-type]
                 self.loop.call_later(0.05, self.loop.stop)
 
             self.loop.call_soon(start)
             self.loop.run_forever()
             self.assertIsInstance(connected[0], TargetEnd, connected)
+
+    def test_begins(self) -> None:
+        """A coroutine runs up to its first wait within the call, as the task that it is afterwards."""
+        seen: list[Any] = []
+
+        async def answer() -> Any:
+            seen.append(asyncio.current_task())
+            name.set("inner")
+            await asyncio.sleep(0.001)
+            seen.extend((asyncio.current_task(), name.get()))
+            return 3
+
+        async def around() -> Any:
+            """Called by a task of asyncio's, as an embedder's program is one."""
+            before = asyncio.current_task()
+            outcome = asked(answer)
+            seen.append("returned")
+            self.assertIs(asyncio.current_task(), before)
+            return await outcome.asFuture(self.loop)
+
+        self.assertEqual(self.loop.run_until_complete(around()), 3)
+        first, returned, second, inner = seen
+        self.assertEqual((first is second, first is None, returned, inner), (True, False, "returned", "inner"))
+        self.assertEqual(name.get(), "outer")
+
+    def test_cancelledAtOnce(self) -> None:
+        """To give up before the loop has gone on cancels what the first step waits for."""
+        cancelled: list[object] = []
+        waited: Deferred[Any] = Deferred(cancelled.append)
+
+        async def wait() -> None:
+            await waited
+
+        async def around() -> None:
+            outcome = asked(wait)
+            outcome.addErrback(lambda failure: failure.trap(CancelledError))
+            outcome.cancel()
+            await asyncio.sleep(0.01)
+
+        self.loop.run_until_complete(around())
+        self.assertEqual(cancelled, [waited])
+
+    def test_raised(self) -> None:
+        """What is raised, in the call or before the first wait, is what comes of it."""
+
+        async def coroutine() -> None:
+            raise KeyError("x")
+
+        def plain() -> None:
+            raise KeyError("x")
+
+        for answer in (coroutine, plain):
+            self.failureResultOf(self.within(lambda answer=answer: asked(answer)), KeyError)
+            self.failureResultOf(asked(answer), KeyError)
 
     def test_otherReactors(self) -> None:
         """Where no loop runs, nothing is done to an answer."""

@@ -12,12 +12,10 @@ was built here, not what was returned. What it raises is shown to the client onl
 
 from __future__ import annotations
 
-from asyncio import isfuture
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -26,6 +24,7 @@ from twisted.python.failure import Failure
 from wsproxy.errors import DialError
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Session
+from wsproxy.sessions.awaited import asked
 from wsproxy.sessions.bounded import giveUp
 from wsproxy.sessions.excuse import excuse
 from wsproxy.sessions.targetend import TargetEnd
@@ -64,7 +63,7 @@ class Dialling(Factory[TargetEnd]):
 
         @param timeout: seconds.
         """
-        self._dialled = maybeDeferred(dial, session, self)
+        self._dialled = asked(dial, session, self)
         self._dialled.addCallbacks(self._answered, self._fail)
         if self._state is not _State.OVER:
             self._timer = clock.callLater(timeout, self._timedOut)
@@ -88,10 +87,7 @@ class Dialling(Factory[TargetEnd]):
         end = self._built[-1] if self._built else None
         if end is not protocol or end is None:
             end = self._find(protocol)
-        if end is None and isfuture(protocol):
-            self._dialled = Deferred.fromFuture(protocol)
-            self._dialled.addCallbacks(self._answered, self._fail)
-        elif end is None or end.transport is None:
+        if end is None or end.transport is None:
             self._fail(Failure(TypeError(f"a dialer answered {type(protocol).__name__}, and connected nothing")))
         elif end.connected:
             self._succeed(end)

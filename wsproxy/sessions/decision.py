@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -35,7 +35,7 @@ from wsproxy.interfaces import (
     Request,
     Target,
 )
-from wsproxy.sessions.awaited import awaited
+from wsproxy.sessions.awaited import asked, awaited
 from wsproxy.sessions.bounded import bounded
 from wsproxy.sessions.trace import Trace, shownIdentity, shownTarget
 
@@ -215,7 +215,7 @@ class Decisions:
             for gate in self._gates:
                 told = gate.refused(request, refusal)
                 if hasattr(told, "__await__"):
-                    await told
+                    await awaited(told)
             raise
 
     async def _ask(self, request: Request) -> Admission:
@@ -284,7 +284,7 @@ async def _nobody(request: Request) -> None:
 def depart(departures: list[Callable[[], Any]]) -> None:
     """Call what the turnstiles wanted to have called when this client leaves, last things first. Raises nothing."""
     while departures:
-        maybeDeferred(departures.pop()).addErrback(lambda failure: logFault(_log, "a client leaves", failure))
+        asked(departures.pop()).addErrback(lambda failure: logFault(_log, "a client leaves", failure))
 
 
 def _leave(admission: Admission) -> None:

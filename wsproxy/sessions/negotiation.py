@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wsproxy.ends.end import End
 from wsproxy.errors import DialError
 from wsproxy.interfaces import Session
-from wsproxy.sessions.awaited import awaited
+from wsproxy.sessions.awaited import asked
 from wsproxy.sessions.bounded import bounded
 from wsproxy.sessions.conversation import ClientConversation, TargetConversation
 from wsproxy.sessions.excuse import excuse
@@ -57,9 +57,7 @@ class Negotiation:
 
     def start(self, negotiate: Callable[..., Any], timeout: float) -> None:
         """@param timeout: seconds for all of it."""
-        talking = maybeDeferred(negotiate, self._client, self._target)
-        talking.addCallback(lambda answer: awaited(answer) if hasattr(answer, "__await__") else answer)
-        self._talking = bounded(talking, timeout, self._clock)
+        self._talking = bounded(asked(negotiate, self._client, self._target), timeout, self._clock)
         self._talking.addCallbacks(self._agreed, self._refused)
 
     def cancel(self) -> None:

@@ -11,10 +11,10 @@ take their places: a session, and a client that is just being decided about, sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -40,7 +40,7 @@ from wsproxy.interfaces import (
     Request,
     TapFactory,
 )
-from wsproxy.sessions.awaited import awaiting
+from wsproxy.sessions.awaited import awaited
 from wsproxy.sessions.decision import Admission, Closings, Decisions, asCallable
 from wsproxy.sessions.expiry import Expiry
 from wsproxy.sessions.reception import Reception, Upgrade
@@ -133,7 +133,7 @@ class Route:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.clock = clock
-        self.dial = awaiting(asCallable(dialer, "dial"))
+        self.dial = asCallable(dialer, "dial")
         self.dialTimeout = connectTimeout + GRACE
         self.negotiate = None if negotiator is None else asCallable(negotiator, "negotiate")
         self.negotiationTimeout = decisionTimeout
@@ -220,7 +220,11 @@ def tell(observers: Iterable[AnyObserver], session: OpenSession, event: Callable
         try:
             answer = event(observer)
             if hasattr(answer, "__await__"):
-                ensureDeferred(answer).addErrback(failed)
+                Deferred.fromCoroutine(_end(answer)).addErrback(failed)
         except BaseException:
             failed(Failure())
     return not problems
+
+
+async def _end(answer: Awaitable[Any]) -> None:
+    await awaited(answer)
