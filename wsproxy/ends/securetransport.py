@@ -75,8 +75,8 @@ class SecureTransport(BufferingTLSTransport):
             self._checkHandshakeStatus()
 
     def _flushSendBIO(self) -> None:
-        """As Twisted's; but what belongs to the handshake does not wait for a round of the reactor."""
-        if self._handshakeDone or not self.leavable:
+        """As Twisted's; but the records of a handshake and the like do not wait for a round of the reactor."""
+        if not self.leavable:
             super()._flushSendBIO()
             return
         with suppress(SSL.WantReadError):
