@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from wsproxy.errors import ConfigError
@@ -60,8 +61,12 @@ def _parse(text: str) -> tuple[_Origin, bool] | None:
 
 def _page(text: str) -> _Origin | None:
     """The origin that a browser sent, where it has a host."""
-    parsed = _parse(text)
+    parsed = (_parseAgain if len(text) <= _SHOWN else _parse)(text)
     return None if parsed is None or parsed[1] else parsed[0]
+
+
+_parseAgain = lru_cache(256)(_parse)
+"""What is asked about most is one of a few."""
 
 
 class OriginPolicy:
@@ -113,7 +118,7 @@ class OriginPolicy:
         page = _page(origin)
         if page is None:
             return False
-        if page in self._exact or any(_isBelow(page, domain) for domain in self._below):
+        if self._listed and (page in self._exact or any(_isBelow(page, domain) for domain in self._below)):
             return True
         return self._sameHost and _objection(page, host, secure, self._strictScheme) is None
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -215,5 +216,6 @@ class Outgoing(Connection):
         return self._peer
 
 
+@lru_cache(256)
 def _address(name: Any) -> IAddress:
     return IPv4Address("TCP", *name) if len(name) == 2 else IPv6Address("TCP", *name)

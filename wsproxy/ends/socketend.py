@@ -96,7 +96,7 @@ class SocketEnd(PumpedEnd):
         queue = self._queue
         if queue:
             try:
-                sent = self._socket.sendmsg(queue[:_VECTOR])
+                sent = self._socket.send(queue[0]) if len(queue) == 1 else self._socket.sendmsg(queue[:_VECTOR])
             except BlockingIOError:
                 return
             except OSError:

@@ -163,7 +163,9 @@ class HandshakeFactory:
         if not _PROPER_KEY.fullmatch(key):
             raise Refusal(400, _UNANSWERED)
         text = _ORDINARY.format(headers["upgrade"], headers["connection"], headers["sec-websocket-version"])
-        return self._begin(text.encode("ascii"), key, _namesIn(headers.get("sec-websocket-protocol", "")))
+        names = headers.get("sec-websocket-protocol", "")
+        offered = _namesInAgain(names) if len(names) <= _REMEMBERED_SIZE else _namesIn(names)
+        return self._begin(text.encode("ascii"), key, offered)
 
     def _begin(self, request: bytes, key: bytes, offered: tuple[str, ...]) -> Handshake:
         negotiate = self._remembered if len(request) <= _REMEMBERED_SIZE else self._negotiate
@@ -201,6 +203,9 @@ def offeredIn(values: Sequence[bytes]) -> tuple[str, ...]:
 
 def _namesIn(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+
+
+_namesInAgain = lru_cache(_REMEMBERED)(_namesIn)
 
 
 def _request(headers: Headers, keys: Sequence[bytes]) -> bytes:
