@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,13 +29,16 @@ class Transport:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self.aborted = False
+        self.aborted = self.closed = False
 
     def getHandle(self) -> socket.socket:
         return self._socket
 
     def abortConnection(self) -> None:
         self.aborted = True
+
+    def connectionLost(self, reason: object) -> None:
+        self.closed = True
 
 
 class PumpTestCase(SynchronousTestCase):
@@ -64,6 +68,10 @@ class PumpTestCase(SynchronousTestCase):
 
 class RoundTests(PumpTestCase):
     """What a round of the pump makes of its events."""
+
+    def close(self, end: SocketEnd, transports: list[Any], closedBefore: list[int]) -> None:
+        closedBefore.append(sum(transport.closed for transport in transports))
+        end.close()
 
     def test_endedMeanwhile(self) -> None:
         """Events of a socket that an earlier event of the same round has ended are passed over."""
@@ -101,6 +109,22 @@ class RoundTests(PumpTestCase):
             self.assertEqual(end.events, 0)
             self.assertEqual(other.received, b"x")
             self.flushLoggedErrors(kind)
+
+    def test_closes(self) -> None:
+        """What ends in a round has its socket closed in that round, when the events that came together are over."""
+        for kind in KINDS:
+            pairs = [self.pair() for _ in range(3)]
+            transports: list[Any] = [end._transport for end, _, _ in pairs]
+            closedBefore: list[int] = []
+            for end, recorder, peer in pairs:
+                recorder.onReceived = partial(self.close, end, transports, closedBefore)
+                peer.send(b"x")
+            transports[0].connectionLost = raising(kind)
+            self.pump.doRead()
+            self.assertEqual([bytes(recorder.received) for _, recorder, _ in pairs], [b"x"] * 3)
+            self.assertEqual([transport.closed for transport in transports], [False, True, True])
+            self.assertEqual(closedBefore, [0, 0, 0])
+            self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
 
     def test_congestedReadsLess(self) -> None:
         """What one read brings is bounded, and further while the end owes its own peer something."""
