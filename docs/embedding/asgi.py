@@ -48,7 +48,8 @@ async def main(web: int = 8000, listen: str = "6080", target: str = "demo:") -> 
     from twisted.internet import reactor  # not before: to import it is to install one
 
     reactor.startRunning(installSignalHandlers=False)  # type: ignore[attr-defined]  # the loop runs it
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    log: Any = textFileLogObserver(sys.stderr)
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
     service = WebSockifyService(reactor, WebSockifyFactory(reactor, resolver=resolve), [listen])
     service.startService()
     port: Any

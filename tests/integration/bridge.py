@@ -104,7 +104,7 @@ class BridgeTestCase(TestCase):
 
     arguments: tuple[str, ...] = ()
     secure = False
-    timeout = 12
+    timeout = 30
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         if type(self) not in _bridges:

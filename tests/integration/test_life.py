@@ -31,7 +31,7 @@ GREETING = b"Hello! This is the wsproxy demo. Say something, or 'help', or 'bye'
 class LifeTestCase(TestCase):
     """Proxies of a test's own, whose target is the built-in one."""
 
-    timeout = 30
+    timeout = 60
 
     async def start(self, *arguments: str, target: str = "demo:", prefix: tuple[str, ...] = ()) -> Proxy:
         proxy = Proxy(Path(tempfile.mkdtemp(dir=".")).absolute(), "--target", target, *arguments, prefix=prefix)

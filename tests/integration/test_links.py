@@ -64,7 +64,7 @@ class LinksTestCase(LifeTestCase):
 
     def link(self, *words: str) -> str:
         command = [WSPROXY, "token", "--key", f"@{self.key}", "--target", "demo:", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
     async def upgrade(self, path: str = "/", cookie: str | None = None) -> tuple[Response, Client]:
         client = Client(self.connect())
@@ -150,7 +150,7 @@ class UseTests(LinksTestCase):
     async def test_expires(self) -> None:
         """A session ends when its link does, and says so."""
         await self.serve()
-        response, client = await self.upgrade(f"/?token={self.link('--expires', '2')}")
+        response, client = await self.upgrade(f"/?token={self.link('--expires', '3')}")
         self.assertEqual(response.status, 101)
         _, told = await client.rest()
         self.assertEqual(told, (4001, "Token expired"))
@@ -257,9 +257,10 @@ class ClusterTests(LinksTestCase):
         """One that does not answer is waited for 2 seconds."""
         await self.serve()
         self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 101)
+        link = self.link("--once")
         self.redis.freeze()
         began = reactor.seconds()
-        self.assertEqual((await self.upgrade(f"/?token={self.link('--once')}"))[0].status, 503)
+        self.assertEqual((await self.upgrade(f"/?token={link}"))[0].status, 503)
         self.assertLess(reactor.seconds() - began, WITHIN + 2)
         self.redis.thaw()
 
@@ -341,7 +342,7 @@ class StartTests(LinksTestCase):
         command = [TWISTD, "-n", "--pidfile=", "websockify", *arguments]
         everywhere = {**os.environ, **environment}
         return subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=20, cwd=self.folder, env=everywhere
+            command, check=False, capture_output=True, text=True, timeout=60, cwd=self.folder, env=everywhere
         )
 
     def complaint(self, *arguments: str, **environment: str) -> str:
@@ -414,7 +415,7 @@ class DocumentTests(LinksTestCase):
         ]
         await self.serve()
         for command in ([sys.executable, "-c", python], ["node", "-e", node], ["sh", "-c", shell]):
-            done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20, cwd=self.folder)
+            done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, cwd=self.folder)
             link = f"/?token={done.stdout.strip()}"
             self.assertEqual((await self.upgrade(link))[0].status, 101, command[0])
             again, _ = await self.upgrade(link)
@@ -424,14 +425,14 @@ class DocumentTests(LinksTestCase):
         """The way from no key to a page, as the document has it."""
         [recipe] = [each.text for each in recipesOf(self.document) if each.title == "Links"]
         key, proxy, token = re.sub(r"\s*\\\n\s*", " ", recipe).splitlines()
-        subprocess.run(["sh", "-c", key], check=True, timeout=20, cwd=self.folder)
+        subprocess.run(["sh", "-c", key], check=True, timeout=60, cwd=self.folder)
         options = proxy.removeprefix("twistd -n websockify ").replace("/usr/share/novnc", ".").split()
         (self.folder / "vnc.html").write_text("noVNC")
         self.proxy = Proxy(self.folder, *options)
         self.addCleanup(self.proxy.stop)
         self.port = await self.proxy.port()
         done = subprocess.run(
-            [WSPROXY, *token.split()[1:]], check=True, capture_output=True, text=True, timeout=20, cwd=self.folder
+            [WSPROXY, *token.split()[1:]], check=True, capture_output=True, text=True, timeout=60, cwd=self.folder
         )
         response, _ = await self.get(done.stdout.strip().removeprefix("https://console.example"))
         cookie = response.headers["set-cookie"].partition(";")[0]
@@ -443,7 +444,7 @@ class DocumentTests(LinksTestCase):
         [recipe] = [each.text for each in recipesOf(self.document) if each.title == "In a page"]
         words = shlex.split(re.sub(r"\\\n", "", recipe))
         done = subprocess.run(
-            [WSPROXY, *words[1:]], check=True, capture_output=True, text=True, timeout=20, cwd=self.folder
+            [WSPROXY, *words[1:]], check=True, capture_output=True, text=True, timeout=60, cwd=self.folder
         )
         self.assertRegex(
             done.stdout, r"^https://console\.example/vnc\.html\?path=websockify%3Ftoken%3D[-\w]+\.[-\w]+\."

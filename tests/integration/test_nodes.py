@@ -209,8 +209,9 @@ class RevokingTests(NodesTestCase):
             mine = ("--admin", admin)
             await self.seen(4)
             listed = await self.wsproxy("nodes", "--json", *mine, cluster=False)
-            found = [session["id"] for session in json.loads(listed.stdout)["sessions"]]
-            outcome = await self.wsproxy("revoke", "--session", found[-1], *mine, cluster=False)
+            port = rest[1].stream.port
+            [id] = [it["id"] for it in json.loads(listed.stdout)["sessions"] if it["client"].endswith(f":{port}")]
+            outcome = await self.wsproxy("revoke", "--session", id, *mine, cluster=False)
             self.assertEqual((outcome.returncode, outcome.stderr), (0, ""))
             await self.assertRevoked(rest[1:], time.monotonic(), 0.5)
             self.redis.stop()
@@ -220,6 +221,7 @@ class RevokingTests(NodesTestCase):
             await self.assertRevoked((here, rest[0]), time.monotonic(), 0.5)
             there.send(b"still here\r\n")
             await there.some()
+            there.stream.reset()
             self.redis.start()
             await gatherResults([Deferred.fromCoroutine(ended(node)) for node in self.nodes])
 

@@ -73,7 +73,7 @@ async def wait(seconds: float) -> None:
 class UpgradeTestCase(LifeTestCase):
     """Proxies with workers, that are upgraded."""
 
-    timeout = 1200 if LONG else 60
+    timeout = 1200 if LONG else 120
 
     def folder(self) -> Path:
         folder = Path(tempfile.mkdtemp()).absolute()
