@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib  # not its suppress: trial takes a module attribute of that name for its own
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -26,6 +27,7 @@ from tests.components import requireComponent
 from tests.integration.client import Client
 from tests.integration.stream import Stream, adopt
 from tests.integration.twistd import REACTOR, ROOT, TWISTD, Running
+from tests.integration.versions import Installed, first
 
 reactor: Any = _reactor
 ACTIVATE = str(Path(__file__).with_name("activate.py"))
@@ -226,6 +228,43 @@ class NotifyTests(ManagedTestCase):
             await manager.hears("STOPPING=1")
             self.assertEqual((await running.end()).status, 0)
             self.assertEqual(len(manager.told), 4, manager.told)
+
+    async def test_upgraded(self) -> None:
+        """
+        With SIGUSR2 it reloads, and is ready again when the new version is there: the same process, of which nothing
+        else is told, on the same socket, and with signs of life. So it is where the new version cannot start, found out
+        before or after the old one was replaced.
+        """
+        folder = Path(tempfile.mkdtemp()).absolute()
+        self.addCleanup(shutil.rmtree, folder)
+        installed, manager, listener = Installed(folder), self.manager(), self.listening()
+        running = self.start(
+            manager, [listener], "--listen", "systemd:", "--target", "demo:", "--workers", "1",
+            WATCHDOG_USEC="60000000", PYTHONPATH=f"{folder}:{ROOT}",
+        )  # fmt: skip
+        await manager.hears("READY=1")
+        for fault, told in (
+            (None, "This is the new version"),
+            (first("raise ImportError('x')", "True"), "and this one goes on: ImportError: x"),
+            (first("raise ImportError('x')"), "serve on without a parent: ImportError: x"),
+        ):
+            if fault is not None:
+                installed.replace("wiring.py", fault)
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            os.kill(running.pid, signal.SIGUSR2)
+            reloading, when = (await manager.hears("RELOADING")).split("\nMONOTONIC_USEC=")
+            self.assertEqual(reloading, "RELOADING=1")
+            self.assertLessEqual(before, int(when))
+            await manager.hears("READY=1")
+            await running.line(told)
+            (await self.client(listener.getsockname())).stream.reset()
+        for _ in range(3):
+            await manager.hears("WATCHDOG=1")
+        running.signal("TERM")
+        await manager.hears("STOPPING=1")
+        self.assertEqual((await running.end()).status, 0)
+        told_ = [said for said in manager.told if not said.startswith(("RELOADING", "READY", "WATCHDOG", "STOPPING"))]
+        self.assertEqual(told_, [])
 
     async def test_byItself(self) -> None:
         """That it stops is told also where nobody has asked for it, before its sessions are closed."""

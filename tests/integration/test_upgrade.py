@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -38,12 +37,13 @@ from tests.integration.proxy import Proxy
 from tests.integration.test_life import GREETING, LifeTestCase
 from tests.integration.test_wrap import ONE, greeting, python
 from tests.integration.twistd import Running, daemonTwistd, start
-from tests.integration.versions import Installed
+from tests.integration.versions import NEW, Installed, first, instead
 from tests.integration.wrapped import Client as WrapClient
 from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import running, until
 from wsproxy.admin.client import AdminClient
 from wsproxy.errors import ConfigError
+from wsproxy.replay.file import readEntries, summarise
 
 reactor: Any = _reactor
 
@@ -230,30 +230,6 @@ class FailureTests(UpgradeTestCase):
         await self.upgrade(1)
         await self.assertAlive(client, b"still here")
         self.assertFalse([line for line in proxy.lines if "Traceback" in line])
-
-
-UNSEEN = "os.environ.get('WSPROXY_HANDOVER', '3') != '3'"
-"""Where new code takes the place of old, but not where it is tried out before."""
-
-NEW = "sys.argv[1] != '1'"
-"""In a worker of the new code, but not in the first one, nor where it is tried out."""
-
-_FUTURE = "from __future__ import annotations\n"
-
-
-def first(statement: str, where: str = UNSEEN) -> Callable[[str], str]:
-    """@return: has a module begin with that, there."""
-    return lambda text: text.replace(_FUTURE, f"{_FUTURE}import os, signal, sys, time\nif {where}: {statement}\n", 1)
-
-
-def instead(old: str, new: str) -> Callable[[str], str]:
-    """@return: has a module differ there."""
-
-    def change(text: str) -> str:
-        assert old in text
-        return text.replace(old, new)
-
-    return change
 
 
 FAULTS = (
@@ -470,6 +446,81 @@ class StateTests(UpgradeTestCase):
         await running_.line(f"{pid} left with 0")
 
 
+class SignalTests(UpgradeTestCase):
+    """What else comes meanwhile."""
+
+    async def test_twice(self) -> None:
+        """Two at once are one: the second is answered by one line."""
+        await self.startWorkers(workers="1")
+        client = await self.session()
+        since = len(self.proxy.lines)
+        self.proxy.signal(signal.SIGUSR2)
+        await self.proxy.said("the new version is tried out", 1, since)
+        self.proxy.signal(signal.SIGUSR2)
+        await self.proxy.said("An upgrade is under way already", 1, since)
+        await self.proxy.said("worker 1: makes room for another version", 1, since)
+        await self.assertAlive(client, b"still here")
+        self.assertEqual(len(await self.proxy.said("This is the new version", 1, since)), 1)
+        self.assertEqual(await self.proxy.stop(), 0)
+
+    async def test_reloads(self) -> None:
+        """
+        SIGHUP together with SIGUSR2, before it, and while new code is on its way in: what the file says in the end is
+        in force, and sessions go on.
+        """
+        file = self.folder() / "config.toml"
+        text = "workers = 1\nlisten = '127.0.0.1:0'\ntarget = 'demo:'\n"
+        file.write_text(f"max-sessions = 9\n{text}")
+        self.proxy = Proxy(Path(tempfile.mkdtemp(dir=".")).absolute(), "--config", str(file), listen=())
+        self.addCleanup(self.proxy.stop)
+        self.port = await self.proxy.port()
+        await self.proxy.said("worker 1 is up")
+        client = await self.session()
+        for number, line in enumerate(("tried out", "takes over"), 1):
+            since = len(self.proxy.lines)
+            file.write_text(f"max-sessions = {number + 1}\n{text}")
+            self.proxy.signal(signal.SIGHUP)
+            self.proxy.signal(signal.SIGUSR2)
+            await self.proxy.said(line, 1, since)
+            self.proxy.signal(signal.SIGHUP)
+            await self.proxy.said("This is the new version", 1, since)
+            await self.proxy.said("Reloaded: ", 1, since)
+            await self.proxy.said(r"worker \d+: makes room", 1, since)
+            others = [await self.session() for _ in range(number)]
+            self.assertEqual((await Client(self.connect()).upgrade()).status, 503)
+            for other in others:
+                await other.leave()
+            await self.assertAlive(client, b"still here")
+
+    async def test_ended(self) -> None:
+        """SIGTERM in the midst of it, wherever, is the end: clients are told 1001, and nothing stays behind."""
+        for line in ("tried out", "takes over", "This is the new version"):
+            proxy = await self.startWorkers(workers="1")
+            client = await self.session()
+            proxy.signal(signal.SIGUSR2)
+            await proxy.said(line)
+            stopped = proxy.stop()
+            self.assertEqual((await client.rest())[1], (1001, "Server going down"))
+            client.close()
+            self.assertEqual(await stopped, 0)
+            pids = [int(found[1]) for found in await proxy.said(r"started as process (\d+)")]
+            await until(lambda pids=pids: not any(map(running, pids)))
+
+    async def test_inARow(self) -> None:
+        """Again and again, while workers of all versions have sessions, which go on; each worker ends with its own."""
+        await self.startWorkers(workers="1")
+        clients = [await self.session()]
+        for _ in range(10 if LONG else 3):
+            await self.upgrade(1)
+            clients.append(await self.session())
+        for client in clients:
+            await self.assertAlive(client, b"still here")
+        for client in clients[:-1]:
+            await client.leave()
+        await self.proxy.said(r"worker \d+, of the version before, has ended$", len(clients) - 1)
+        await self.assertAlive(clients[-1], b"still here")
+
+
 class OperatorTests(UpgradeTestCase):
     """Those who look on from the admin side."""
 
@@ -527,6 +578,26 @@ class OperatorTests(UpgradeTestCase):
             await proxy.said(f"worker {number}: makes room", 1, since)
 
 
+class RecordingTests(UpgradeTestCase):
+    """C{--record}"""
+
+    async def test_goesOn(self) -> None:
+        """What is recorded of a session is whole, though the code has been replaced meanwhile; so are later ones."""
+        record = self.folder() / "record"
+        proxy = await self.startWorkers("--record", str(record), workers="1")
+        clients = [await self.session()]
+        await self.upgrade(1)
+        clients.append(await self.session())
+        for number, client in enumerate(clients, 1):
+            await self.assertAlive(client, b"said after it")
+            await client.leave()
+            path = record.with_name(f"record.{number}")
+            await until(lambda path=path: summarise(str(path)).complete)
+            said = b"".join(entry.data for entry in readEntries(str(path)) if entry.fromClient)
+            self.assertEqual(said, b"said after it\n")
+        self.assertEqual(await proxy.stop(), 0)
+
+
 class Echo(Protocol):
     """A target that says what it hears."""
 
@@ -576,8 +647,8 @@ class StreamTests(UpgradeTestCase):
     async def talkers(self) -> list[Client]:
         """All of them, some at a time: each has only so long for its handshakes."""
         clients: list[Client] = []
-        for first in range(0, SESSIONS, AT_ONCE):
-            numbers = range(first, min(first + AT_ONCE, SESSIONS))
+        for some in range(0, SESSIONS, AT_ONCE):
+            numbers = range(some, min(some + AT_ONCE, SESSIONS))
             clients += await gatherResults([Deferred.fromCoroutine(self.talker(number)) for number in numbers])
         return clients
 

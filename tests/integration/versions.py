@@ -8,7 +8,30 @@ from pathlib import Path
 
 from tests.integration.twistd import ROOT
 
-__all__ = ["Installed"]
+__all__ = ["NEW", "UNSEEN", "Installed", "first", "instead"]
+
+UNSEEN = "os.environ.get('WSPROXY_HANDOVER', '3') != '3'"
+"""Where new code takes the place of old, but not where it is tried out before."""
+
+NEW = "sys.argv[1] != '1'"
+"""In a worker of the new code, but not in the first one, nor where it is tried out."""
+
+_FUTURE = "from __future__ import annotations\n"
+
+
+def first(statement: str, where: str = UNSEEN) -> Callable[[str], str]:
+    """@return: has a module begin with that, there."""
+    return lambda text: text.replace(_FUTURE, f"{_FUTURE}import os, signal, sys, time\nif {where}: {statement}\n", 1)
+
+
+def instead(old: str, new: str) -> Callable[[str], str]:
+    """@return: has a module differ there."""
+
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return change
 
 
 class Installed:

@@ -20,7 +20,7 @@ from wsproxy.process.listeners import Listeners
 from wsproxy.service.proxy import LAST_WORDS
 from wsproxy.workers.channel import ANSWER_WITHIN
 from wsproxy.workers.messages import Answer, Message, Messages
-from wsproxy.workers.parent import ENDING, HEALTHY, KILL_AFTER, LONGEST_DELAY, Workers
+from wsproxy.workers.parent import ENDING, HEALTHY, KILL_AFTER, LONGEST_DELAY, UP_WITHIN, Workers
 from wsproxy.workers.unheard import UNHEARD
 
 
@@ -240,6 +240,19 @@ class LifeTests(WorkersTestCase):
         self.assertEqual(self.stopper.complaints, [])
         self.reactor.advance(2)
         self.assertEqual(len(self.reactor.processes), 4)
+
+    def test_hanging(self) -> None:
+        """One that neither comes up nor ends is killed, and another one starts; one that is up is left alone."""
+        self.start()
+        self.reactor.processes[0].say("up")
+        self.reactor.advance(UP_WITHIN - 0.5)
+        self.assertEqual([process.signals for process in self.reactor.processes], [[], []])
+        self.reactor.advance(0.5)
+        self.assertEqual([process.signals for process in self.reactor.processes], [[], [9]])
+        self.assertIn("worker 2 has not come up for 60 s", self.lines())
+        self.running().end(signal=9)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.reactor.processes), 3)
 
     def test_log(self) -> None:
         """Each line of a worker says whose it is, whether logged or printed, and who in there said it."""

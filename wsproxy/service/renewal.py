@@ -79,6 +79,10 @@ class Renewal:
         """
         return self._turn.run(lambda: Deferred.fromCoroutine(self._tell()))
 
+    def settled(self) -> Deferred[None]:
+        """@return: fires when nobody is at it any more."""
+        return self._turn.run(lambda: None)
+
     async def _tell(self) -> str:
         try:
             return await self._renew()

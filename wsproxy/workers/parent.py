@@ -585,8 +585,9 @@ class Workers(MultiService):
     async def pause(self) -> None:
         """
         Leave all of this as it stands: workers are not heard, and all that they have asked is answered. Those that
-        have not come up yet end.
+        have not come up yet end. A change of settings that is under way is waited for.
         """
+        await self.renewal.settled()
         await gatherResults([pause() for pause, _ in self._pausing])
         ended = []
         for worker in self._all:
