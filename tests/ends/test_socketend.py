@@ -13,6 +13,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.contract import KINDS, MEGABYTE, Recorder
+from wsproxy.ends import epollset
 from wsproxy.ends.epollset import BUFFER, LESS, QUIET, EpollSet
 from wsproxy.ends.socketend import SocketEnd
 
@@ -138,6 +139,35 @@ class RoundTests(PumpTestCase):
             end.read()
             self.assertLessEqual(len(recorder.received), most)
             self.assertEqual(len(recorder.received) > LESS, not congested)
+
+    def test_othersReadFirst(self) -> None:
+        """
+        Each read brings less while there are others that say little, as many of them as say much is not enough: that
+        is the other side of each of those. When they fall silent it brings as much as before.
+        """
+        self.patch(epollset, "REVIEW", 0)
+        pairs = [self.pair() for _ in range(5)]
+        talkers, quiet = pairs[:2], pairs[2:]
+
+        def most(*others: Any) -> int:
+            for _ in range(3):
+                for _, _, peer in talkers:
+                    peer.send(bytes(LESS))
+                for _, _, peer in others:
+                    peer.send(b"x")
+                self.pump.doRead()
+            return self.pump.most
+
+        self.assertEqual(most(*quiet[:2]), BUFFER)
+        self.assertEqual(most(*quiet), LESS)
+        end, recorder, peer = talkers[0]
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            peer.setsockopt(socket.SOL_SOCKET, option, 2 * BUFFER)
+        recorder.received.clear()
+        self.assertGreater(peer.send(MEGABYTE), LESS)
+        end.read()
+        self.assertEqual(len(recorder.received), LESS)
+        self.assertEqual(most(), BUFFER)
 
     def test_budget(self) -> None:
         """What both ends of a session may queue is a quarter of a megabyte."""

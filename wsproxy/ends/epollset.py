@@ -22,7 +22,7 @@ from zope.interface import implementer
 from wsproxy.ends.transport import closeEmpty
 from wsproxy.fault import logFault
 
-__all__ = ["BUFFER", "ENDED", "IN", "LESS", "OUT", "QUIET", "EpollSet", "Pumped"]
+__all__ = ["BUFFER", "ENDED", "IN", "LESS", "MUCH", "OUT", "QUIET", "EpollSet", "Pumped"]
 
 BUFFER = 192 * 1024 - 10
 """
@@ -31,10 +31,20 @@ KiB: 1.6, 1.9 and 2.2 GB/s.
 """
 
 LESS = 64 * 1024
-"""And by an end that is congested itself. What both ends queue is thus at most 256 KiB."""
+"""
+And by an end that is congested itself: what both ends queue is thus at most 256 KiB. And by all, while there are others
+that say little, which wait for each piece. A hundred of those, beside one in bulk: the p99 of a round trip is 0.7 ms
+instead of 1.1. Without them, many in bulk would lose a quarter of their throughput by it.
+"""
+
+MUCH = 32 * 1024
+"""Bytes in one read that make an end one of those that others wait for."""
 
 TURN = 0.005
 """Seconds for which the private set is polled again while there is anything in it, before the reactor has its turn."""
+
+REVIEW = 0.05
+"""Seconds from one look at who says how much to the next."""
 
 IN, OUT = (select.EPOLLIN, select.EPOLLOUT) if hasattr(select, "epoll") else (1, 4)
 ENDED = getattr(select, "EPOLLRDHUP", 0x2000)
@@ -57,8 +67,8 @@ class Pumped(Protocol):
     events: int
     """What the pump watches for; its own to set."""
 
-    def read(self) -> None:
-        """There is something to read, or an error."""
+    def read(self) -> bool:
+        """There is something to read, or an error. @return: whether it was L{MUCH}."""
 
     def flush(self) -> None:
         """There is room to write, or an error."""
@@ -84,9 +94,14 @@ class EpollSet:
         self._ends: dict[int, Pumped] = {}
         self.view = memoryview(bytearray(BUFFER))
         """What an end reads into; valid until the next end reads."""
+        self.most = BUFFER
+        """Bytes that an end reads at a time."""
         self._reactor = reactor
         self._turning = False
         self._closing: list[Connection] = []
+        self._much: set[int] = set()
+        self._little: set[int] = set()
+        self._reviewed = 0.0
 
     def watch(self, end: Pumped, events: int) -> None:
         """
@@ -139,8 +154,10 @@ class EpollSet:
             self._turning = False
 
     def _turn(self) -> None:
-        poll, ends = self._epoll.poll, self._ends
+        poll, ends, much, little = self._epoll.poll, self._ends, self._much, self._little
         limit = monotonic() + TURN
+        if limit - self._reviewed > REVIEW:
+            self._review(limit)
         while monotonic() < limit:
             events = poll(0, 256)
             if not events:
@@ -154,7 +171,7 @@ class EpollSet:
                     if event != IN and end.events & OUT:
                         end.flush()
                     if event != OUT and end.events & IN:
-                        end.read()
+                        (much if end.read() else little).add(descriptor)
                     elif event & _LEFT and end.events:
                         end.hangUp(bool(event & _GONE))
                 except BaseException:  # raised to the reactor, it would be the end of all that are pumped
@@ -162,6 +179,14 @@ class EpollSet:
                     self._giveUp(end)
             if self._closing:
                 self._closeAll()
+
+    def _review(self, now: float) -> None:
+        """A session that sends much has another side that says little; where there are more, others are there."""
+        much, little = self._much, self._little
+        self.most = LESS if len(little - much) > len(much) else BUFFER
+        much.clear()
+        little.clear()
+        self._reviewed = now
 
     def _giveUp(self, end: Pumped) -> None:
         try:

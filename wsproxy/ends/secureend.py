@@ -27,7 +27,7 @@ from typing import Any, cast
 from OpenSSL import SSL
 
 from wsproxy.ends.end import Buffer, Receiver, ignore
-from wsproxy.ends.epollset import ENDED, IN, LESS, OUT, QUIET, EpollSet
+from wsproxy.ends.epollset import ENDED, IN, LESS, MUCH, OUT, QUIET, EpollSet
 from wsproxy.ends.kernel import unread
 from wsproxy.ends.pumpedend import PumpedEnd
 from wsproxy.ends.securetransport import SecureTransport, detour, rejoin
@@ -189,10 +189,10 @@ class SecureEnd(PumpedEnd):
             self.congested = False
             self._drained()
 
-    def read(self) -> None:
+    def read(self) -> bool:
         """The socket has bytes, its peer's end-of-file, or an error."""
         view, receive = self._view, self._connection.recv_into
-        last = (LESS if self._queue else len(view)) - RECORD
+        last = (LESS if self._queue else self._pump.most) - RECORD
         size = 0
         error: Exception | None = None
         try:
@@ -220,7 +220,7 @@ class SecureEnd(PumpedEnd):
         if size:
             self._received(view[:size])
         if self._sending is Sending.CLOSED:
-            return
+            return False
         if isinstance(error, SSL.ZeroReturnError):
             self._peer = Peer.ENDED
             self._ended()
@@ -230,6 +230,7 @@ class SecureEnd(PumpedEnd):
             self._leave()
         elif self._wants == IN:
             self.flush()
+        return size > MUCH
 
     def _take(self) -> None:
         """Give OpenSSL what has come, where it does not look for itself."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from wsproxy.ends.end import Buffer, Receiver
-from wsproxy.ends.epollset import BUFFER, ENDED, IN, LESS, OUT, QUIET
+from wsproxy.ends.epollset import ENDED, IN, LESS, MUCH, OUT, QUIET
 from wsproxy.ends.kernel import unread
 from wsproxy.ends.pumpedend import PumpedEnd
 from wsproxy.ends.states import Peer, Sending
@@ -135,22 +135,24 @@ class SocketEnd(PumpedEnd):
         if gone and self._peer is Peer.ENDED and self._sending < Sending.CLOSING:
             self.abort()  # there is an end where writing has met the error first, but the kernel tells of it just once
 
-    def read(self) -> None:
+    def read(self) -> bool:
         """The socket has bytes, its peer's end-of-file, or an error."""
-        view = self._pump.view
+        pump = self._pump
+        view = pump.view
         try:
-            count = self._socket.recv_into(view, LESS if self._queue else BUFFER)
+            count = self._socket.recv_into(view, LESS if self._queue else pump.most)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             self.abort()
-            return
+            return False
         if count:
             self._received(view[:count])
         else:
             self._peer = Peer.ENDED
             self._ended()
             self._watch()  # which is nothing where that was the end of it
+        return count > MUCH
 
     def finish(self) -> None:
         if self._peer is Peer.ENDED:
