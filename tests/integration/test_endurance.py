@@ -24,6 +24,7 @@ from typing import Any
 from unittest import SkipTest
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
 
 from tests.certificates import LOCAL
 from tests.integration.bridge import authority, still, trusting
@@ -56,6 +57,9 @@ PAUSE = 5.0
 
 LEFT = 8 << 20
 """Bytes that may be left behind: the allocator scatters what was used."""
+
+LOOK = 0.25
+"""Seconds between two looks at the logs."""
 
 DISK = 4 << 20
 TABLE = ROOT / ".build" / "soak.txt"
@@ -117,14 +121,19 @@ class Subject:
         self.looked = len(lines)
 
     def server(self, loss: Loss) -> int | None:
-        seen = [worker for when, worker in self.servers.get(loss.port, ()) if when >= loss.began]
-        return seen[0] if seen else None
+        """Ports are used again: it is told by the time."""
+        seen = self.servers.get(loss.port, ())
+        return next((worker for when, worker in seen if loss.began <= when <= loss.ended + 2 * LOOK), None)
 
     def unexcused(self) -> Iterator[Loss]:
         self.look()
         for loss in self.tally.losses:
             if not any(excuse.covers(loss, self.server(loss)) for excuse in self.excuses):
                 yield loss
+
+    def near(self, loss: Loss) -> list[Excuse]:
+        """What happened about that time."""
+        return [each for each in self.excuses if each.ended > loss.began - 3 and each.began < loss.ended + 3]
 
     def workers(self) -> dict[int, int]:
         """Processes that take clients, by their numbers."""
@@ -142,6 +151,7 @@ class EnduranceTests(CrashTestCase):
         self.random = Random(1)
         self.counts: dict[str, int] = {}
         self.slowest: dict[str, float] = {}
+        self.memories: list[int] = []
         self.numbers = iter(range(1 << 30))
         self.certificate = self.folder() / "cert.pem"
         self.renew()
@@ -169,6 +179,9 @@ class EnduranceTests(CrashTestCase):
         keep = ("--record", "disk/it", "--record-keep", "20", "--record-max-size", "65536")
         alone = await self.begin(*keep, prefix=diskPrefix(DISK))
         self.one = Subject(alone, await self._port(alone))
+        looking = LoopingCall(self.look)
+        looking.start(LOOK)
+        self.addCleanup(looking.stop)
         over = time.monotonic() + SECONDS
         for _ in range(2):  # the second from when all has been seen once
             crowds = self.crowds()
@@ -181,7 +194,9 @@ class EnduranceTests(CrashTestCase):
         await self.round()
         while time.monotonic() < over:
             await self.round()
+            self.memories.append(memory(alone.pid))
         await self.quiet(crowds)
+        print("memory", [each - before[1] >> 10 for each in self.memories])
         left = [descriptors(alone.pid) - before[0], memory(alone.pid) - before[1]]
         await self.tell(over, left)
 
@@ -204,13 +219,16 @@ class EnduranceTests(CrashTestCase):
             if len(subject.tally.losses) > before:
                 await pause(0.2)
 
+    def look(self) -> None:
+        self.many.look()
+        self.one.look()
+
     async def quiet(self, crowds: Deferred[Any]) -> None:
         """Everybody leaves, and what is over is gone."""
         self.over = True
         await crowds
         await still(lambda: descriptors(self.one.proxy.pid))
-        self.one.look()
-        self.many.look()
+        self.look()
 
     async def round(self) -> None:
         """All that may happen, once."""
@@ -346,7 +364,7 @@ class EnduranceTests(CrashTestCase):
         TABLE.parent.mkdir(exist_ok=True)
         TABLE.write_text(table)
         for loss in wrongly[:20]:
-            print(loss, [excuse for each in subjects for excuse in each.excuses][-5:])
+            print(loss, [(each.server(loss), each.near(loss)) for each in subjects if loss in each.tally.losses])
         self.assertEqual([what for what, _, held in rows if not held], [])
 
     def excused(self, wrongly: list[Loss], served: bool) -> int:
