@@ -69,7 +69,7 @@ class Loss:
 
     @ivar port: its own.
     @ivar began: when it connected, as L{time.monotonic} counts; C{ended}: when it was lost.
-    @ivar served: whether it had a session.
+    @ivar served: whether it had a session, from one end to the other.
     """
 
     port: int
@@ -106,7 +106,7 @@ class Talker:
     @param number: of which all that is random follows.
     @param rest: seconds between two blocks, on average.
     @ivar port: its own.
-    @ivar served: whether it has a session.
+    @ivar served: whether it has a session, from one end to the other.
     """
 
     def __init__(self, tally: Tally, number: int, port: int, tls: Any = None, rest: float = 0.05) -> None:
@@ -139,10 +139,10 @@ class Talker:
         if response.status != 101:
             self._lost(response.status)
             return
-        self.served = True
         self._tally.opened += 1
         while True:
             await self._exchange(client)
+            self.served = True
             if over():
                 break
             await pause(self._random.uniform(0, 2 * self._rest))

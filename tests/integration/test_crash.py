@@ -22,7 +22,9 @@ from tests.integration.client import Client
 from tests.integration.proxy import Proxy, descriptors, ticks
 from tests.integration.talkers import GONE, Echoing, Talker, Tally, pause
 from tests.integration.test_admin import AdminTestCase
+from tests.integration.test_wrap import ONE, greeting, python
 from tests.integration.twistd import TWISTD, start
+from tests.integration.wrapped import WrapTestCase
 from tests.process.programs import running, until
 
 reactor: Any = _reactor
@@ -186,6 +188,25 @@ class ParentKilledTests(CrashTestCase):
     async def test_alone(self) -> None:
         """A single process is as easily started again."""
         await self.assertRestarts("--target", self.echoing.target)
+
+
+class WrappedTests(WrapTestCase):
+    """SIGKILL of what wraps a program."""
+
+    async def test_killed(self) -> None:
+        """The program ends with it, and the same command serves at once, workers or not."""
+        for words in ((), WORKERS):
+            twistd = self.wrap("exit", *python(ONE, self.port), options=words)
+            await self.address(twistd)
+            self.assertEqual(await self.converse(greeting), b"hello\n")
+            pid = await self.pid(twistd)
+            twistd.signal("KILL")
+            await twistd.end()
+            again = self.wrap("exit", *python(ONE, self.port), options=words)
+            await self.address(again)
+            self.assertEqual(await self.converse(greeting), b"hello\n")
+            await until(lambda pid=pid: not running(pid))
+            await self.end(again)
 
 
 class DescriptorTests(CrashTestCase):

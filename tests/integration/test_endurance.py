@@ -70,9 +70,9 @@ class Excuse:
     """
     Why clients may be lost.
 
-    @ivar began: since when; C{ended}: until when whoever comes anew may be.
-    @ivar worker: whose sessions may; all where L{None}.
-    @ivar there: also those may who were there before.
+    @ivar began: since when; C{ended}: until when. Who was on the way in meanwhile may be lost.
+    @ivar there: sessions may be, too.
+    @ivar worker: only those of this one; all where L{None}.
     """
 
     began: float
@@ -82,14 +82,14 @@ class Excuse:
 
     def covers(self, loss: Loss, worker: int | None) -> bool:
         """@param worker: who served it, as far as the log knows."""
-        if self.began <= loss.began <= self.ended:
-            return self.worker is None or not loss.served or worker in (self.worker, None)
-        if not self.there or not loss.began <= self.began <= loss.ended:
+        if loss.ended < self.began or loss.began > self.ended:
             return False
-        if self.worker is None or worker == self.worker:
-            return True
-        # what a worker has logged last is lost with it, and who had just connected has no line yet
-        return worker is None and (not loss.served or self.began - loss.began < 1)
+        if not loss.served:
+            return True  # it was on its way in
+        if not self.there or self.worker is None:
+            return self.there
+        # what a worker has logged last is lost with it, and who had just come has no line yet
+        return worker == self.worker or (worker is None and self.began - loss.began < 1)
 
 
 @dataclass
