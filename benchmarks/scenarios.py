@@ -51,6 +51,7 @@ class Scenario:
     @ivar framed: counted in messages that mean nothing to a proxy which relays TCP.
     @ivar options: for ours alone, which then runs alone: others have no such thing.
     @ivar access: how clients say where they want to go; alone, likewise.
+    @ivar alone: without peers, who would take minutes.
     @ivar atLeast: seconds of a round, where less would tell nothing.
     """
 
@@ -65,6 +66,7 @@ class Scenario:
     framed: bool = False
     options: tuple[str, ...] = ()
     access: AccessMaker | None = None
+    alone: bool = False
     atLeast: float = 0.0
 
 
@@ -125,7 +127,7 @@ SCENARIOS = (
     Scenario("idle x 9000, heartbeat", "idle", 9000, (_memory, _busy), options=("--heartbeat", "10"), atLeast=10.0),
     Scenario("interactive x 100", "echo", 100, (_p99,), (64, 20)),
     Scenario("interactive x 100, bulk", "echo", 100, (_p99,), (64, 20), beside=("up", 65536)),
-    Scenario("5,000 return", "return", 5000, _return, (64, 20)),
+    Scenario("5,000 return", "return", 5000, _return, (64, 20), alone=True),
     Scenario("age, 1 MB/s", "age", 1, _age, (1_000_000,), target="clock", atLeast=12.0),
     Scenario("age, 300 KB/s", "age", 1, _age, (300_000,), target="clock", atLeast=12.0),
     Scenario("wss down", "down", 1, _megabytes, target="source", secure=True),
@@ -133,7 +135,7 @@ SCENARIOS = (
     Scenario("wss ping-pong x 50", "echo", 50, _trips, (64,), secure=True),
     Scenario("wss connections", "connect", 16, _connections, secure=True),
     Scenario("wss idle x 400", "idle", 400, (_memory,), secure=True),
-    Scenario("wss, 5,000 return", "return", 5000, _return, (64, 20), secure=True),
+    Scenario("wss, 5,000 return", "return", 5000, _return, (64, 20), secure=True, alone=True),
     Scenario("wss, 5,000 return, 2 workers", "return", 5000, _return, (64, 20), secure=True, options=_twoWorkers),
     Scenario("wss age, 1 MB/s", "age", 1, _age, (1_000_000,), target="clock", secure=True, atLeast=12.0),
     Scenario("wss age, 300 KB/s", "age", 1, _age, (300_000,), target="clock", secure=True, atLeast=12.0),
