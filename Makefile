@@ -7,7 +7,8 @@
 # make check      ruff and mypy
 # make options    docs/options.rst, out of the table of options; and what make man does
 # make man        docs/man, out of all options
-# make soak       the long tests, a quarter of an hour
+# make soak       the long tests, 20 minutes
+# make soak-hour  everything that may happen to a proxy, for an hour, and a table of what held: docs/testing.rst
 # make bench      the proxy beside its peers, a quarter of an hour; BENCH_ARGS=--quick, see benchmarks/README.rst
 # make mutants    plants faults, and counts those that unit tests notice, a quarter of an hour: docs/testing.rst
 # make build      sdist and wheel, in dist/
@@ -29,6 +30,8 @@ TEMP = temp=$$(mktemp -d) && chmod 755 $$temp
 TRIAL = -m twisted.trial --temp-directory $$temp/trial $(TRIAL_ARGS)
 KEEP_FAILED = [ $$status -ne 0 ] || rm -rf $$temp
 BENCH_ARGS =
+SOAK = soak pairs nodes upgrade crash endurance
+SPAN = long
 SAMPLE = 300
 SEED = 1
 
@@ -75,8 +78,12 @@ man: $(VENV)/runtime
 	$(BIN)/python -m wsproxy.manual.man docs/man
 
 soak: $(VENV)/dev
-	$(TEMP) && WSPROXY_SOAK=long $(BIN)/python $(TRIAL) $(addprefix tests.integration.test_,soak pairs nodes upgrade); \
+	$(TEMP) && WSPROXY_SOAK=$(SPAN) $(BIN)/python $(TRIAL) $(addprefix tests.integration.test_,$(SOAK)); \
 	status=$$?; $(KEEP_FAILED); exit $$status
+
+soak-hour: SOAK = endurance
+soak-hour: SPAN = hour
+soak-hour: soak
 
 bench: $(VENV)/runtime
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -109,4 +116,4 @@ $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/pip install -q -e ".[dev]"
 	@touch $@
 
-.PHONY: run test unit reactor oldest environment environments check options man soak bench mutants build clean
+.PHONY: run test unit reactor oldest environment environments check options man soak soak-hour bench mutants build clean

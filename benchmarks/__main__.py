@@ -43,7 +43,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(bench: Bench, scenario: Scenario, peers: Sequence[Proxy]) -> list[dict[str, Any]]:
-    proxies = [ours(scenario.options), *(() if scenario.options or scenario.access else peers)]
+    alone = scenario.options or scenario.access or scenario.alone
+    proxies = [ours(scenario.options), *(() if alone else peers)]
     outcomes = bench.measure(scenario, proxies)
     for name, outcome in outcomes.items():
         if isinstance(outcome, str):

@@ -138,8 +138,8 @@ class _Subject:
             if not line:
                 raise Failed(self._complaint(load))
         result = json.loads(line)
-        p50, p99 = result.get("p50", 0.0), result.get("p99", 0.0)
-        return Sample(scenario.clients, result["seconds"], result["units"], after - before, p50, p99)
+        others = {name: result[name] for name in ("p50", "p99", "before", "longest", "refused") if name in result}
+        return Sample(scenario.clients, result["seconds"], result["units"], after - before, **others)
 
     def _idle(self, clients: int, seconds: float) -> Sample:
         with self._started("idle", clients) as load:

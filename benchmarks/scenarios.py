@@ -17,6 +17,7 @@ class Sample:
     @ivar units: of work done, as the load generator counts them.
     @ivar processor: processor time of the proxy and all its processes.
     @ivar memory: in use by the proxy, beyond what it used before the first client; of idle scenarios only.
+    @ivar before: the C{p99} before clients return, and C{longest} since; C{refused}: how many of those did not come in.
     """
 
     clients: int
@@ -26,6 +27,9 @@ class Sample:
     p50: float = 0.0
     p99: float = 0.0
     memory: int = 0
+    before: float = 0.0
+    longest: float = 0.0
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Scenario:
     @ivar framed: counted in messages that mean nothing to a proxy which relays TCP.
     @ivar options: for ours alone, which then runs alone: others have no such thing.
     @ivar access: how clients say where they want to go; alone, likewise.
+    @ivar alone: without peers, who would take minutes.
     @ivar atLeast: seconds of a round, where less would tell nothing.
     """
 
@@ -61,6 +66,7 @@ class Scenario:
     framed: bool = False
     options: tuple[str, ...] = ()
     access: AccessMaker | None = None
+    alone: bool = False
     atLeast: float = 0.0
 
 
@@ -86,6 +92,13 @@ _age = (Figure("s", lambda sample: sample.p50, lessIsBetter=True),)
 _connections = (
     Figure("connections/s", lambda sample: sample.units / sample.seconds),
     Figure("connections/CPU-s", _perProcessor),
+)
+_return = (
+    Figure("s", lambda sample: sample.seconds, lessIsBetter=True),
+    Figure("refused", lambda sample: sample.refused, lessIsBetter=True),
+    Figure("p99 before, ms", lambda sample: sample.before * 1e3, lessIsBetter=True),
+    Figure("p99, ms", lambda sample: sample.p99 * 1e3, lessIsBetter=True),
+    Figure("longest, ms", lambda sample: sample.longest * 1e3, lessIsBetter=True),
 )
 _memory = Figure("KB/session", lambda sample: sample.memory / sample.clients / 1e3, lessIsBetter=True)
 _busy = Figure("CPU %", lambda sample: sample.processor / sample.seconds * 100, lessIsBetter=True)
@@ -114,6 +127,7 @@ SCENARIOS = (
     Scenario("idle x 9000, heartbeat", "idle", 9000, (_memory, _busy), options=("--heartbeat", "10"), atLeast=10.0),
     Scenario("interactive x 100", "echo", 100, (_p99,), (64, 20)),
     Scenario("interactive x 100, bulk", "echo", 100, (_p99,), (64, 20), beside=("up", 65536)),
+    Scenario("5,000 return", "return", 5000, _return, (64, 20), alone=True),
     Scenario("age, 1 MB/s", "age", 1, _age, (1_000_000,), target="clock", atLeast=12.0),
     Scenario("age, 300 KB/s", "age", 1, _age, (300_000,), target="clock", atLeast=12.0),
     Scenario("wss down", "down", 1, _megabytes, target="source", secure=True),
@@ -121,6 +135,8 @@ SCENARIOS = (
     Scenario("wss ping-pong x 50", "echo", 50, _trips, (64,), secure=True),
     Scenario("wss connections", "connect", 16, _connections, secure=True),
     Scenario("wss idle x 400", "idle", 400, (_memory,), secure=True),
+    Scenario("wss, 5,000 return", "return", 5000, _return, (64, 20), secure=True, alone=True),
+    Scenario("wss, 5,000 return, 2 workers", "return", 5000, _return, (64, 20), secure=True, options=_twoWorkers),
     Scenario("wss age, 1 MB/s", "age", 1, _age, (1_000_000,), target="clock", secure=True, atLeast=12.0),
     Scenario("wss age, 300 KB/s", "age", 1, _age, (300_000,), target="clock", secure=True, atLeast=12.0),
 )

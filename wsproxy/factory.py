@@ -213,6 +213,7 @@ class WebSockifyFactory(SwitchFactory):
         """@return: the same for another port, with a TLS side of its own."""
         other = SwitchFactory(self.clock, self.site)
         other.connections = self.connections
+        other.turns = self.turns
         other.rawOnly = self.rawOnly
         other.shaken = lambda seconds: None if self.shaken is None else self.shaken(seconds)
         self.adjust(other, tls, tlsOnly)

@@ -39,6 +39,15 @@ _Noreturn static void fail(const char *what)
     exit(1);
 }
 
+/* This client will come to nothing. */
+static void lose(struct client *client, const char *what)
+{
+    if (owner->lost == NULL)
+        fail(what);
+    client_close(client);
+    owner->lost(client);
+}
+
 void clients_begin(enum scheme the_scheme, int port, const struct owner *the_owner)
 {
     const char *path = getenv("LOAD_PATH");
@@ -148,7 +157,8 @@ static size_t receive(struct client *client, void *buffer, size_t size)
         return 0;
     if (count == 0)
         errno = 0;
-    fail("connection closed by the proxy");
+    lose(client, "connection closed by the proxy");
+    return 0;
 }
 
 size_t client_write(struct client *client, const uint8_t *bytes, size_t size)
@@ -160,7 +170,8 @@ size_t client_write(struct client *client, const uint8_t *bytes, size_t size)
         return count;
     if (count < 0 && errno == EAGAIN)
         return 0;
-    fail("writing");
+    lose(client, "writing");
+    return 0;
 }
 
 static size_t make_frame(uint8_t *to, int opcode, const uint8_t *payload, size_t size)
@@ -252,8 +263,11 @@ static void upgrade(struct client *client)
         open_client(client);
         return;
     }
-    if (client_write(client, (const uint8_t *)request, request_size) != request_size)
-        fail("writing the request");
+    if (client_write(client, (const uint8_t *)request, request_size) != request_size) {
+        if (client->stage != CLOSED)
+            fail("writing the request");
+        return;
+    }
     client->stage = UPGRADING;
     client_watch(client, false);
 }
@@ -272,8 +286,10 @@ static void secure(struct client *client)
     if (result == 1) {
         upgrade(client);
     } else {
-        if (tls_result(client, result) == 0 || errno != EAGAIN)
-            fail("TLS handshake");
+        if (tls_result(client, result) == 0 || errno != EAGAIN) {
+            lose(client, "TLS handshake");
+            return;
+        }
         client_watch(client, SSL_want_write(client->ssl));
     }
 }
@@ -284,6 +300,8 @@ static void read_answer(struct client *client)
     size_t room = sizeof client->answer - client->answer_size;
 
     client->answer_size += receive(client, client->answer + client->answer_size, room);
+    if (client->stage == CLOSED)
+        return;
     end = memmem(client->answer, client->answer_size, "\r\n\r\n", 4);
     errno = 0;
     if (end == NULL) {
@@ -291,8 +309,10 @@ static void read_answer(struct client *client)
             fail("endless answer to the upgrade");
         return;
     }
-    if (strncmp(client->answer, "HTTP/1.1 101", 12) != 0)
-        fail("upgrade refused");
+    if (strncmp(client->answer, "HTTP/1.1 101", 12) != 0) {
+        lose(client, "upgrade refused");
+        return;
+    }
     end += 4;
     open_client(client);
     parse(client, (uint8_t *)end, client->answer + client->answer_size - end);

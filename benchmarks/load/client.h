@@ -41,6 +41,8 @@ struct owner {
     /* payload; the client may be closed from within */
     void (*received)(struct client *, const uint8_t *bytes, size_t size);
     void (*writable)(struct client *);
+    /* it has been closed by the proxy; NULL: that ends the program with a line on stderr */
+    void (*lost)(struct client *);
 };
 
 /* Once, before anything else. The port is on the loopback interface. */

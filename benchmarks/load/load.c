@@ -9,11 +9,15 @@
  *     load SCHEME connect PORT CLIENTS SECONDS              each connects, has one byte echoed, closes, and so on
  *     load SCHEME idle    PORT CLIENTS                      all connect, have one byte echoed, and do nothing,
  *                                                           until standard input ends
+ *     load SCHEME return  PORT CLIENTS SECONDS SIZE RATE    100 others echo so for SECONDS; then all of these connect
+ *                                                           at once, and have one byte echoed
  *
  * SCHEME is ws, wss, or tcp for proxies that speak no WebSocket. Prints "open" when all clients are connected and
  * the time begins, then one line of JSON: the seconds that passed, the units of work done in them (payload bytes
  * that arrived for down, up and age, else round trips), and the median and 99th percentile of round trips in seconds;
- * for age of how old what comes is, in the second half of the time.
+ * for age of how old what comes is, in the second half of the time. For return the seconds are until the last client is
+ * in or has been refused, and the units those that are in; trips are those of the 100 meanwhile, with the longest and
+ * the 99th percentile of before.
  * Whatever goes wrong ends it with a line on stderr and status 1.
  */
 
@@ -26,6 +30,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
@@ -34,17 +40,18 @@ enum {
     RUN = 256 * 1024,        /* bytes for one write(2) of UP */
     UNIT = 64 * 1024,        /* bytes that SINK acknowledges at a time */
     WINDOW = 1024 * 1024,    /* bytes that UP sends ahead of that: some proxies read without end before they write */
+    INTERACTIVE = 100,       /* clients that are there when others return */
     SLOW_ROOM = 64 * 1024,   /* bytes that wait for a slow client with its own kernel, roughly */
     SIZE_LIMIT = 1024 * 1024 /* of a message */
 };
 
-enum scenario { DOWN, UP, ECHO, CONNECT, IDLE, AGE, SCENARIOS };
+enum scenario { DOWN, UP, ECHO, CONNECT, IDLE, AGE, RETURN, SCENARIOS };
 
-static const char *const scenario_names[] = {"down", "up", "echo", "connect", "idle", "age"};
+static const char *const scenario_names[] = {"down", "up", "echo", "connect", "idle", "age", "return"};
 
 static enum scenario scenario;
 static struct client *clients;
-static size_t client_count, started, opened;
+static size_t client_count, started, opened, refused;
 static size_t size = 1;
 static double rate;
 static double half; /* the time when ages begin to count */
@@ -70,7 +77,7 @@ static void add_trip(double seconds)
 /* Messages are small and there is one in flight: a socket that does not take it is broken. */
 static void send_small(struct client *client, const uint8_t *bytes, size_t byte_count)
 {
-    if (client_write(client, bytes, byte_count) != byte_count) {
+    if (client_write(client, bytes, byte_count) != byte_count && client->stage != CLOSED) {
         fprintf(stderr, "load: a small message was not taken\n");
         exit(1);
     }
@@ -127,7 +134,7 @@ static void ready(void)
 
 static void when_opened(struct client *client)
 {
-    if (scenario == CONNECT || scenario == IDLE)
+    if (scenario == CONNECT || scenario == IDLE || scenario == RETURN)
         send_message(client);
     else
         ready();
@@ -176,6 +183,8 @@ static void when_received(struct client *client, const uint8_t *bytes, size_t co
         return;
     }
     units++;
+    if (scenario == RETURN)
+        return;
     add_trip(now() - client->since);
     if (scenario == CONNECT) {
         client_close(client);
@@ -274,6 +283,113 @@ static void report(double seconds)
     puts("}");
 }
 
+/* What those who return say of it to the interactive ones, who have a process, and a processor, of their own. */
+struct outcome {
+    double seconds;
+    uint64_t in, refused;
+};
+
+static void when_lost(struct client *client)
+{
+    (void)client;
+    refused++;
+}
+
+static double percentile(size_t from, double part)
+{
+    size_t count = trip_count - from;
+
+    qsort(trips + from, count, sizeof *trips, compare);
+    return count == 0 ? 0 : trips[from + (size_t)((count - 1) * part)];
+}
+
+/* Echo until the outcome is there; a byte before that says that the others are about to return. */
+static void be_interactive(int others)
+{
+    struct outcome outcome;
+    struct pollfd input = {.fd = others, .events = POLLIN};
+    double begun, p50, p99;
+    size_t mark = 0;
+    char byte;
+
+    scenario = ECHO;
+    client_count = INTERACTIVE;
+    make_messages();
+    open_all();
+    if (write(others, "", 1) != 1)
+        exit(1);
+    begun = now();
+    for (size_t i = 0; i < client_count; i++)
+        begin(&clients[i]);
+    for (;;) {
+        clients_turn(1);
+        send_paced(begun);
+        if (poll(&input, 1, 0) == 0)
+            continue;
+        if (mark > 0)
+            break;
+        if (read(others, &byte, 1) != 1)
+            exit(1);
+        mark = trip_count;
+    }
+    if (read(others, &outcome, sizeof outcome) != sizeof outcome)
+        exit(1);
+    p50 = percentile(mark, 0.5);
+    p99 = percentile(mark, 0.99);
+    printf("{\"seconds\": %.6f, \"units\": %llu, \"refused\": %llu, \"p50\": %.6f, \"p99\": %.6f, \"longest\": %.6f",
+           outcome.seconds, (unsigned long long)outcome.in, (unsigned long long)outcome.refused, p50, p99,
+           percentile(mark, 1));
+    trip_count = mark;
+    printf(", \"before\": %.6f}\n", percentile(0, 0.99));
+    exit(0);
+}
+
+/* All at once, but for what a loop takes. */
+static void return_all(int others, double seconds)
+{
+    struct outcome outcome;
+    double begun;
+    char byte;
+
+    if (read(others, &byte, 1) != 1)
+        exit(1);
+    size = 1;
+    make_messages();
+    clients = calloc(client_count, sizeof *clients);
+    if (clients == NULL)
+        abort();
+    usleep(seconds * 1e6);
+    if (write(others, "", 1) != 1)
+        exit(1);
+    begun = now();
+    while (started < client_count)
+        client_connect(&clients[started++]);
+    while (units + refused < client_count && now() < begun + OPENING_LIMIT)
+        clients_turn(1000);
+    outcome = (struct outcome){now() - begun, units, client_count - units};
+    if (write(others, &outcome, sizeof outcome) != sizeof outcome)
+        exit(1);
+}
+
+static int come_back(enum scheme scheme, int port, double seconds)
+{
+    static const struct owner owner = {when_opened, when_received, when_writable, NULL};
+    static const struct owner lenient = {when_opened, when_received, when_writable, when_lost};
+    int pair[2], status;
+    pid_t interactive;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 || (interactive = fork()) < 0) {
+        perror("load");
+        return 1;
+    }
+    clients_begin(scheme, port, interactive == 0 ? &owner : &lenient);
+    close(pair[interactive == 0 ? 0 : 1]);
+    if (interactive == 0)
+        be_interactive(pair[1]);
+    return_all(pair[0], seconds);
+    return waitpid(interactive, &status, 0) < 0 || status != 0;
+}
+
 _Noreturn static void usage(void)
 {
     fprintf(stderr, "load: see the top of load.c\n");
@@ -282,7 +398,7 @@ _Noreturn static void usage(void)
 
 int main(int argc, char **argv)
 {
-    static const struct owner owner = {when_opened, when_received, when_writable};
+    static const struct owner owner = {when_opened, when_received, when_writable, NULL};
     enum scheme scheme;
     struct rlimit limit;
     double begun, seconds = 0;
@@ -308,6 +424,8 @@ int main(int argc, char **argv)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    if (scenario == RETURN)
+        return come_back(scheme, atoi(argv[3]), seconds);
     clients_begin(scheme, atoi(argv[3]), &owner);
     if (scenario == AGE)
         clients_slow(SLOW_ROOM);

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SkipTest, TestCase
 from zope.interface.verify import verifyObject
 
-from wsproxy.endpoints.listen import BACKLOG, listenError, parseListen
+from wsproxy.endpoints.listen import AT_ONCE, BACKLOG, listenError, parseListen
 from wsproxy.errors import ConfigError
 
 
@@ -199,6 +199,21 @@ class TCPTests(ListenTestCase):
         port = await self.listen("0")
         patch.restore()
         self.assertEqual(port.getHost(), IPv4Address("TCP", "0.0.0.0", port.getHost().port))
+
+    async def test_atOnce(self) -> None:
+        """However many have connected, so few are accepted before the event loop has its next turn."""
+        for text in ("127.0.0.1:0", "tcp:0:interface=127.0.0.1"):
+            factory: Any = Factory.forProtocol(Greeter)
+            built: list[object] = []
+            factory.buildProtocol = built.append  # which accepts nobody
+            [port] = await parseListen(reactor, text).bind(factory)
+            self.addCleanup(port.stopListening)
+            port.stopReading()  # the turns are the test's
+            for _ in range(3 * AT_ONCE):
+                self.addCleanup(socket.create_connection(("127.0.0.1", port.getHost().port)).close)
+            for turns in (1, 2):
+                port.doRead()
+                self.assertEqual(len(built), turns * AT_ONCE, text)
 
     def test_backlog(self) -> None:
         """Twisted's TCP endpoints get our backlog unless the string names one."""

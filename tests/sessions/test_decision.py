@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.access.origin import OriginPolicy
 from wsproxy.errors import ConfigError, NotAllowed, Refusal
 from wsproxy.interfaces import Admitted, Identity, Request, Target
+from wsproxy.sessions.bounded import GivenUp
 from wsproxy.sessions.decision import Decisions, depart, malformation
 
 CLIENT = IPv4Address("TCP", "192.0.2.1", 40000)
@@ -251,3 +252,86 @@ class DecisionTests(SynchronousTestCase):
         self.assertEqual((refusal.status, refusal.reason), (403, "Target not allowed"))
         self.assertEqual(refusal.cause, "target:1 is in no --allow-target")
         self.assertEqual(self.told, ["gate", "authenticate", "resolve", "authorise", "foresee target:1", refusal])
+
+
+class CrowdTests(SynchronousTestCase):
+    """Many clients about whom somebody is asked who answers later."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.asked: list[Deferred[str]] = []
+        self.decisions = Decisions(
+            self.clock,
+            origins=OriginPolicy(),
+            authenticator=None,
+            resolver=self.resolve,
+            authoriser=None,
+            timeout=5.0,
+            atOnce=2,
+        )
+
+    def resolve(self, request: Request, identity: Identity | None) -> Deferred[str]:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def decide(self, count: int) -> list[Deferred[Any]]:
+        return [self.decisions.decide(REQUEST) for _ in range(count)]
+
+    def test_inOrder(self) -> None:
+        """So many are asked about at a time; the next one when one has been answered."""
+        decided = self.decide(5)
+        self.assertEqual(len(self.asked), 2)
+        for number in range(5):
+            self.asked[number].callback("target:1")
+            self.clock.advance(0)
+            self.assertEqual(self.successResultOf(decided[number]).target, Target("target:1"))
+            self.assertEqual(len(self.asked), min(5, number + 3))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.decide(2)
+        self.assertEqual(len(self.asked), 7)
+
+    def test_time(self) -> None:
+        """The time of those who wait has not begun: that others are too late does not make them so."""
+        decided = self.decide(4)
+        self.clock.advance(5)
+        for late in decided[:2]:
+            self.failureResultOf(late, TimeoutError)
+        self.clock.advance(0)
+        self.assertEqual(len(self.asked), 4)
+        self.clock.advance(4)
+        for number in (2, 3):
+            self.asked[number].callback("target:1")
+            self.successResultOf(decided[number])
+
+    def test_patience(self) -> None:
+        """Where nobody answers, nobody waits for ever."""
+        decided = self.decide(40)
+        for _ in range(15):
+            self.clock.advance(5)
+            self.clock.advance(0)
+        for late in decided:
+            self.failureResultOf(late, TimeoutError)
+        self.assertLessEqual(len(self.asked), 28)
+
+    def test_gone(self) -> None:
+        """Nobody is asked about a client that has gone while it waited."""
+        decided = self.decide(4)
+        decided[2].cancel()
+        self.failureResultOf(decided[2], GivenUp)
+        self.asked[0].callback("target:1")
+        self.asked[1].callback("target:1")
+        self.clock.advance(0)
+        self.assertEqual(len(self.asked), 3)
+        decided[3].cancel()
+        self.failureResultOf(decided[3], GivenUp)
+
+    def test_atOnce(self) -> None:
+        """Where answers come at once by now, those who wait have them in the next turn, and nobody is left over."""
+        decided = self.decide(9)
+        self.resolve = lambda request, identity: "target:1"  # type: ignore[assignment,method-assign,return-value]
+        self.decisions._resolve = self.resolve
+        self.asked[0].callback("target:1")
+        self.clock.advance(0)
+        for each in [decided[0], *decided[2:]]:
+            self.successResultOf(each)
+        self.assertFalse(self.decisions._crowd.isFull)

@@ -37,6 +37,7 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
     IStreamServerEndpointStringParser,
 )
+from twisted.internet.tcp import Port
 from twisted.plugin import getPlugins
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -46,10 +47,13 @@ from wsproxy.endpoints.systemd import PassedEndpoint, parsePassed
 from wsproxy.errors import ConfigError
 from wsproxy.escape import escape
 
-__all__ = ["BACKLOG", "Bindable", "Listen", "listenError", "parseListen"]
+__all__ = ["AT_ONCE", "BACKLOG", "Bindable", "Listen", "listenError", "parseListen"]
 
-BACKLOG = 4096
+BACKLOG = 65535
 """Connections the kernel holds until we accept them; it cuts this to C{net.core.somaxconn} (listen(2))."""
+
+AT_ONCE = 16
+"""Connections that are accepted in one turn of the event loop: 2 ms, before sessions have theirs."""
 
 _NO_HOST = re.compile(r"[/\s]")
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
@@ -115,7 +119,28 @@ class Listen:
             bound = execute(self.endpoint.listenEverywhere, factory)
         else:
             bound = maybeDeferred(self.endpoint.listen, factory).addCallback(lambda port: [port])
-        return bound.addErrback(failed)
+        return bound.addCallbacks(_unhurried, failed)
+
+
+def _unhurried(ports: list[IListeningPort]) -> list[IListeningPort]:
+    """
+    Have ports of Twisted's, also those under another, accept L{AT_ONCE} connections at a time. They begin with a
+    hundred, and take twenty more at each turn that finds as many.
+    """
+    for port in ports:
+        if isinstance(port, Port):
+            _restrain(port)
+    return ports
+
+
+def _restrain(port: Any) -> None:
+    accept = port.doRead
+
+    def doRead() -> None:
+        port.numberAccepts = AT_ONCE
+        accept()
+
+    port.doRead = doRead
 
 
 def parseListen(reactor: Any, text: str) -> Listen:

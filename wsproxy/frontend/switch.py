@@ -51,12 +51,16 @@ from wsproxy.frontend.flash import policyFile
 from wsproxy.frontend.lingering import LINGER, Lingering
 from wsproxy.frontend.raw import RawClient, wordless
 from wsproxy.frontend.sniff import Kind, sniff
+from wsproxy.frontend.turns import Turns
 from wsproxy.frontend.web import WebSite
 from wsproxy.interfaces import Forwarded, Request
 from wsproxy.tls.client import describeTLSFailure
 from wsproxy.tls.server import demandsCertificates
 
-__all__ = ["Switch", "SwitchFactory"]
+__all__ = ["WAITING_LIMIT", "Switch", "SwitchFactory"]
+
+WAITING_LIMIT = 65536
+"""Bytes that a client may send ahead while it waits for its turn; then it is not read."""
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
@@ -82,6 +86,8 @@ class Switch(Protocol):
         self._silence: Deadline | None = None
         self._protocol: Any = None
         self._peeked = b""
+        self._kind: Kind | None = None  # while it waits for its turn
+        self._ended = False  # meanwhile
 
     def connectionMade(self) -> None:
         self.factory.connections.add(self)
@@ -154,9 +160,28 @@ class Switch(Protocol):
             return
         self._endSilence()
         self._peeked += data
+        if self._kind is not None:
+            if len(self._peeked) > WAITING_LIMIT:
+                self.transport.pauseProducing()
+            return
         kind = sniff(self._peeked)
-        if kind is not None:
+        if kind is Kind.TLS or kind is Kind.HTTP:
+            self._kind = kind
+            if not self.factory.turns.take(self._enter, self._inner):
+                self.deadline.cancel()  # it is not the client that is slow
+        elif kind is not None:
             self._handOver(kind)
+
+    def _enter(self) -> None:
+        """Its turn has come; it may be gone by now."""
+        kind, self._kind = self._kind, None
+        if kind is None:
+            return
+        if len(self._peeked) > WAITING_LIMIT:
+            self.transport.resumeProducing()
+        self._handOver(kind)
+        if self._ended:
+            self.readConnectionLost()
 
     def _handOver(self, kind: Kind) -> None:
         factory = self.factory
@@ -239,12 +264,16 @@ class Switch(Protocol):
         self.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
+        if self._kind is Kind.HTTP:
+            self._ended = True
+            return
         if IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.readConnectionLost()
-        elif self._protocol is None and self._passable:
+        elif self._protocol is None and self._kind is None and self._passable:
             self._endSilence()
             self._passThrough(self._peeked, ended=True)
         else:
+            self._kind = None  # nobody shakes hands that has left
             self.deadline.start(LINGER)
             self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -257,6 +286,7 @@ class Switch(Protocol):
         self.factory.connections.discard(self)
         self.deadline.close()
         self._endSilence()
+        self._kind = None
         if not self._shaken and isinstance(reason.value, SSL.Error):
             self.factory.unshaken(describeTLSFailure(reason), self)
         if self._protocol is not None:
@@ -308,6 +338,7 @@ class SwitchFactory(ServerFactory[Switch]):
     @param enter: whether a client may come in that speaks something else than HTTP, and is answered here: tells the
         log, and answers with what it is refused for. L{None} for everybody.
     @ivar verifiesClients: whether C{tls} demands a certificate of each client.
+    @ivar turns: in which clients are let in.
     @ivar shaken: called with the seconds that each TLS handshake took, for whoever measures them.
     """
 
@@ -342,6 +373,7 @@ class SwitchFactory(ServerFactory[Switch]):
         self.proxies = proxies
         self.enter = enter
         self.connections: set[Switch] = set()
+        self.turns = Turns(clock)
         self.shaken: Callable[[float], object] | None = None
         self._verbose = verbose
 

@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -37,6 +38,7 @@ from wsproxy.interfaces import (
 )
 from wsproxy.sessions.awaited import asked, awaited
 from wsproxy.sessions.bounded import bounded
+from wsproxy.sessions.crowd import AT_ONCE, Crowd
 from wsproxy.sessions.trace import Trace, shownIdentity, shownTarget
 
 __all__ = ["Admission", "Closings", "Decisions", "asCallable", "checkMoment", "depart", "malformation"]
@@ -117,6 +119,7 @@ class Decisions:
     @param webAuth: the authenticator is asked about pages, too.
     @param foresee: raises L{DialError} for a target that the dialer is not going to dial.
     @param timeout: seconds for all questions together.
+    @param atOnce: about how many clients questions are asked at a time; for others the time has not begun.
     @raise ConfigError: it is to be asked, and there is none.
     @ivar coverPages: whether there is anybody to be asked about pages.
     @ivar closings: while there are any, every request is answered 503.
@@ -135,6 +138,7 @@ class Decisions:
         webAuth: bool = False,
         foresee: Callable[[Target], None] | None = None,
         timeout: float,
+        atOnce: int = AT_ONCE,
     ) -> None:
         if webAuth and authenticator is None:
             raise ConfigError("--web-auth: who is to be asked? --auth-plugin, --auth, --auth-url or --link-key")
@@ -148,6 +152,7 @@ class Decisions:
         self._webAuth = webAuth
         self._foresee = foresee
         self._timeout = timeout
+        self._crowd: Crowd[Admission] = Crowd(clock, atOnce)
         self.coverPages = webAuth or bool(gates)
         self.closings = Closings()
 
@@ -165,9 +170,15 @@ class Decisions:
         @return: fails with L{Refusal}; with L{TimeoutError<twisted.internet.defer.TimeoutError>} when the time is over;
             or with whatever somebody raised. To cancel it gives up, with L{GivenUp<wsproxy.sessions.bounded.GivenUp>}.
         """
+        return self._crowd.wait(partial(self._decide, request)) if self._crowd.isFull else self._decide(request)
+
+    def _decide(self, request: Request) -> Deferred[Admission]:
         questions = self._pass(request, self._ask) if self._gates else self._ask(request)
         deciding = Deferred.fromCoroutine(questions)
-        return deciding if deciding.called else bounded(deciding, self._timeout, self._clock, _leave)
+        if not deciding.called:
+            deciding = bounded(deciding, self._timeout, self._clock, _leave)
+            self._crowd.enter(deciding)
+        return deciding
 
     def traced(self, trace: Trace) -> Decisions:
         """@return: the same questions, each of which C{trace} notes the answer to."""
