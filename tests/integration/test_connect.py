@@ -137,7 +137,7 @@ class StandardTests(ConnectCase):
             self.assertIn(told, process.stderr.read().decode())
 
     def test_refused(self) -> None:
-        """No WebSocket: one line says why, and the exit status is 1."""
+        """No WebSocket: one line says why, and the exit status is 1; for words that make no sense, 2."""
 
         def no(client: socket.socket) -> None:
             client.recv(65536)
@@ -147,16 +147,18 @@ class StandardTests(ConnectCase):
         self.addCleanup(server.close)
         silent = Server(everything)
         self.addCleanup(silent.close)
-        for words, told in (
-            ([f"ws://127.0.0.1:{server.port}/?s3cret"], "/?…: Target answered 403 Origin not allowed"),
-            (["ws://127.0.0.1:1/?s3cret"], "Target refused the connection"),
-            ([f"ws://127.0.0.1:{silent.port}/", "--timeout", "0.3"], "Target timed out"),
-            ([f"wss://127.0.0.1:{server.port}/"], "Target TLS: "),
-            (["http://s3cret/"], "connect: expected ws://"),
-            (["ws://h/", "--header", "Upgrade: s3cret"], "--header: Upgrade: that one the handshake says by itself"),
+        for words, expected, told in (
+            ([f"ws://127.0.0.1:{server.port}/?s3cret"], 1, "/?…: Target answered 403 Origin not allowed"),
+            (["ws://127.0.0.1:1/?s3cret"], 1, "Target refused the connection"),
+            ([f"ws://127.0.0.1:{silent.port}/", "--timeout", "0.3"], 1, "Target timed out"),
+            ([f"wss://127.0.0.1:{server.port}/"], 1, "Target TLS: "),
+            (["http://s3cret/"], 2, "connect: expected ws://"),
+            (["ws://h/", "--header", "Upgrade: s3cret"], 2, "--header: Upgrade: that one the handshake says by itself"),
+            (["ws://h/", "--auth", "s3cret"], 2, "--auth: expected USER:PASSWORD"),
+            (["ws://h/", "--auth", "@/nowhere"], 1, "--auth"),
         ):
             status, out, err = self.connect(*words)
-            self.assertEqual((status, out, err.count("\n")), (1, b"", 1), err)
+            self.assertEqual((status, out, err.count("\n")), (expected, b"", 1), err)
             self.assertIn(told, err)
             self.assertNotIn("s3cret", err)
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from wsproxy.command.kinds import DISCREET
 from wsproxy.endpoints.hostport import HostPort, parseHostPort
 from wsproxy.endpoints.weburl import parseWebSocketURL
-from wsproxy.errors import ConfigError
+from wsproxy.errors import WordsError
 
 __all__ = ["describe", "run"]
 
@@ -116,17 +116,17 @@ def _request(options: Namespace) -> Any:
     try:
         url = parseWebSocketURL(_withToken(DISCREET.parse("url", options.url).strip(), options.token))
     except ValueError as error:
-        raise ConfigError(f"connect: {error}") from None
+        raise WordsError(f"connect: {error}") from None
     headers = []
     for word in options.header:
         try:
             headers.append(parseHeader(DISCREET.parse("header", word).strip()))
         except ValueError as error:
-            raise ConfigError(f"--header: {error}") from None
+            raise WordsError(f"--header: {error}") from None
     if options.auth is not None:
         user, colon, password = DISCREET.parse("auth", options.auth).strip().partition(":")
         if not colon:
-            raise ConfigError("--auth: expected USER:PASSWORD")
+            raise WordsError("--auth: expected USER:PASSWORD")
         headers.append(basic(user, password))
     return UpgradeRequest(url, tuple(headers), tuple(options.subprotocol or SUBPROTOCOLS), options.origin)
 
