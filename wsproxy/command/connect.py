@@ -77,15 +77,19 @@ def run(options: Namespace) -> str:
     @raise ConfigError: it cannot be done as it is said.
     @raise SystemExit: the end.
     """
-    from twisted.internet import reactor
     from twisted.internet.task import react
 
     from wsproxy.passage.passage import Manner, Passage
 
     manner = Manner(options.cafile, options.insecure, options.timeout, options.heartbeat)
     passage = Passage(_request(options), manner, partial(_tell, options.quiet))
-    _endBySIGHUP(reactor)
-    react(passage.standard if options.local is None else partial(passage.local, options.local))
+    lead: Any = passage.standard if options.local is None else partial(passage.local, options.local)
+
+    def main(reactor: Any) -> Any:
+        _endBySIGHUP(reactor)
+        return lead(reactor)
+
+    react(main)
     raise AssertionError("react has left the process")
 
 
