@@ -13,7 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Close", "CloseCode", "ConfigError", "DialError", "NotAllowed", "PeerClosed", "Refusal", "WireError"]
+__all__ = [
+    "Close",
+    "CloseCode",
+    "ConfigError",
+    "DialError",
+    "NotAllowed",
+    "PeerClosed",
+    "Refusal",
+    "WireError",
+    "WordsError",
+]
 
 _REASON_LIMIT = 123
 """Bytes of UTF-8 in a close reason: RFC 6455 section 5.5."""
@@ -74,6 +84,10 @@ class PeerClosed(Exception):
 
 class ConfigError(Exception):
     """The operator asked for something impossible; C{str()} is one line naming the option and the value."""
+
+
+class WordsError(ConfigError):
+    """What was asked for makes no sense, whatever there is on this machine: commands answer it with a status of 2."""
 
 
 class DialError(Exception):

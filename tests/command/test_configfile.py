@@ -115,8 +115,18 @@ class LayerTests(FileTestCase):
         text = "target = 'x:1'\nauth-plugin = 'BasicHTTPAuth'\nauth-source = 'env:USERS'\nweb-auth = true\n[[route]]\n"
         self.patch(os, "environ", {**os.environ, "USERS": "a:b"})
         self.assertEqual(self.make(f"{text}target = 'y:1'\n").routes[0].config.authentication.plugin, "BasicHTTPAuth")
-        config = self.make(f"{text}auth-plugin = false\nweb-auth = false\n")
-        self.assertEqual(config.routes[0].config.authentication, Config().authentication)
+        for more in ("", "web-auth = false\n"):  # there is nobody to be asked about pages either
+            config = self.make(f"{text}auth-plugin = false\n{more}")
+            self.assertEqual(config.routes[0].config.authentication, Config().authentication)
+        for other in ("link-key", "auth-url", "auth"):  # none of which there is to be taken back
+            config = self.make(f"{text}{other} = false\n")
+            self.assertEqual(config.routes[0].config.authentication.plugin, "BasicHTTPAuth")
+            self.assertTrue(config.routes[0].config.authentication.web)
+        wrong = "--web-auth: needs --auth-plugin, --auth, --auth-url or --link-key; who is to be asked?"
+        self.assertWrong(f"{text}auth-plugin = false\nweb-auth = true\n", f"a.toml:7: {wrong}")
+        self.assertWrong(
+            "target = 'x:1'\nweb-auth = true\n[[route]]\n", f"a.toml:2: {wrong} (in the route of line 3)"
+        )
         config = self.make(f"{text}auth-url = 'http://x/'\n")
         self.assertEqual(config.routes[0].config.authentication.plugin, None)
         self.assertTrue(config.routes[0].config.authentication.web)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import resource
 import sys
+from io import StringIO
 from typing import Any
 
 from twisted.application.service import Application, MultiService
@@ -21,7 +22,7 @@ from wsproxy.daemon.exit import Exit
 from wsproxy.daemon.log import Log, SyslogObserver
 from wsproxy.daemon.servicemanager import ServiceManager
 from wsproxy.daemon.successor import Successor
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 
 
 class Proxy(MultiService):
@@ -190,11 +191,19 @@ class MakeServiceTests(SynchronousTestCase):
             self.assertEqual(self.made[-1][3] is not None, logsToStdout, different)
 
     def test_impossible(self) -> None:
-        """A configuration that cannot work ends the start with one line."""
+        """A configuration that cannot work ends the start with one line; words may have a status of their own."""
+        for error, wrong, status in (
+            (ConfigError("--cert a.pem: not a certificate"), 2, 1),
+            (WordsError("--cert a.pem: not a certificate"), 2, 2),
+            (WordsError("--cert a.pem: not a certificate"), 1, 1),
+        ):
 
-        def refuse(*arguments: object, **more: object) -> None:
-            raise ConfigError("--cert a.pem: not a certificate")
+            def refuse(*arguments: object, error: ConfigError = error, **more: object) -> None:
+                raise error
 
-        self.patch(plugin, "makeRoot", refuse)
-        error = self.assertRaises(SystemExit, plugin.makeService, self.options)
-        self.assertEqual(error.code, "twistd websockify: --cert a.pem: not a certificate")
+            told = StringIO()
+            self.options.wrong = wrong
+            self.patch(plugin, "makeRoot", refuse)
+            self.patch(sys, "stderr", told)
+            self.assertEqual(self.assertRaises(SystemExit, plugin.makeService, self.options).code, status)
+            self.assertEqual(told.getvalue(), "twistd websockify: --cert a.pem: not a certificate\n")

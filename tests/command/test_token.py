@@ -127,12 +127,12 @@ class ComplaintTests(TokenCase):
         self.complains(1, "--key: a symmetric key of 12 bytes; 32 are needed", "--key", key, "--target", "h:1")
 
     def test_target(self) -> None:
-        """What is no target, no name, or has a token already, is status 1."""
+        """What is no target, no name, or has a token already, is status 2."""
         key = f"@{self.key}"
         for target in ("", "h", "h:0", "h:99999", "unix:relative", "h:1\x00"):
-            self.complains(1, "--target", "--key", key, "--target", target)
-        self.complains(1, "--identity", "--key", key, "--target", "h:1", "--identity", "")
-        self.complains(1, "--url: there is a token", "--key", key, "--target", "h:1", "--url", "http://h/?token=5")
+            self.complains(2, "--target", "--key", key, "--target", target)
+        self.complains(2, "--identity", "--key", key, "--target", "h:1", "--identity", "")
+        self.complains(2, "--url: there is a token", "--key", key, "--target", "h:1", "--url", "http://h/?token=5")
 
     def test_withoutJoserfc(self) -> None:
         """Where joserfc is not installed, one line says what is."""

@@ -16,8 +16,10 @@ from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.session import SSHSession
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import DeferredQueue
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
@@ -89,11 +91,23 @@ class SSHTests(TestCase):
         return await getProcessOutputAndValue(self.ssh, arguments, env=dict(os.environ))
 
     async def test_proxyCommand(self) -> None:
-        """C{ProxyCommand} through C{wsproxy connect}; the one line of progress is on stderr."""
+        """
+        C{ProxyCommand} through C{wsproxy connect}; the one line of progress is on stderr. Though ssh ends that by a
+        signal, the far side sees a client that has left in good order.
+        """
+        ended: DeferredQueue[str] = DeferredQueue()
+
+        def observe(event: LogEvent) -> None:
+            if event.get("by") is not None:
+                ended.put(f"{event['by']} {event['code']}")
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
         command = f"{WSPROXY} connect --auth gate:secret ws://127.0.0.1:{self.port}/ssh"
         out, err, status = await self.call("-o", f"ProxyCommand={command}", "al@somewhere", "hello")
         self.assertEqual((out, status), (b"hello\n" + b"x" * SAID, 7), err)
         self.assertEqual(err, b"wsproxy: ws://127.0.0.1:%d/ssh: connected\n" % self.port)
+        self.assertIn(await ended.get(), ("client 1000", "target 1000"))  # which hears of it first
 
     async def test_rawOnly(self) -> None:
         """A proxy of raw clients in front, whose target is the WebSocket: ssh knows of nothing."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import sys
 import time
 from pathlib import Path
+from queue import Queue
 from subprocess import PIPE, Popen, run
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
+from websockets.exceptions import ConnectionClosedOK
 
 from tests.integration.test_raw import Server, everything
 from tests.integration.twistd import ROOT
@@ -57,6 +60,57 @@ class StandardTests(ConnectCase):
         self.assertEqual(process.wait(10), 0)
         self.assertRegex(process.stderr.read(), rb"^wsproxy: ws://127.0.0.1:\d+/x: connected\n$")
 
+    def test_signals(self) -> None:
+        """The signals that end a program, SIGHUP of ssh's among them, close the WebSocket behind what it is owed."""
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            told: Queue[tuple[int, int]] = Queue()
+
+            def hear(connection: Any, told: Queue[tuple[int, int]] = told) -> None:
+                connection.send(b"hello")
+                size = 0
+                with contextlib.suppress(ConnectionClosedOK):
+                    while True:
+                        size += len(connection.recv())
+                told.put((size, connection.close_code))
+
+            process = self.start("-q", f"ws://127.0.0.1:{self.library(hear).port}/")
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(b"x" * 1_000_000)
+            process.stdin.flush()
+            self.assertEqual(process.stdout.read(5), b"hello")
+            process.send_signal(number)
+            self.assertEqual(process.wait(10), 0)
+            size, code = told.get(timeout=10)
+            self.assertEqual(code, 1000)
+            self.assertGreaterEqual(size, 1_000_000 - 65536)  # what a pipe has, nobody has read
+
+    def test_signalWhileMute(self) -> None:
+        """A server that takes no notice of the Close is waited for 5 s."""
+        server = Server(lambda client: (shake(client), everything(client)))
+        self.addCleanup(server.close)
+        process = self.start(f"ws://127.0.0.1:{server.port}/")
+        assert process.stderr is not None
+        process.stderr.readline()
+        began = time.monotonic()
+        process.send_signal(signal.SIGHUP)
+        self.assertEqual(process.wait(10), 1)
+        self.assertLess(time.monotonic() - began, 9)
+
+    def test_ignoredSignal(self) -> None:
+        """A SIGHUP that is ignored from the start, as by C{nohup}, still is."""
+        server = self.library()
+        command = ["nohup", WSPROXY, "connect", f"ws://127.0.0.1:{server.port}/"]
+        process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        assert process.stderr is not None and process.stdin is not None and process.stdout is not None
+        while b"connected" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGHUP)
+        process.stdin.write(b"still here")
+        process.stdin.flush()
+        self.assertEqual(process.stdout.read(10), b"still here")
+
     def test_secrets(self) -> None:
         """Token, credentials and headers come from files and the environment, and reach the server, but not stderr."""
         server = self.library(lambda connection: connection.send(b"hello"))
@@ -83,7 +137,7 @@ class StandardTests(ConnectCase):
             self.assertIn(told, process.stderr.read().decode())
 
     def test_refused(self) -> None:
-        """No WebSocket: one line says why, and the exit status is 1."""
+        """No WebSocket: one line says why, and the exit status is 1; for words that make no sense, 2."""
 
         def no(client: socket.socket) -> None:
             client.recv(65536)
@@ -93,16 +147,18 @@ class StandardTests(ConnectCase):
         self.addCleanup(server.close)
         silent = Server(everything)
         self.addCleanup(silent.close)
-        for words, told in (
-            ([f"ws://127.0.0.1:{server.port}/?s3cret"], "/?…: Target answered 403 Origin not allowed"),
-            (["ws://127.0.0.1:1/?s3cret"], "Target refused the connection"),
-            ([f"ws://127.0.0.1:{silent.port}/", "--timeout", "0.3"], "Target timed out"),
-            ([f"wss://127.0.0.1:{server.port}/"], "Target TLS: "),
-            (["http://s3cret/"], "connect: expected ws://"),
-            (["ws://h/", "--header", "Upgrade: s3cret"], "--header: Upgrade: that one the handshake says by itself"),
+        for words, expected, told in (
+            ([f"ws://127.0.0.1:{server.port}/?s3cret"], 1, "/?…: Target answered 403 Origin not allowed"),
+            (["ws://127.0.0.1:1/?s3cret"], 1, "Target refused the connection"),
+            ([f"ws://127.0.0.1:{silent.port}/", "--timeout", "0.3"], 1, "Target timed out"),
+            ([f"wss://127.0.0.1:{server.port}/"], 1, "Target TLS: "),
+            (["http://s3cret/"], 2, "connect: expected ws://"),
+            (["ws://h/", "--header", "Upgrade: s3cret"], 2, "--header: Upgrade: that one the handshake says by itself"),
+            (["ws://h/", "--auth", "s3cret"], 2, "--auth: expected USER:PASSWORD"),
+            (["ws://h/", "--auth", "@/nowhere"], 1, "--auth"),
         ):
             status, out, err = self.connect(*words)
-            self.assertEqual((status, out, err.count("\n")), (1, b"", 1), err)
+            self.assertEqual((status, out, err.count("\n")), (expected, b"", 1), err)
             self.assertIn(told, err)
             self.assertNotIn("s3cret", err)
 

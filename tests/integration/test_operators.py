@@ -81,8 +81,9 @@ class OperatorTests(AdminTestCase):
         await self.administered()
         for words, status, why in (
             (("close", "12ab"), 1, "wsproxy: No such session\n"),
-            (("close",), 1, "wsproxy: close: an id, or filters such as --identity\n"),
+            (("close",), 2, "wsproxy: close: an id, or filters such as --identity\n"),
             (("sessions", "--admin", "/nowhere"), 1, "wsproxy: --admin /nowhere: No such file or directory\n"),
+            (("sessions", "--admin", "x:y"), 2, "wsproxy: --admin x:y: "),
             (("sessions", "--client", "x"), 1, "wsproxy: client x: expected an address, "),
             (("sessions", "--admin-token", "@/nowhere"), 1, "wsproxy: --admin-token @/nowhere: No such file"),
             (("top", "--every", "0"), 2, "wsproxy: argument --every: 0 is not a number above 0\n"),

@@ -241,17 +241,20 @@ class TLSTests(RecipeCase):
         self.assertEqual(self.machine.fetch("http://localhost:443/")[:3], "400")
 
     def test_selfSigned(self) -> None:
-        """C{self.pem} is used without being named."""
+        """C{self.pem} is used without being named, and clients that are told of it can verify it."""
         self.machine.run(
             self.shown(
                 "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=localhost "
-                "-keyout self.pem -out self.pem"
+                "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout self.pem -out self.pem"
             ),
             "/run",
         )
         self.machine.greet("VNC", "tcp", "127.0.0.1", "5900")
         self.listening("twistd -n --pidfile= websockify --listen 6080 --target localhost:5900", "/run")
         self.assertEqual(self.machine.greeting("wss://localhost:6080/"), "binary VNC")
+        for host in ("localhost", "127.0.0.1"):
+            said = self.machine.run(f"sleep 1 | wsproxy connect -q --cafile /run/self.pem wss://{host}:6080/")
+            self.assertIn("VNC", said)
 
     def test_workers(self) -> None:
         self.certificate("console.example.com", "/run/site.pem")
@@ -513,15 +516,27 @@ class EndpointTests(RecipeCase):
     """WebSockets for programs that know of none."""
 
     def test_conch(self) -> None:
-        """conch listens over WebSocket; a proxy of raw clients leads to it, and so does C{wsproxy connect}."""
+        """
+        conch listens over WebSocket, as typed on a new machine; a proxy of raw clients leads to it, and so does
+        C{wsproxy connect}.
+        """
         for program in ("ssh-keygen", "socat"):
             requireComponent(program)
-        self.machine.run("ssh-keygen -q -t ed25519 -N '' -f /etc/ssh_host_ed25519_key")
-        command = r"twistd -n conch --port 'websocket:tcp\:6080\:interface=127.0.0.1:path=/ssh'"
-        self.machine.start(self.shown(command), "/run").line("ServiceFactory starting on 6080")
+        keys = "mkdir keys && ssh-keygen -q -t ed25519 -N '' -f keys/ssh_host_ed25519_key"
+        self.assertIn(keys, (ROOT / "docs/endpoints.rst").read_text())
+        self.machine.run(["sh", "-c", keys], "/run")
+        conch = r"twistd -n conch --data keys --auth sshkey --port 'websocket:tcp\:6080\:interface=127.0.0.1:path=/ssh'"
+        self.machine.start(self.shown(conch), "/run").line("ServiceFactory starting on 6080")
         self.assertIn("binary SSH-2.0-Twisted", self.machine.greeting("ws://127.0.0.1:6080/ssh"))
         raw = self.shown("twistd -n websockify --listen 127.0.0.1:5901 --raw-only --target env:CONSOLE_URL")
         self.machine.start(raw, "/opt", CONSOLE_URL="ws://127.0.0.1:6080/ssh").line("starting on 5901")
         self.assertIn("SSH-2.0-Twisted", self.machine.run("sleep 1 | socat -t 1 - TCP:127.0.0.1:5901 | head -n 1"))
         said = self.machine.run("sleep 1 | wsproxy connect -q ws://127.0.0.1:6080/ssh | head -n 1")
         self.assertIn("SSH-2.0-Twisted", said)
+
+    def test_words(self) -> None:
+        """An IRC server listens over WebSocket, and needs nothing else."""
+        command = self.shown(r"twistd -n words --irc-port 'websocket:tcp\:6080' --auth memory:al:sesame:bo:sesame")
+        self.machine.start(command, "/run").line("starting on 6080")
+        said = self.machine.answer("ws://127.0.0.1:6080/", "PASS sesame\r\nNICK al\r\nUSER al x x :al\r\n")
+        self.assertIn(" al ", said)

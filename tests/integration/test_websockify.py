@@ -365,6 +365,13 @@ class ServeTests(WebsockifyCase):
         self.addCleanup(_kill, pid)
         self.assertIn("Listening on 127.0.0.1:", (launcher.directory / "log").read_text())
 
+    async def test_wrongWords(self) -> None:
+        """Words that make no sense are one line and a status of 2, of wherever they are made sense of."""
+        for words in (["6080x", "demo:"], ["127.0.0.1:0", "nowhere:y"], ["6080", "demo:", "--heartbeat", "x"]):
+            outcome = await start(self, [sys.executable, "-m", "wsproxy", *words]).end()
+            self.assertEqual((outcome.status, outcome.out, outcome.err.count("\n")), (2, "", 1), outcome)
+            self.assertTrue(outcome.err.startswith("wsproxy: --"), outcome.err)
+
     async def test_taken(self) -> None:
         """What cannot be is one line, which begins with the command's name."""
         place = f"127.0.0.1:{self.server().getsockname()[1]}"

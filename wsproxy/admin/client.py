@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 
 __all__ = ["DEFAULT", "AdminClient"]
 
@@ -48,7 +48,8 @@ class AdminClient:
         try:
             self._connection = _connection(where, authorities)
         except (ValueError, OSError) as error:
-            raise ConfigError(f"--admin {where}: {error}") from None
+            kind = ConfigError if isinstance(error, OSError) else WordsError
+            raise kind(f"--admin {where}: {error}") from None
 
     def ask(self, method: str, path: str, **query: str | None) -> Any:
         """

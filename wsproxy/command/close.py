@@ -8,7 +8,7 @@ from typing import Any
 
 from wsproxy.admin.client import AdminClient
 from wsproxy.command.operators import addFilters, asker, command, filters, warn
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 
 __all__ = ["describe", "run"]
 
@@ -22,10 +22,10 @@ def describe(commands: Any) -> None:
 
 
 def run(options: Namespace) -> str:
-    """@return: what is to be printed. @raise ConfigError: there is nothing to close."""
+    """@return: what is to be printed. @raise ConfigError: there is nothing to close, or nobody knows what."""
     client, wanted = asker(options), filters(options)
     if (options.id is None) != any(wanted.values()):
-        raise ConfigError("close: an id, or filters such as --identity")
+        raise WordsError("close: an id, or filters such as --identity")
     if options.id is None:
         answer = client.ask("DELETE", "/sessions", reason=options.reason, **wanted)
     else:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from contextlib import suppress
 from functools import partial
+from signal import SIG_IGN, SIGHUP, getsignal, signal
 from typing import Any
 from urllib.parse import quote
 
 from wsproxy.command.kinds import DISCREET
 from wsproxy.endpoints.hostport import HostPort, parseHostPort
 from wsproxy.endpoints.weburl import parseWebSocketURL
-from wsproxy.errors import ConfigError
+from wsproxy.errors import WordsError
 
 __all__ = ["describe", "run"]
 
@@ -30,9 +32,12 @@ What is secret is given as @FILE or env:NAME, where other users cannot see it: t
 
 The end of stdin closes the WebSocket, and with it the other direction: it has no half of an end.
 
-Exit status: 0 when it has ended in good order, from either side, or with -L by SIGINT or SIGTERM; 1 when there is no
-WebSocket to be had, or it is lost, or is closed with another code than 1000 and 1001; 2 for wrong words. One line on
-stderr says what has become of it.
+SIGHUP, which is how ssh ends it, SIGINT and SIGTERM close the WebSocket, too: with 1000, behind what it is still owed,
+and in 5 seconds at most.
+
+Exit status: 0 when it has ended in good order, from either side or by a signal; 1 when there is no WebSocket to be had,
+or it is lost, or is closed with another code than 1000 and 1001; 2 for wrong words. One line on stderr says what has
+become of it.
 """
 
 
@@ -78,8 +83,30 @@ def run(options: Namespace) -> str:
 
     manner = Manner(options.cafile, options.insecure, options.timeout, options.heartbeat)
     passage = Passage(_request(options), manner, partial(_tell, options.quiet))
-    react(passage.standard if options.local is None else partial(passage.local, options.local))
+    lead: Any = passage.standard if options.local is None else partial(passage.local, options.local)
+
+    def main(reactor: Any) -> Any:
+        _endBySIGHUP(reactor)
+        return lead(reactor)
+
+    react(main)
     raise AssertionError("react has left the process")
+
+
+def _endBySIGHUP(reactor: Any) -> None:
+    """
+    As by SIGTERM: ssh sends it to its ProxyCommand when it has done, and a far side that gets no Close takes that for a
+    network that has failed. One that is ignored (C{nohup}) stays so.
+    """
+
+    from twisted.internet.error import ReactorNotRunning
+
+    def end() -> None:
+        with suppress(ReactorNotRunning):
+            reactor.stop()
+
+    if getsignal(SIGHUP) != SIG_IGN:
+        signal(SIGHUP, lambda *_: reactor.callFromThread(end))
 
 
 def _tell(quiet: bool, words: str, bad: bool) -> None:
@@ -93,17 +120,17 @@ def _request(options: Namespace) -> Any:
     try:
         url = parseWebSocketURL(_withToken(DISCREET.parse("url", options.url).strip(), options.token))
     except ValueError as error:
-        raise ConfigError(f"connect: {error}") from None
+        raise WordsError(f"connect: {error}") from None
     headers = []
     for word in options.header:
         try:
             headers.append(parseHeader(DISCREET.parse("header", word).strip()))
         except ValueError as error:
-            raise ConfigError(f"--header: {error}") from None
+            raise WordsError(f"--header: {error}") from None
     if options.auth is not None:
         user, colon, password = DISCREET.parse("auth", options.auth).strip().partition(":")
         if not colon:
-            raise ConfigError("--auth: expected USER:PASSWORD")
+            raise WordsError("--auth: expected USER:PASSWORD")
         headers.append(basic(user, password))
     return UpgradeRequest(url, tuple(headers), tuple(options.subprotocol or SUBPROTOCOLS), options.origin)
 

@@ -69,11 +69,14 @@ class Given(dict[str, Any]):
     def over(self, other: Given) -> Given:
         """
         @return: this, and what of C{other} it does not say otherwise. One way to a target takes the place of another,
-            with all that belongs to that; so with those who say who may come in. C{False} takes something back.
+            with all that belongs to that; so with those who say who may come in. C{False} takes something back; where
+            that leaves nobody to be asked, pages are for anybody, too.
         """
         hidden = {*self}
-        if any(name in self for name in AUTHENTICATORS):
+        if _asking(self):
             hidden |= {*AUTHENTICATORS, *_WITH_AUTHENTICATORS}
+        elif _asking(other) and not _asking(other) - hidden:
+            hidden |= {*_WITH_AUTHENTICATORS, "web-auth"}
         if any(name in self for name in WAYS):
             # a link also says who may come in, which nobody loses by naming a target
             hidden |= {*WAYS, *_WITH_WAYS} - ({*AUTHENTICATORS} - hidden)
@@ -92,6 +95,11 @@ class Given(dict[str, Any]):
             {name: self[name] for name in kept},
             {name: self.origins[name] for name in kept if name in self.origins},
         )
+
+
+def _asking(given: Given) -> set[str]:
+    """Those who say who may come in, of these."""
+    return {name for name in AUTHENTICATORS if given.get(name, False) is not False}
 
 
 @contextmanager

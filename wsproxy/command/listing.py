@@ -32,7 +32,10 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-_HEAD = ("ID", "CLIENT", "IDENTITY", "TARGET", "AGE", "UP", "DOWN", "UP/S", "DOWN/S", "QUEUED", "TRIP", "WORKER")
+_HEAD = (
+    *("ID", "CLIENT", "IDENTITY", "TARGET", "AGE", "UP", "DOWN", "UP/S", "DOWN/S", "QUEUED UP", "QUEUED DOWN", "TRIP"),
+    "WORKER",
+)
 
 _LEFT = 4
 """Columns of words; the others are numbers, at the right."""
@@ -50,7 +53,8 @@ def _cells(session: dict[str, Any]) -> list[str]:
         size(session["bytes_down"]),
         size(session["rate_up"]),
         size(session["rate_down"]),
-        size(session["queued_up"] + session["queued_down"]),
+        size(session["queued_up"]),
+        size(session["queued_down"]),
         "-" if trip is None else f"{trip * 1000:.3g} ms",
         str(session["worker"] or "-"),
     ]

@@ -33,7 +33,7 @@ from wsproxy.daemon.successor import Successor, commandLine
 from wsproxy.daemon.watchdog import Watchdog
 from wsproxy.dialling.names import installResolver
 from wsproxy.endpoints.inetd import sparingStdout
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 from wsproxy.escape import escape
 from wsproxy.process.command import NoProgram
 from wsproxy.service.proxy import Proxy
@@ -54,10 +54,12 @@ class Told(Protocol):
     A command line that was understood.
 
     @ivar parent: twistd's own options.
+    @ivar wrong: the exit status for words that make no sense.
     """
 
     config: Config
     parent: Any
+    wrong: int
 
 
 def _sourceOf(told: Told) -> Source | None:
@@ -74,7 +76,7 @@ def makeService(
     """
     @param openLog: given twistd's options and the reactor; by default the log is where and how those say.
     @param root: instead of L{makeRoot}.
-    @raise SystemExit: with one line for stderr. Raised later, it would leave the shell that starts a daemon
+    @raise SystemExit: with one line on stderr. Raised later, it would leave the shell that starts a daemon
         waiting for ever.
     """
     from twisted.internet import reactor  # late: twistd --reactor chooses which one
@@ -123,7 +125,8 @@ def makeService(
         print(complaint(error), file=sys.stderr)
         raise SystemExit(error.status) from None
     except ConfigError as error:
-        raise SystemExit(complaint(error if source is None else source.layers.located(error))) from None
+        print(complaint(error if source is None else source.layers.located(error)), file=sys.stderr)
+        raise SystemExit(options.wrong if isinstance(error, WordsError) else 1) from None
     return ProcessService(proxy, stopper, log, Managed(proxy, reactor, manager))
 
 

@@ -13,7 +13,7 @@ from wsproxy.cluster.cluster import Cluster
 from wsproxy.command.cluster import URL_HELP, askCluster
 from wsproxy.command.kinds import SECRET
 from wsproxy.command.operators import asker, command
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 from wsproxy.escape import escape
 from wsproxy.nodes.make import makeRevocations
 from wsproxy.nodes.revocations import makeOrder
@@ -107,6 +107,6 @@ def _token(word: str) -> str:
     if word == "-":
         return sys.stdin.readline().strip()
     if not word.startswith("@"):
-        raise ConfigError("--token: expected @FILE, or - for stdin: all users of this machine can read it here")
+        raise WordsError("--token: expected @FILE, or - for stdin: all users of this machine can read it here")
     token: str = SECRET.parse("token", word)
     return token

@@ -42,6 +42,7 @@ WRONG = 2
 class ServeOptions(Options):
     """What a proxy may be told, and what its process may."""
 
+    wrong = WRONG
     synopsis = "Usage: wsproxy [serve] [options] [LISTEN [TARGET]] [-- PROGRAM ...]"
     longdesc = (
         "A WebSocket-to-TCP proxy: one port that speaks WebSocket, HTTP and TLS in front of any TCP or unix-socket "

@@ -160,8 +160,11 @@ def _route(layers: Layers, route: FileRoute, certificate: str | None) -> RouteCo
     try:
         return RouteConfig(route.host, route.path, _make(given, pages=True))
     except ConfigError as error:
-        known = str(error).startswith(f"{route.origin.file}:")
-        raise error if known else ConfigError(f"{route.origin}: {error}") from None
+        if not str(error).startswith(f"{route.origin.file}:"):
+            raise ConfigError(f"{route.origin}: {error}") from None
+        if not any(str(error).startswith(f"{own}:") for own in route.given.origins.values()):  # of what stands above
+            raise ConfigError(f"{error} (in the route of line {route.origin.line})") from None
+        raise
 
 
 def _nameOf(route: FileRoute) -> str:

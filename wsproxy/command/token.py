@@ -9,7 +9,7 @@ from argparse import ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from typing import Any
 
 from wsproxy.command.kinds import SECRET
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 from wsproxy.tokens.targets import asTarget
 
 __all__ = ["describe", "run"]
@@ -68,7 +68,7 @@ def run(options: Namespace) -> str:
         raise ConfigError("token: needs joserfc: pip install wsproxy[jwt]") from None
     _checkTarget(options.target)
     if options.identity is not None and not 0 < len(options.identity) <= 256:
-        raise ConfigError("--identity: expected 1 to 256 characters")
+        raise WordsError("--identity: expected 1 to 256 characters")
     claims = claimsFor(
         options.target,
         now=time.time(),
@@ -87,7 +87,7 @@ def run(options: Namespace) -> str:
     try:
         return linkTo(options.url, token)
     except ConfigError as error:
-        raise ConfigError(f"--url: {error}") from None
+        raise WordsError(f"--url: {error}") from None
 
 
 def _lifetime(word: str) -> int:
@@ -102,7 +102,7 @@ def _checkTarget(text: str) -> None:
     try:
         asTarget(text)
     except ConfigError as error:
-        raise ConfigError(f"--target: {error}") from None
+        raise WordsError(f"--target: {error}") from None
 
 
 def _secret(word: str) -> bytes:

@@ -54,12 +54,14 @@ class Options(usage.Options):
     @ivar source: where that comes from, to be read again.
     @ivar handover: what the code before this has left; L{None}: it is the first.
     @ivar twistd: twistd's own options, as they were given.
+    @ivar wrong: the exit status for words that make no sense; twistd has one for whatever stops a start.
     """
 
     config: Config
     source: Source
     handover: Handover | None = None
     twistd: Mapping[str, Any] = {}
+    wrong = 1
     synopsis = "[options] --target ENDPOINT | -- PROGRAM ..."
     longdesc = (
         "A WebSocket-to-TCP proxy: one port that speaks WebSocket, HTTP and TLS in front of any TCP or "

@@ -17,7 +17,7 @@ from importlib import import_module
 
 from wsproxy import __version__
 from wsproxy.daemon.console import OneLineParser, complain, piped
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -91,4 +91,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(said, flush=True)
     except ConfigError as error:
         complain("wsproxy", error)
-        raise SystemExit(1) from None
+        raise SystemExit(2 if isinstance(error, WordsError) else 1) from None

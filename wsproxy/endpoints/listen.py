@@ -44,7 +44,7 @@ from zope.interface import implementer
 
 from wsproxy.endpoints.hostport import parseHostPort
 from wsproxy.endpoints.systemd import PassedEndpoint, parsePassed
-from wsproxy.errors import ConfigError
+from wsproxy.errors import ConfigError, WordsError
 from wsproxy.escape import escape
 
 __all__ = ["AT_ONCE", "BACKLOG", "Bindable", "Listen", "listenError", "parseListen"]
@@ -147,7 +147,7 @@ def parseListen(reactor: Any, text: str) -> Listen:
     """
     Understand one C{--listen} value. Names are not resolved, nor anything bound, before C{endpoint.listen}.
 
-    @raise ConfigError: C{text} is none of the forms above.
+    @raise WordsError: C{text} is none of the forms above.
     """
     prefix, colon, rest = text.partition(":")
     try:
@@ -167,18 +167,19 @@ def parseListen(reactor: Any, text: str) -> Listen:
         return Listen(text, _TCPServerEndpoint(reactor, given.host, port), port)
     except Exception as error:
         # endpoint parsers, which may be anybody's plugin, complain with whatever exception came up
-        raise _configError(text, " ".join(str(error).split()) or type(error).__name__) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise WordsError(_complaint(text, reason)) from error
 
 
 def listenError(listen: Listen, error: Exception) -> ConfigError:
     """Why C{listen.endpoint} could not listen, in one line: C{--listen 6080: address already in use}."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     reason = getattr(cause, "strerror", None) or str(cause)
-    return _configError(listen.text, reason[:1].lower() + reason[1:])
+    return ConfigError(_complaint(listen.text, reason[:1].lower() + reason[1:]))
 
 
-def _configError(text: str, reason: str) -> ConfigError:
-    return ConfigError(f"--listen {escape(text, None)}: {reason}")
+def _complaint(text: str, reason: str) -> str:
+    return f"--listen {escape(text, None)}: {reason}"
 
 
 def _registeredPrefixes() -> set[str]:

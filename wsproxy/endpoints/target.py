@@ -23,7 +23,7 @@ from twisted.plugin import getPlugins
 from wsproxy.endpoints.hostname import asciiName
 from wsproxy.endpoints.hostport import HostPort, parseHostPort
 from wsproxy.endpoints.weburl import WebSocketURL, discreetTarget, isWebSocketURL, parseWebSocketURL
-from wsproxy.errors import ConfigError
+from wsproxy.errors import WordsError
 from wsproxy.escape import escape
 
 __all__ = [
@@ -86,7 +86,7 @@ def parseTarget(text: str) -> ParsedTarget:
     Understand a target string. Nothing is resolved or opened. C{str()} of the result parses to the same, from
     any working directory.
 
-    @raise ConfigError: C{text} is none of the forms above. One line, which names C{--target} and the text.
+    @raise WordsError: C{text} is none of the forms above. One line, which names C{--target} and the text.
     """
     prefix, _, rest = text.partition(":")
     prefix = prefix.lower()
@@ -111,9 +111,9 @@ def parseTarget(text: str) -> ParsedTarget:
         raise targetError(text, str(error)) from None
 
 
-def targetError(text: str, reason: str) -> ConfigError:
+def targetError(text: str, reason: str) -> WordsError:
     """@return: the complaint about a target string, on one line whatever is in it, and without its secrets."""
-    return ConfigError(f"--target {escape(discreetTarget(text), None)}: {' '.join(reason.split())}")
+    return WordsError(f"--target {escape(discreetTarget(text), None)}: {' '.join(reason.split())}")
 
 
 @cache

@@ -79,6 +79,8 @@ def parseClient(secure: bool, reactor: Any, *words: str, **named: str) -> WebSoc
 
 def _url(secure: bool, arguments: Arguments) -> WebSocketURL:
     whole, host, path = arguments.secret("url"), arguments.take("host"), arguments.secret("path")
+    if host is not None and host.startswith("//"):
+        raise arguments.error(r"Is a colon not escaped? url=ws\://HOST/PATH")
     port = arguments.number("port", 65535)
     if (whole is None) == (host is None) or (whole is not None and (port or path)):
         raise arguments.error("HOST[:PORT][:path=/PATH], or url=")

@@ -88,6 +88,7 @@ class Passage:
         if not await self._reach(reactor, far):
             raise SystemExit(1)
         self._tell(f"{self._shown}: connected", False)
+        reactor.addSystemEventTrigger("before", "shutdown", self._closeAll)
         StandardIO(near, reactor=reactor)
         far.join(near)
         orderly = self._judge(await far.lost)
@@ -136,12 +137,9 @@ class Passage:
         except CancelledError:
             return False
         self._open.add(far)
-        far.lost.addCallback(partial(self._forget, far))
+        # what is lost to its protocol may still have a Close to send
+        far.transport.gone.addCallback(lambda _: self._open.discard(far))
         return True
-
-    def _forget(self, far: Splice, reason: BaseException | None) -> BaseException | None:
-        self._open.discard(far)
-        return reason
 
     def _judge(self, error: BaseException | None) -> bool:
         """@return: whether it has ended in good order; if not, that is told."""
@@ -155,7 +153,7 @@ class Passage:
         """Close all of them. @return: fires when that is done, within the patience of each."""
         going = [far.transport.gone for far in self._open]
         for far in tuple(self._open):
-            far.transport.loseConnection()
+            far.leave()
         return gatherResults(going)
 
 

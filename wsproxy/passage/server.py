@@ -10,12 +10,14 @@ the service's factory, in this process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -24,7 +26,7 @@ from wsproxy.authentication.basic import BasicAuthenticator, Passwords
 from wsproxy.authentication.hashing import HashedPasswords
 from wsproxy.authentication.htpasswd import HtpasswdFile
 from wsproxy.config import TLSConfig
-from wsproxy.errors import DialError, Refusal
+from wsproxy.errors import ConfigError, DialError, Refusal
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Identity, IDialer, Request, Target
 from wsproxy.passage.arguments import Arguments
@@ -51,8 +53,10 @@ class WebSocketServerEndpoint:
         self._options = options
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        factory = ServiceFactory(self._reactor, protocolFactory, **self._options)
-        return maybeDeferred(self._endpoint.listen, factory)
+        return maybeDeferred(self._listen, protocolFactory)
+
+    def _listen(self, service: IProtocolFactory) -> Deferred[IListeningPort]:
+        return self._endpoint.listen(ServiceFactory(self._reactor, service, **self._options))
 
 
 class ServiceFactory(WebSockifyFactory):
@@ -120,6 +124,22 @@ def parseServer(reactor: Any, *words: str, **named: str) -> WebSocketServerEndpo
     # Twisted takes what is before the first = for a name, be the colons in it escaped or not
     inside = [f"{name}={named.pop(name)}" for name in tuple(named) if ":" in name]
     arguments = Arguments("websocket:", (*words, *inside), named, ("endpoint",))
+    try:
+        return _endpoint(reactor, arguments)
+    except ConfigError as error:
+        raise ConfigError(_OPTION.sub(_asArgument, str(error))) from None
+
+
+_OPTION = re.compile(r"^(?:websocket: )?--([a-z]+)(?:-([a-z])([a-z]*))? ")
+
+
+def _asArgument(option: re.Match[str]) -> str:
+    """C{--trusted-proxy x} of a complaint is C{trustedProxy=x} here."""
+    first, initial, rest = option.groups("")
+    return f"websocket: {first}{initial.upper()}{rest}="
+
+
+def _endpoint(reactor: Any, arguments: Arguments) -> WebSocketServerEndpoint:
     inner = arguments.take("endpoint")
     if inner is None:
         raise arguments.error(r"where to listen? websocket:tcp\:6080")
@@ -139,6 +159,7 @@ def parseServer(reactor: Any, *words: str, **named: str) -> WebSocketServerEndpo
             options[name] = value
     options["tlsOnly"] = "tls" in options
     arguments.finish()
+    ServiceFactory(reactor, Factory(), pump=False, **options)  # complains now, not when it is listened with
     return WebSocketServerEndpoint(reactor, _serverFromString(reactor, inner), **options)
 
 
@@ -147,7 +168,10 @@ def _authenticator(arguments: Arguments, reactor: Any) -> Any:
     if (user is None) != (password is None) or (user is not None and path is not None):
         raise arguments.error("user= and password=, or htpasswd=")
     if path is not None:
-        return BasicAuthenticator(HashedPasswords(HtpasswdFile(path), reactor))
+        try:
+            return BasicAuthenticator(HashedPasswords(HtpasswdFile(path), reactor))
+        except ConfigError as error:
+            raise arguments.error(f"htpasswd={path}: {str(error).rpartition(': ')[2]}") from None
     return None if user is None else BasicAuthenticator(Passwords(f"{user}:{password}", "password="))
 
 

@@ -42,6 +42,7 @@ class _Told:
 
     config: Config
     parent: Any
+    wrong: int = WRONG
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

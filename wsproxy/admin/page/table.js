@@ -20,7 +20,8 @@ const COLUMNS = [
     { name: 'Down', key: 'bytes_down', show: (it) => size(it.bytes_down), kind: 'number' },
     { name: 'Rate up', key: 'rate_up', show: (it) => rate(it.rate_up), kind: 'number' },
     { name: 'Rate down', key: 'rate_down', show: (it) => rate(it.rate_down), kind: 'number' },
-    { name: 'Queued', key: 'queued', show: (it) => size(it.queued), kind: 'number queue' },
+    { name: 'Queued up', key: 'queued_up', show: (it) => size(it.queued_up), kind: 'number queue' },
+    { name: 'Queued down', key: 'queued_down', show: (it) => size(it.queued_down), kind: 'number queue' },
     { name: 'Round trip', key: 'round_trip', show: (it) => trip(it.round_trip), kind: 'number' },
 ];
 
@@ -52,7 +53,7 @@ export class Table {
 
     /** @param {object[]} sessions as the admin side lists them */
     show(sessions) {
-        this._sessions = sessions.map((it) => ({ ...it, queued: it.queued_up + it.queued_down }));
+        this._sessions = sessions;
         return this._draw();
     }
 
@@ -133,7 +134,7 @@ export class Table {
                 row.cells[index].textContent = text;
             }
         });
-        row.toggleAttribute('data-waiting', session.queued > 0);
+        row.toggleAttribute('data-waiting', session.queued_up + session.queued_down > 0);
         return row;
     }
 
