@@ -89,6 +89,10 @@ class AwaitedTests(SynchronousTestCase):
         async def wait(what: Any) -> Any:
             await what
 
+        def giveUp(asked: Deferred[Any]) -> None:
+            asked.cancel()
+            self.loop.call_later(0.01, self.loop.stop)  # what follows is the loop's
+
         for what in (waited, future):
             asked: list[Deferred[Any]] = []
 
@@ -96,8 +100,7 @@ class AwaitedTests(SynchronousTestCase):
                 coroutine: Coroutine[Any, Any, Any] = wait(what)
                 asked.append(awaited(coroutine))  # type: ignore[arg-type]
                 asked[0].addErrback(lambda failure: failure.trap(CancelledError, asyncio.CancelledError))
-                self.loop.call_later(0.01, asked[0].cancel)
-                self.loop.call_later(0.02, self.loop.stop)
+                self.loop.call_later(0.01, giveUp, asked[0])
 
             self.loop.call_soon(start)
             self.loop.run_forever()
