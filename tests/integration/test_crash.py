@@ -30,9 +30,9 @@ from tests.process.programs import running, until
 reactor: Any = _reactor
 
 LONG = os.environ.get("WSPROXY_SOAK") == "long"
-SESSIONS = 400 if LONG else 40
-RETURNING = 2000 if LONG else 150
-RENEWED = 20 if LONG else 1
+SESSIONS = 400 if LONG else 24
+RETURNING = 2000 if LONG else 80
+RENEWED = 5 if LONG else 1
 """Workers that are killed, one after the other."""
 
 GOING_DOWN = (1001, "Server going down")
