@@ -29,7 +29,7 @@ class Reporting:
         self._due: IDelayedCall | None = None
         desk.counts.changed = self._changed
         # when all have stopped, and sessions have ended
-        reactor.addSystemEventTrigger("after", "shutdown", self._tell)
+        reactor.addSystemEventTrigger("after", "shutdown", self._tellNow)
 
     def _changed(self) -> None:
         if self._due is None:
@@ -38,6 +38,13 @@ class Reporting:
             self._due.reset(WITHIN)
 
     def _tell(self) -> None:
+        """Unless the last has not been read: what is told then has all of it."""
+        if self._parent.isBehind:
+            self._due = self._reactor.callLater(EVERY, self._tell)
+        else:
+            self._tellNow()
+
+    def _tellNow(self) -> None:
         if self._due is not None and self._due.active():
             self._due.cancel()
         self._due = None

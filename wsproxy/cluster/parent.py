@@ -35,6 +35,10 @@ class Parent(Protocol):
 
     def tell(self, verb: str, /, **fields: Any) -> None: ...
 
+    @property
+    def isBehind(self) -> bool:
+        """Whether it has not read all that it was told: what can be told later need not wait there."""
+
     def hear(self, verb: str, function: Callable[..., object]) -> None:
         """Call C{function} with the fields when the parent says this."""
 

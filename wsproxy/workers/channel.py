@@ -182,6 +182,11 @@ class Channel:
             self._reactor.addReader(self)
 
     @property
+    def waiting(self) -> int:
+        """Bytes that the other side has not taken yet, and the kernel not for it."""
+        return self._outlet.waiting
+
+    @property
     def isOpen(self) -> bool:
         """Whether there is still somebody to be heard."""
         return self._hearing

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import (
     ILogObserver,
     LogEvent,
@@ -51,7 +51,7 @@ from wsproxy.process.listeners import ListenersElsewhere
 from wsproxy.service.proxy import Fitting, Proxy
 from wsproxy.wiring import WrappedProgram, assemble
 from wsproxy.workers.accepting import Share, SharedEndpoint
-from wsproxy.workers.channel import Channel
+from wsproxy.workers.channel import Channel, ChannelError
 from wsproxy.workers.messages import Message
 from wsproxy.workers.unheard import ignore
 
@@ -62,6 +62,9 @@ LOG_DELAY = 0.02
 
 BOUND = 7.0
 """Seconds until a worker that is to end has left, where nobody is left to kill it earlier."""
+
+MUTE = 1024 * 1024
+"""Bytes that the parent has not read beyond which it is not asked: there may be none, as new code cannot start."""
 
 _LAST_WORDS = 0.3
 """Seconds for those who read what it says last."""
@@ -110,7 +113,13 @@ class Child:
 
     def ask(self, verb: str, /, *, within: float = PARENT_WITHIN, **fields: Any) -> Deferred[Any]:
         """See L{Parent<wsproxy.cluster.parent.Parent>}, as with those below."""
+        if self._channel.waiting > MUTE:
+            return fail(ChannelError("the parent does not read"))
         return self._channel.ask(verb, within=within, **fields)
+
+    @property
+    def isBehind(self) -> bool:
+        return self._channel.waiting > 0
 
     def tell(self, verb: str, /, **fields: Any) -> None:
         self._channel.tell(verb, **fields)
