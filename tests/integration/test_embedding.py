@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import pydoc
+import re
 import runpy
 import socket
 import ssl
@@ -15,10 +17,11 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+import wsproxy
 from tests.certificates import LOCAL, Authority, Issued, pem
 from tests.integration.twistd import ROOT, TWISTD, start
 from wsproxy import WebSockifyFactory
@@ -201,6 +204,17 @@ class AsyncioTests(TestCase):
         )
         outcome = await start(self, [sys.executable, "-c", program]).end()
         self.assertEqual((outcome.out, outcome.status), ("False\n", 0), outcome.err)
+
+
+class HelpTests(SynchronousTestCase):
+    def test_module(self) -> None:
+        """C{help(wsproxy)} has what there is to import, and points to nothing that may move."""
+        told = pydoc.render_doc(wsproxy, renderer=pydoc.plaintext)
+        for name in ("WebSockifyFactory", "WebSockifyResource", "WebSockifyService"):
+            self.assertIn(f"class {name}(", told)
+        for line in (WebSockifyFactory.__doc__ or "").splitlines():
+            for place in re.findall(r"wsproxy\.[a-z_]+", line):
+                self.assertIn(place, ("wsproxy.interfaces", "wsproxy.errors"))
 
 
 class DocumentTests(TestCase):
