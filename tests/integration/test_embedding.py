@@ -195,6 +195,24 @@ class AsyncioTests(TestCase):
         self.assertNotIn("Traceback", err)
         self.assertIn(", as 7)\n", err)
 
+    async def test_shown(self) -> None:
+        """What the document shows of such a program runs as it stands there, and logs what it does."""
+        document = (ROOT / "docs/embedding.rst").read_text()
+        block = document.partition("Under asyncio\n---")[2].partition(".. code-block:: python\n\n")[2]
+        shown = dedent(block.partition("\n\nNothing")[0])
+        self.assertEqual((shown.count("…"), shown.count('["6080"]')), (1, 1))
+        program = (
+            "import asyncio, sys\nfrom twisted.internet import asyncioreactor\n"
+            "from twisted.logger import globalLogBeginner, textFileLogObserver\n"
+            "from wsproxy import WebSockifyFactory, WebSockifyService\n"
+            "def resolve(request, identity): return 'demo:'\n"
+            + shown.replace("…", "pass").replace('"6080"', '"127.0.0.1:0"')
+        )
+        outcome = await start(self, [sys.executable, "-c", program]).end()
+        self.assertEqual(outcome.status, 0, outcome.err)
+        self.assertIn("starting on", outcome.err)
+        self.assertNotIn("Traceback", outcome.err)
+
     async def test_import(self) -> None:
         """To import what the document says installs no reactor: which one it is may be decided later."""
         program = (
