@@ -25,6 +25,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """With those of them, for C{help()}."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """What embedders are given, when it is first asked for (PEP 562): its import is that of Twisted and Autobahn."""
     if name in _HOMES:

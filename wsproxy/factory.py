@@ -58,7 +58,8 @@ class WebSockifyFactory(SwitchFactory):
     @param authoriser: who may go where; by default anybody anywhere.
     @param negotiate: talks with the client and the target before the tunnel between them opens, for
         C{handshakeTimeout} at most: see L{INegotiator<wsproxy.interfaces.INegotiator>}.
-    @param gates: who may ask at all: before any question, and of pages, too.
+    @param gates: who may ask at all: before any question, and of pages, too. See
+        L{IGate<wsproxy.interfaces.IGate>}.
     @param turnstiles: what is counted or spent as a client comes in, the last step before its session.
     @param webAuth: the authenticator is asked about requests for pages, too.
     @param observers: are told of each session.
@@ -78,8 +79,8 @@ class WebSockifyFactory(SwitchFactory):
     @param pages: the resource plain requests see, below the root; L{None} answers them 405.
     @param methods: what C{pages} are asked for with beside C{GET} and C{HEAD}: C{POST}, say. Bodies have 1 MiB at most,
         a C{Content-Length}, and as much time as the request.
-    @param tls: makes the server side of TLS connections, e.g. L{twisted.internet.ssl.CertificateOptions} or
-        L{wsproxy.tls.server.ServerTLS}; L{None} for a port without TLS.
+    @param tls: makes the server side of TLS connections, e.g. L{twisted.internet.ssl.CertificateOptions};
+        L{None} for a port without TLS.
     @param tlsOnly: answer plaintext HTTP with 400.
     @param handshakeTimeout: seconds for each stage up to the upgrade.
     @param connectTimeout: seconds until a target is connected; a C{dialer} of one's own has a second more.

@@ -1,10 +1,10 @@
 """A console proxy in the manner of OpenStack Nova: a token leads to a console, once it was found in a database.
 
-The browser has its token in the query of its first page, and in a cookie from then on. The database says where the
+A browser shows its token in the query, or in a cookie, which whoever serves its page sets. The database says where the
 console is, whose it is, and until when the token is good. Some consoles are behind a gateway, which is asked to
 CONNECT.
 
-Run it with ``twistd -ny docs/embedding/nova.py``; it expects the table below in ``consoles.sqlite``.
+Run it with ``twistd -ny docs/embedding/nova.py``; the table below is in ``consoles.sqlite``, made where it is missing.
 """
 
 import time

@@ -100,6 +100,10 @@ class LayerTests(FileTestCase):
         self.assertEqual((config.listening.listen, config.sessions.heartbeat), (("3",), 6))
         self.assertEqual(config.target.endpoint, "x:1")
 
+    def test_quotes(self) -> None:
+        """What TOML calls an invalid value is mostly a word."""
+        self.assertWrong("target = 'x:1'\nmax-sessions = soon\n", "a.toml:2: Invalid value; words need quotes")
+
     def test_ways(self) -> None:
         """A target takes the place of tokens with all that belongs to those, and the other way round."""
         (self.folder / "tokens").write_text("")

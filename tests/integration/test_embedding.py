@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import pydoc
+import re
 import runpy
 import socket
 import ssl
@@ -15,10 +17,11 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+import wsproxy
 from tests.certificates import LOCAL, Authority, Issued, pem
 from tests.integration.twistd import ROOT, TWISTD, start
 from wsproxy import WebSockifyFactory
@@ -192,6 +195,24 @@ class AsyncioTests(TestCase):
         self.assertNotIn("Traceback", err)
         self.assertIn(", as 7)\n", err)
 
+    async def test_shown(self) -> None:
+        """What the document shows of such a program runs as it stands there, and logs what it does."""
+        document = (ROOT / "docs/embedding.rst").read_text()
+        block = document.partition("Under asyncio\n---")[2].partition(".. code-block:: python\n\n")[2]
+        shown = dedent(block.partition("\n\nNothing")[0])
+        self.assertEqual((shown.count("…"), shown.count('["6080"]')), (1, 1))
+        program = (
+            "import asyncio, sys\nfrom twisted.internet import asyncioreactor\n"
+            "from twisted.logger import globalLogBeginner, textFileLogObserver\n"
+            "from wsproxy import WebSockifyFactory, WebSockifyService\n"
+            "def resolve(request, identity): return 'demo:'\n"
+            + shown.replace("…", "pass").replace('"6080"', '"127.0.0.1:0"')
+        )
+        outcome = await start(self, [sys.executable, "-c", program]).end()
+        self.assertEqual(outcome.status, 0, outcome.err)
+        self.assertIn("starting on", outcome.err)
+        self.assertNotIn("Traceback", outcome.err)
+
     async def test_import(self) -> None:
         """To import what the document says installs no reactor: which one it is may be decided later."""
         program = (
@@ -201,6 +222,17 @@ class AsyncioTests(TestCase):
         )
         outcome = await start(self, [sys.executable, "-c", program]).end()
         self.assertEqual((outcome.out, outcome.status), ("False\n", 0), outcome.err)
+
+
+class HelpTests(SynchronousTestCase):
+    def test_module(self) -> None:
+        """C{help(wsproxy)} has what there is to import, and points to nothing that may move."""
+        told = pydoc.render_doc(wsproxy, renderer=pydoc.plaintext)
+        for name in ("WebSockifyFactory", "WebSockifyResource", "WebSockifyService"):
+            self.assertIn(f"class {name}(", told)
+        for line in (WebSockifyFactory.__doc__ or "").splitlines():
+            for place in re.findall(r"wsproxy\.[a-z_]+", line):
+                self.assertIn(place, ("wsproxy.interfaces", "wsproxy.errors"))
 
 
 class DocumentTests(TestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.certificates import LOCAL
 from tests.integration.bridge import authority
-from tests.integration.twistd import ROOT, Outcome, startTwistd
+from tests.integration.twistd import ROOT, TWISTD, Outcome, startTwistd
 
 HANGS = """
 import time
@@ -56,6 +57,17 @@ class BesideTests(InspectionTestCase):
             outcome = await running.end()
             self.assertEqual((outcome.status, outcome.err.count("Another")), (0, 0), outcome.err)
         self.assertEqual(pidfile.read_text(), f"{os.getpid()}")
+
+
+    def test_reader(self) -> None:
+        """Whoever reads what it prints may have seen enough: no traceback."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [TWISTD, "websockify", "--target", "demo:", "--print-config"]
+        pipe = subprocess.PIPE
+        outcome = subprocess.run(command, stdout=writing, stderr=pipe, text=True, check=False, cwd=self.folder)
+        os.close(writing)
+        self.assertEqual((outcome.returncode, outcome.stderr), (1, ""))
 
 
 class ExplainTests(InspectionTestCase):

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -292,6 +293,8 @@ class RosterTests(NodesTestCase):
         self.assertEqual([session["identity"] for session in found], ["user0", "user1", "user2"])
         self.assertEqual({session["target"] for session in found}, {"demo:"})
         self.assertEqual([session["worker"] is None for session in found], [True, False, True])
+        names = {session["node"] for session in found}  # of one machine, which does not make them one
+        self.assertEqual((len(names), {name.rpartition(":")[0] for name in names}), (3, {socket.gethostname()}))
         cli = self.redis.cli
         for key in cli("keys", "wsproxy:main:node*").split("\n"):
             self.assertTrue(0 < int(cli("pttl", key)) <= 1000 * LIFETIME, key)

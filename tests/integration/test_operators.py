@@ -22,8 +22,8 @@ WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
 
 
 class OperatorTests(AdminTestCase):
-    async def run_(self, *words: str) -> Outcome:
-        environment = {"WSPROXY_ADMIN": f"unix:{os.path.abspath(self.where)}"}
+    async def run_(self, *words: str, **environment: str) -> Outcome:
+        environment["WSPROXY_ADMIN"] = f"unix:{os.path.abspath(self.where)}"
         return await start(self, [WSPROXY, *words], **environment).end()
 
     async def done(self, *words: str) -> str:
@@ -92,6 +92,17 @@ class OperatorTests(AdminTestCase):
             self.assertEqual(outcome.status, status, outcome)
             self.assertTrue(outcome.err.startswith(why), outcome.err)
             self.assertEqual(outcome.err.count("\n"), 1)
+
+    async def test_token(self) -> None:
+        """Where a token is wanted and none was given, the line says how to give one; the environment may have it."""
+        await self.administered("--admin-token", "secret-of-operators")
+        outcome = await self.run_("sessions")
+        self.assertEqual((outcome.status, outcome.out), (1, ""))
+        self.assertIn(": needs --admin-token @FILE, or WSPROXY_ADMIN_TOKEN\n", outcome.err)
+        outcome = await self.run_("sessions", WSPROXY_ADMIN_TOKEN="secret-of-operators")
+        self.assertEqual((outcome.status, outcome.err), (0, ""))
+        outcome = await self.run_("sessions", WSPROXY_ADMIN_TOKEN="other")
+        self.assertEqual((outcome.status, outcome.err), (1, "wsproxy: Wrong token\n"))
 
     async def test_top(self) -> None:
         """In a terminal C{top} draws anew, and leaves it as it was; once, and as JSON, it is for scripts."""

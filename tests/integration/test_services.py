@@ -120,7 +120,7 @@ class ApplicationTests(TestCase):
         return f"127.0.0.1:{port.getHost().port}"
 
     async def assertBeside(self, where: str) -> None:
-        """The application answers at C{/hello}, to a POST as well, and the console at C{/console}."""
+        """The application answers at C{/hello}, to a POST as well, and the console at C{/console} and below."""
 
         def request(method: str) -> bytes:
             host, _, port = where.partition(":")
@@ -129,8 +129,8 @@ class ApplicationTests(TestCase):
                 peer.sendall(head.encode() + b"hello")
                 return b"".join(iter(lambda: peer.recv(4096), b""))
 
-        def echo() -> bytes | str:
-            with connect(f"ws://{where}/console", compression=None) as peer:
+        def echo(path: str) -> bytes | str:
+            with connect(f"ws://{where}{path}", compression=None) as peer:
                 peer.send(b"over there")
                 return peer.recv(10)
 
@@ -138,7 +138,8 @@ class ApplicationTests(TestCase):
             answer = await deferToThread(request, method)
             self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer)
             self.assertIn(f"{method} 5".encode(), answer)
-        self.assertEqual(await deferToThread(echo), b"over there")
+        for path in ("/console", "/console/red"):
+            self.assertEqual(await deferToThread(echo, path), b"over there")
 
     async def test_klein(self) -> None:
         """A route of Klein may return the resource; other routes are its own."""

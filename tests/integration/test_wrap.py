@@ -636,6 +636,13 @@ class WswrapTests(WrapTestCase):
             self.assertEqual(await self.converse(greeting), b"hello\n")
         await self.end(wswrap)
 
+    async def test_complaint(self) -> None:
+        """What is wrong is told in its own name."""
+        words = ("--heartbeat", "soon", str(self.port), "true")
+        script = "import sys; sys.argv[0] = 'wswrap'; from wsproxy.command.wswrap import main; main()"
+        outcome = await start(self, [sys.executable, "-c", script, *words]).end()
+        self.assertEqual((outcome.status, outcome.err), (1, "wswrap: --heartbeat soon: not a number of seconds\n"))
+
     async def test_takenPort(self) -> None:
         """Where somebody else has the port outside, the program is told so, as without us."""
         with socket.create_server(("127.0.0.1", self.port)):

@@ -67,6 +67,8 @@ class AdminClient:
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise ConfigError(f"--admin {self._where}: {reason}") from None
+        if response.status == 401 and self._token is None:
+            raise ConfigError(f"--admin {self._where}: needs --admin-token @FILE, or WSPROXY_ADMIN_TOKEN")
         if response.status >= 400:
             raise ConfigError(f"{answer.get('error', response.reason)}")
         return answer

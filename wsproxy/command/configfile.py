@@ -111,7 +111,9 @@ def readSettings(path: str) -> Settings:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"\(at line (\d+), column \d+\)$", str(error))
         number = int(line[1]) if line else text.count("\n") + 1
-        raise ConfigError(f"{path}:{number}: {str(error).partition(' (at ')[0]}") from None
+        why = str(error).partition(" (at ")[0]
+        hint = "; words need quotes" if why == "Invalid value" else ""
+        raise ConfigError(f"{path}:{number}: {why}{hint}") from None
     return _Reader(path, seen).read(text)
 
 

@@ -31,8 +31,10 @@ def command(commands: Any, name: str, text: str, run: Callable[[Namespace], str 
     parser.set_defaults(run=run)
     add = parser.add_argument
     add("--admin", metavar="ENDPOINT", default=os.environ.get("WSPROXY_ADMIN", DEFAULT),
-        help="where the proxy answers operators: unix:PATH, HOST:PORT or https://HOST:PORT")  # fmt: skip
-    add("--admin-token", metavar="SECRET", default=os.environ.get("WSPROXY_ADMIN_TOKEN"), help="@FILE or env:NAME")
+        help="where the proxy answers operators: unix:PATH, HOST:PORT or https://HOST:PORT; default: what "
+        f"WSPROXY_ADMIN says, else {DEFAULT}")  # fmt: skip
+    add("--admin-token", metavar="SECRET", default=os.environ.get("WSPROXY_ADMIN_TOKEN"),
+        help="what it wants to be shown there: @FILE or env:NAME; default: WSPROXY_ADMIN_TOKEN")  # fmt: skip
     add("--admin-cafile", metavar="FILE", help="whose certificates are trusted there, instead of the system's")
     add("--json", action="store_true", help="print JSON, for scripts")
     return parser

@@ -25,6 +25,7 @@ from wsproxy.command.root import makeRoot
 from wsproxy.command.usage import Options
 from wsproxy.config import Config, LoggingConfig
 from wsproxy.daemon.clock import useMonotonic
+from wsproxy.daemon.console import piped
 from wsproxy.daemon.exit import Exit, complaint
 from wsproxy.daemon.garbage import passOverStart
 from wsproxy.daemon.log import Log, makeLog
@@ -92,8 +93,9 @@ def makeService(
         if options.config.inspection.wanted:
             from wsproxy.command.inspection import inspect  # late: nobody else has use for it
 
-            status = inspect(options.config, reactor, None if source is None else source.layers)
-            sys.stdout.flush()
+            with piped():
+                status = inspect(options.config, reactor, None if source is None else source.layers)
+                sys.stdout.flush()
             os._exit(status)  # whatever threads there are
         if options.config.listening.inetd:
             sparingStdout()

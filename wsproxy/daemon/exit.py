@@ -53,7 +53,7 @@ _log = Logger()
 _OBEYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-_COMMANDS = ("wsproxy", "websockify")
+_COMMANDS = ("wsproxy", "websockify", "wswrap")
 """Names that this process may have been called by, beside C{twistd websockify}."""
 
 

@@ -77,7 +77,7 @@ class Roster(Service):
         self._cluster = cluster
         self._redis = cluster.redis
         self._lifetime = int(1000 * LIFETIME)
-        self._host = socket.gethostname()
+        self._name = f"{socket.gethostname()}:{self.node[:4]}"  # for people: a machine may have several
         self._keys = (cluster.key("node", self.node), cluster.key("nodes"))
         self._there: dict[str, bytes] = {}
         self._changed: dict[str, None] = {}  # in the order in which they did
@@ -104,7 +104,7 @@ class Roster(Service):
 
     def add(self, id: str, summary: Mapping[str, Any]) -> None:
         """@param summary: of what JSON can say, and never a token."""
-        text = json.dumps({"node": self._host, **summary}, separators=(",", ":"))
+        text = json.dumps({"node": self._name, **summary}, separators=(",", ":"))
         self._there[id] = self._cluster.seal(text.encode(), id.encode())
         self._change(id)
 
