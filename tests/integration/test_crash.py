@@ -30,8 +30,8 @@ from tests.process.programs import running, until
 reactor: Any = _reactor
 
 LONG = os.environ.get("WSPROXY_SOAK") == "long"
-SESSIONS = 400 if LONG else 24
-RETURNING = 2000 if LONG else 80
+SESSIONS = 100 if LONG else 24
+RETURNING = 1000 if LONG else 80
 RENEWED = 5 if LONG else 1
 """Workers that are killed, one after the other."""
 
