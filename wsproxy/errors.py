@@ -22,18 +22,8 @@ __all__ = [
     "PeerClosed",
     "Refusal",
     "WireError",
-__all__ = [
-    "Close",
-    "CloseCode",
-    "ConfigError",
-    "DialError",
-    "NotAllowed",
-    "PeerClosed",
-    "Refusal",
-    "WireError",
     "WordsError",
     "checkClose",
-]
 ]
 
 _REASON_LIMIT = 123
