@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from wsproxy.command.kinds import DISCREET
+from wsproxy.daemon.standard import fillStandard
 from wsproxy.endpoints.hostport import HostPort, parseHostPort
 from wsproxy.endpoints.weburl import parseWebSocketURL
 from wsproxy.errors import WordsError
@@ -30,7 +31,9 @@ What is secret is given as @FILE or env:NAME, where other users cannot see it: t
     wsproxy connect -L 5901 --token @console.token wss://gate.example/vnc &
     vncviewer localhost::5901
 
-The end of stdin closes the WebSocket, and with it the other direction: it has no half of an end.
+The end of stdin closes the WebSocket, and with it the other direction: it has no half of an end. When nobody reads
+stdout any more, that is an end in good order, too; when it cannot be written, on a full disk say, it is not. A far side
+that takes nothing is waited for as long as there is somebody who may write to stdin, and 5 seconds after that.
 
 SIGHUP, which is how ssh ends it, SIGINT and SIGTERM close the WebSocket, too: with 1000, behind what it is still owed,
 and in 5 seconds at most.
@@ -81,6 +84,10 @@ def run(options: Namespace) -> str:
 
     from wsproxy.passage.passage import Manner, Passage
 
+    closed = fillStandard() if options.local is None else ()
+    for number, name in enumerate(("stdin", "stdout")):
+        if number in closed:
+            raise ConfigError(f"connect: {name} is closed, and there is no -L")
     manner = Manner(options.cafile, options.insecure, options.timeout, options.heartbeat)
     passage = Passage(_request(options), manner, partial(_tell, options.quiet))
     lead: Any = passage.standard if options.local is None else partial(passage.local, options.local)
@@ -111,7 +118,8 @@ def _endBySIGHUP(reactor: Any) -> None:
 
 def _tell(quiet: bool, words: str, bad: bool) -> None:
     if bad or not quiet:
-        print(f"wsproxy: {words}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # whoever does not hear of it has the bytes all the same
+            print(f"wsproxy: {words}", file=sys.stderr, flush=True)
 
 
 def _request(options: Namespace) -> Any:
