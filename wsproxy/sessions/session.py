@@ -268,12 +268,12 @@ class OpenSession:
             self._unreachable(UNREACHABLE, "")
             self._abort(end)
 
-    def _unreachable(self, reason: str, cause: str) -> None:
+    def _unreachable(self, reason: str, cause: str, by: str = "target") -> None:
         assert self._tunnel is not None
         self._dialling = None
         self._cause = cause
         try:
-            self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason))
+            self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason), by)
         except BaseException:
             self._fault("telling why")
 

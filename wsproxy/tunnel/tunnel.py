@@ -131,10 +131,10 @@ class Tunnel(Relay):
         except BaseException:
             self._fail()
 
-    def failed(self, close: Close) -> None:
+    def failed(self, close: Close, by: str = "target") -> None:
         """There will be no target: close the WebSocket with this."""
         self._early = None
-        self.close(close, "target")
+        self.close(close, by)
         self._resumeClient()
         self._endIfDone()
 
