@@ -371,6 +371,8 @@ class ComplaintTests(OptionsTestCase):
         ):
             line = self.complaint("-t", "demo:", *words)
             self.assertTrue(line.startswith(f"{' '.join(words)}: needs "), line)
+        line = self.complaint("-t", "demo:", "--raw-only", "--legacy")
+        self.assertEqual(line, "--legacy: clashes with --raw-only, which knows nothing but bytes")
 
     def test_verification(self) -> None:
         """Verifying clients takes both the demand and the authorities."""
