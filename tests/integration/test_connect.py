@@ -220,8 +220,32 @@ class StandardTests(ConnectCase):
 
     def test_wrongWords(self) -> None:
         """Wrong words are an exit status of 2, and one line."""
-        status, _, err = self.connect("-L", "x", "ws://h/")
-        self.assertEqual((status, err.count("\n")), (2, 1))
+        for words, told in (
+            (("-L", "x"), "-L"),
+            (("-L", "1", "-L", "2"), "given twice"),
+            (("--token", "a", "--token", "b"), "given twice"),
+            (("--auth", "a:b", "--auth", "c:d"), "given twice"),
+            (("--timeout", "0"), "nobody can be that fast"),
+        ):
+            status, _, err = self.connect(*words, "ws://h/")
+            self.assertEqual((status, err.count("\n")), (2, 1), err)
+            self.assertIn(told, err)
+
+    def test_unsayable(self) -> None:
+        """What no handshake can say, and a URL that is not where it is said to be, is one line about that."""
+        url = f"ws://127.0.0.1:{self.library().port}/"
+        for words, told in (
+            (("--origin", "a\r\nb", url), "connect: an origin has neither control"),
+            (("--origin", "http://é", url), "connect: an origin has neither control"),
+            (("--subprotocol", "a b", url), "connect: subprotocol 'a b': not a name"),
+            (("@/nonexistent",), "URL @/nonexistent: No such file"),
+            (("@",), "URL @: Is a directory"),
+            (("env:NO_SUCH",), "URL env:NO_SUCH: not in the environment"),
+        ):
+            status, _, err = self.connect(*words)
+            self.assertNotEqual(status, 0)
+            self.assertEqual(err.count("\n"), 1, err)
+            self.assertIn(told, err)
 
     def test_gone(self) -> None:
         """A server that ends without a Close, or breaks the rules: exit status 1, within the time."""

@@ -67,7 +67,10 @@ def parseClient(secure: bool, reactor: Any, *words: str, **named: str) -> WebSoc
         headers.append(basic(user, password or ""))
     subprotocols = arguments.tokens("subprotocol")
     offered = SUBPROTOCOLS if subprotocols is None else subprotocols
-    request = UpgradeRequest(url, tuple(headers), offered, arguments.take("origin"))
+    try:
+        request = UpgradeRequest(url, tuple(headers), offered, arguments.filled("origin"))
+    except ValueError as error:
+        raise arguments.error(str(error)) from None
     timeout, heartbeat = arguments.seconds("timeout"), arguments.seconds("heartbeat")
     authorities, insecure = arguments.filled("cafile"), bool(arguments.flag("insecure"))
     if not secure and (authorities is not None or insecure):
