@@ -87,6 +87,7 @@ class TokensConfig:
     @ivar path: besides, a path with C{{token}} in it.
     @ivar header: a header's name.
     @ivar cookie: a cookie's name.
+    @ivar sockets: a class of somebody's own that answers C{unix_socket} and a path may, as with websockify.
     """
 
     plugin: str | None = None
@@ -96,6 +97,7 @@ class TokensConfig:
     path: str | None = None
     header: str | None = None
     cookie: str | None = None
+    sockets: bool = False
 
     @property
     def areKnown(self) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "Refusal",
     "WireError",
     "WordsError",
+    "checkClose",
 ]
 
 _REASON_LIMIT = 123
@@ -53,6 +54,24 @@ class Close:
 
     code: int
     reason: str = ""
+
+
+def checkClose(close: Close) -> None:
+    """
+    Of one that an embedder has made: that a client can be sent it (RFC 6455 section 7.4).
+
+    @raise TypeError: it is none, or is made of something else than a number and a text.
+    @raise ValueError: nobody may send this code.
+    """
+    if not isinstance(close, Close):
+        raise TypeError(f"{type(close).__name__} is not a Close")
+    code, reason = close.code, close.reason
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise TypeError(f"a close code is an int, not {type(code).__name__}")
+    if not isinstance(reason, str):
+        raise TypeError(f"a close reason is a str, not {type(reason).__name__}")
+    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise ValueError(f"{int(code)} is no close code that can be sent")
 
 
 class WireError(Exception):

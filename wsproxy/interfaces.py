@@ -225,6 +225,8 @@ class Session(Protocol):
         """
         End it with this close code and reason. Not to be called from within a call to a tap or its factory. Harmless
         when it is over.
+
+        @raise TypeError: it is no L{Close<wsproxy.errors.Close>} that a client can be sent, as is L{ValueError}.
         """
 
     def expireAt(self, when: float | None) -> None:

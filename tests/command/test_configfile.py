@@ -72,6 +72,7 @@ class LineTests(FileTestCase):
             *("heartbeat = 1979-05-27", "heartbeat = [1]", "heartbeat = {a = 1}", "raw = 'yes'", "raw = 0"),
             *("listen = [['1']]", "listen = [true]", 'target = "a\\u0000b"', "[[route]]\nhost = 1"),
             *("heartbeat = nan", "max-sessions = 1.5", "max-sessions = -1", "target = ''"),
+            *("allow = []", "allow-target = []", "origin = []"),  # which would let everybody in
         ):
             whole = text if "target" in text else f"target = 'x:1'\n{text}"
             self.assertWrong(whole, f"{self.file}:{1 + whole.count(chr(10))}: ")

@@ -21,6 +21,7 @@ NO_OPTION = {
     ("program", "address"),
     ("sessions", "originRequired"),
     ("logging", "original"),
+    ("tokens", "sockets"),
 }
 """Said by what follows C{--}, by C{--auth-plugin ExpectOrigin}, and by the C{websockify} command."""
 

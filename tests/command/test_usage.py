@@ -210,6 +210,24 @@ class SecretTests(OptionsTestCase):
         ):
             self.assertEqual(self.complaint("-t", "demo:", "--key-password", word), line)
 
+    def test_empty(self) -> None:
+        """One that is empty is a mistake, whatever it would be taken for: so is the name of who decides."""
+        self.patch(os, "environ", {"NOTHING": ""})
+        for name in ("link-key", "auth", "admin-token"):
+            for word in ("", " ", "env:NOTHING"):
+                target = () if name == "link-key" else ("-t", "demo:")
+                line = self.complaint(*target, "--admin", "0", f"--{name}={word}")
+                self.assertTrue(line.startswith(f"--{name}"), line)
+                self.assertIn("empty", line)
+        for name in ("auth-plugin", "token-plugin", "ssl-ciphers"):
+            target = () if name == "token-plugin" else ("-t", "demo:")
+            self.assertEqual(self.complaint(*target, f"--{name}="), f"--{name} '': empty")
+        for word in ("alice:", ":secret"):
+            line = self.complaint("-t", "demo:", "--auth-plugin", "BasicHTTPAuth", "--auth-source", word)
+            self.assertEqual(line, "--auth-source: the name or the password is empty")
+        line = self.complaint("-t", "demo:", "--auth-plugin", "ExpectOrigin", "--auth-source", " ")
+        self.assertEqual(line, "--auth-plugin ExpectOrigin: needs --auth-source: origins, with blanks between")
+
 
 class HelpTests(OptionsTestCase):
     def test_short(self) -> None:
@@ -353,6 +371,8 @@ class ComplaintTests(OptionsTestCase):
         ):
             line = self.complaint("-t", "demo:", *words)
             self.assertTrue(line.startswith(f"{' '.join(words)}: needs "), line)
+        line = self.complaint("-t", "demo:", "--raw-only", "--legacy")
+        self.assertEqual(line, "--legacy: clashes with --raw-only, which knows nothing but bytes")
 
     def test_verification(self) -> None:
         """Verifying clients takes both the demand and the authorities."""

@@ -504,6 +504,16 @@ class TLSTests(DialTestCase):
         port = self.listenTLS(self.certificates)
         await self.assertConversation(await self.dial(f"localhost:{port}", **self.settings(forceTLS=True)))
 
+    async def test_forcedInVain(self) -> None:
+        """What would leave this machine without it is not dialled, and is a mistake of whoever starts with it."""
+        dialer = Dialer(reactor, connectTimeout=10, forceTLS=True)
+        for plain in ("ws://127.0.0.1:1/", "tcp:127.0.0.1:1", "ws:127.0.0.1:1"):
+            error = self.assertRaises(ConfigError, dialer.check, Target(plain))
+            self.assertIn("--ssl-target, and it speaks no TLS", str(error))
+            await self.assertFails("Target not allowed", plain, **self.settings(forceTLS=True))
+        for secure in ("wss://127.0.0.1:1/", "tls:127.0.0.1:1", "ssl:127.0.0.1:1", "unix:/there", "demo:"):
+            dialer.check(Target(secure))
+
     async def test_wrongName(self) -> None:
         """A certificate for another name fails the dial: no protocol is built, the target told nothing."""
         port = self.listenTLS(self.certificates)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from queue import Queue
-from subprocess import PIPE, Popen, run
+from subprocess import PIPE, Popen, TimeoutExpired, run
 from typing import Any
+from unittest import skipUnless
 
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -170,10 +174,78 @@ class StandardTests(ConnectCase):
         self.addCleanup(process.kill)
         self.assertEqual(process.wait(15), 0)
 
+    def redirected(self, redirections: str, *words: str) -> tuple[int, bytes, bytes]:
+        """
+        What comes of one whose server says much, and whose stdin is silent, and stays open.
+
+        @param redirections: as a shell has them.
+        """
+
+        def say(connection: Any) -> None:
+            connection.send(b"x" * 1_000_000)
+            connection.close(1000)
+
+        command = f'exec "$0" connect "$@" {redirections}'
+        started = ["sh", "-c", command, WSPROXY, *words, f"ws://127.0.0.1:{self.library(say).port}/"]
+        with Popen(started, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+            assert process.stdout is not None and process.stderr is not None
+            said, told = process.stdout.read(), process.stderr.read()
+            return process.wait(15), said, told
+
+    def test_stderrClosed(self) -> None:
+        """Nothing but bytes of the server is ever on stdout, and all of them, whoever hears what is told."""
+        for redirection in ("2>&-", "2>/dev/full"):
+            status, said, told = self.redirected(redirection)
+            self.assertEqual((status, said == b"x" * 1_000_000, told), (0, True, b""), redirection)
+
+    def test_stdoutFull(self) -> None:
+        """Bytes that stdout does not take are told of, and the exit status is 1."""
+        status, _, told = self.redirected(">/dev/full")
+        self.assertEqual(status, 1)
+        self.assertEqual(told.count(b"\n"), 2)
+        self.assertIn(b"stdout: cannot be written", told)
+
+    def test_closedStreams(self) -> None:
+        """Without stdin or stdout there is nothing to lead anywhere: one line. A port needs neither."""
+        for redirection, name in (("<&-", b"stdin"), (">&-", b"stdout")):
+            status, said, told = self.redirected(redirection)
+            self.assertNotEqual(status, 0)
+            self.assertEqual((said, told.count(b"\n")), (b"", 1))
+            self.assertIn(b"connect: " + name + b" is closed", told)
+        command = f'exec "{WSPROXY}" connect -L 0 ws://127.0.0.1:1/ <&- >&-'
+        with Popen(["sh", "-c", command], stderr=PIPE) as process:
+            assert process.stderr is not None
+            self.assertIn(b"listening on 127.0.0.1:", process.stderr.readline())
+            process.kill()
+
     def test_wrongWords(self) -> None:
         """Wrong words are an exit status of 2, and one line."""
-        status, _, err = self.connect("-L", "x", "ws://h/")
-        self.assertEqual((status, err.count("\n")), (2, 1))
+        for words, told in (
+            (("-L", "x"), "-L"),
+            (("-L", "1", "-L", "2"), "given twice"),
+            (("--token", "a", "--token", "b"), "given twice"),
+            (("--auth", "a:b", "--auth", "c:d"), "given twice"),
+            (("--timeout", "0"), "nobody can be that fast"),
+        ):
+            status, _, err = self.connect(*words, "ws://h/")
+            self.assertEqual((status, err.count("\n")), (2, 1), err)
+            self.assertIn(told, err)
+
+    def test_unsayable(self) -> None:
+        """What no handshake can say, and a URL that is not where it is said to be, is one line about that."""
+        url = f"ws://127.0.0.1:{self.library().port}/"
+        for words, told in (
+            (("--origin", "a\r\nb", url), "connect: an origin has neither control"),
+            (("--origin", "http://é", url), "connect: an origin has neither control"),
+            (("--subprotocol", "a b", url), "connect: subprotocol 'a b': not a name"),
+            (("@/nonexistent",), "URL @/nonexistent: No such file"),
+            (("@",), "URL @: Is a directory"),
+            (("env:NO_SUCH",), "URL env:NO_SUCH: not in the environment"),
+        ):
+            status, _, err = self.connect(*words)
+            self.assertNotEqual(status, 0)
+            self.assertEqual(err.count("\n"), 1, err)
+            self.assertIn(told, err)
 
     def test_gone(self) -> None:
         """A server that ends without a Close, or breaks the rules: exit status 1, within the time."""
@@ -212,6 +284,34 @@ class StandardTests(ConnectCase):
         assert process.stderr is not None
         self.assertEqual(process.wait(10), 1)
         self.assertIn(b"4002 Heartbeat lost", process.stderr.read())
+
+
+    @skipUnless(os.environ.get("WSPROXY_SOAK") == "long", "it takes long")
+    def test_deaf(self) -> None:
+        """
+        A server that takes nothing holds up whoever writes to stdin, and is given up 5 s after the last of those has
+        left, with what waits in the pipe unread.
+        """
+        over = threading.Event()
+        self.addCleanup(over.set)
+
+        def deaf(client: socket.socket) -> None:
+            shake(client)
+            over.wait()
+
+        server = Server(deaf)
+        self.addCleanup(server.close)
+        process = self.start("-q", f"ws://127.0.0.1:{server.port}/")
+        assert process.stdin is not None and process.stderr is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        while select.select([], [process.stdin], [], 2)[1]:
+            with contextlib.suppress(BlockingIOError):
+                os.write(process.stdin.fileno(), b"x" * 65536)
+        self.assertRaises(TimeoutExpired, process.wait, 8)
+        process.stdin.close()
+        process.stdin = None
+        self.assertEqual(process.wait(9), 1)
+        self.assertIn(b"connection lost", process.stderr.read())
 
 
 class LocalTests(ConnectCase):

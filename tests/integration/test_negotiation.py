@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThread
@@ -20,7 +20,7 @@ from tests.certificates import LOCAL, Authority, pem
 from wsproxy import WebSockifyFactory, WebSockifyService
 from wsproxy.ends.secureend import SecureEnd
 from wsproxy.errors import DialError
-from wsproxy.interfaces import Conversation
+from wsproxy.interfaces import Conversation, Ending, Session
 from wsproxy.tls.client import clientTLS
 
 reactor: Any = _reactor
@@ -55,6 +55,18 @@ class Script:
         self.lost: Deferred[bytes] = Deferred()
         self.onConnect: Callable[[Target], None] = lambda target: None
         self.onData: Callable[[Target], None] = lambda target: None
+
+
+class Endings:
+    """Keeps how sessions end."""
+
+    def __init__(self, endings: list[Ending]) -> None:
+        self._endings = endings
+
+    def opened(self, session: Session) -> None: ...
+
+    def closed(self, session: Session, ending: Ending) -> None:
+        self._endings.append(ending)
 
 
 class NegotiationTests(TestCase):
@@ -175,7 +187,9 @@ class NegotiationTests(TestCase):
         self.assertEqual(await self.script.lost, b"first" + LARGE)
 
     async def test_targetGone(self) -> None:
-        """A target that closes instead of an answer is told so; so is one that says too much, and one that is mute."""
+        """A target that closes instead of an answer is told so; so is one that says too much, and one that is mute. A
+        client that is mute is told that of itself, and a negotiator that has given up is a mistake.
+        """
         self.script.onConnect = lambda target: target.transport.loseConnection()
 
         async def read(client: Conversation, target: Conversation) -> None:
@@ -185,6 +199,27 @@ class NegotiationTests(TestCase):
         self.script = Script()
         self.assertEqual(await self.refused(await self.serve(read, handshakeTimeout=0.5)), (1011, "Target timed out"))
         await self.script.lost
+
+        async def listen(client: Conversation, target: Conversation) -> None:
+            await client.readExactly(1)
+
+        async def secure(client: Conversation, target: Conversation) -> None:
+            await client.startTLS(PrivateCertificate.loadPEM(AUTHORITY.issue(*LOCAL).both).options())
+
+        for waiting in (listen, secure):
+            endings: list[Ending] = []
+            self.script = Script()
+            url = await self.serve(waiting, handshakeTimeout=0.5, observers=[Endings(endings)])
+            self.assertEqual(await self.refused(url), (1011, "Client timed out"))
+            await self.script.lost
+            self.assertEqual([each.by for each in endings], ["client"])
+
+        async def giveUp(client: Conversation, target: Conversation) -> None:
+            raise CancelledError
+
+        self.script = Script()
+        self.assertEqual(await self.refused(await self.serve(giveUp)), (1011, "Target unreachable"))
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
 
         async def line(client: Conversation, target: Conversation) -> None:
             await target.readUntil(b"\n", 10)

@@ -109,7 +109,29 @@ class StartTests(WebsockifyCase):
 
             await deferToThread(visit)
             await running.line("closed by target: 1000")
-            self.assertEqual("Target closed connection" in (await running.stop()).err, told)
+            err = (await running.stop()).err
+            self.assertEqual(("Target closed connection" in err, "Closed target" in err), (told, told))
+
+    async def test_sockets(self) -> None:
+        """A class of one's own may name a unix socket, as with the original: there is no option to allow that by."""
+        place = str(Path(self.write("x", b"")).with_name("socket"))
+        module = self.write("booksockets.py", f"class Book:\n def __init__(self, source): pass\n"
+                            f" def lookup(self, token): return 'unix_socket', {place!r}\n".encode())  # fmt: skip
+        with socket.socket(socket.AF_UNIX) as target:
+            target.bind(place)
+            target.listen()
+            path = os.pathsep.join((str(ROOT), str(Path(module).parent)))
+            running = start(self, [*COMMAND, "--token-plugin", "booksockets.Book", "0"], PYTHONPATH=path)
+            self.port = int((await running.line(r"^  - proxying from \S*:(\d+) to "))[1])
+
+            def visit(port: int = self.port) -> Any:
+                with connect(f"ws://127.0.0.1:{port}/?token=x", compression=None) as client:
+                    accepted, _ = target.accept()
+                    with accepted:
+                        accepted.sendall(b"here")
+                        return client.recv(timeout=10)
+
+            self.assertEqual(await deferToThread(visit), b"here")
 
     async def test_anyOrigin(self) -> None:
         """A page of anywhere may connect, and one warning says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,19 @@ class DecisionTests(SynchronousTestCase):
         decisions = self.decisions(gates=[_Gate(self.told, refusal), _Gate(self.told)])
         self.assertIs(self.failureResultOf(decisions.decide(REQUEST)).value, refusal)
         self.assertEqual(self.told, ["gate"])
+
+    def test_gateLater(self) -> None:
+        """A gate that is a coroutine says nothing in time, and so lets nobody in."""
+
+        class Later(_Gate):
+            async def enter(self, request: Request) -> None:  # type: ignore[override]
+                raise Refusal(403, "No")
+
+        decisions = self.decisions(gates=[Later(self.told)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # nobody has waited for it
+            self.failureResultOf(decisions.decide(REQUEST), TypeError)
+        self.assertEqual(self.told, [])
 
     def test_refused(self) -> None:
         """Gates hear of everybody who was refused after them."""

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
@@ -27,7 +27,7 @@ from tests.transport import FakeTransport
 from tests.tunnel.client import Frame
 from wsproxy.ends.end import End
 from wsproxy.ends.transport import TransportEnd
-from wsproxy.errors import DialError, Refusal
+from wsproxy.errors import Close, DialError, PeerClosed, Refusal
 from wsproxy.interfaces import Identity, Session
 from wsproxy.wire.frames import BINARY, CLOSE, TEXT
 
@@ -174,6 +174,57 @@ class FaultTestCase(SessionTestCase):
         self.assertEqual(len(self.flushLoggedErrors(kind or self.kind)), count)
         for upgrade in self.upgrades:
             self.assertNotIn(b"hunter2", upgrade.transport.value())
+
+
+NONSENSE: tuple[tuple[Any, Any, type[Exception]], ...] = (
+    (99999, "", ValueError),
+    (-1, "", ValueError),
+    (999, "", ValueError),
+    (1005, "", ValueError),
+    (1006, "", ValueError),
+    (1015, "", ValueError),
+    (2999, "", ValueError),
+    (4001, b"x", TypeError),
+    (4001, None, TypeError),
+    (4001.0, "", TypeError),
+    ("4001", "", TypeError),
+    (None, "", TypeError),
+    (True, "", TypeError),
+)
+"""Close codes and reasons, and what they raise."""
+
+
+class NonsenseTests(FaultTestCase):
+    """What an embedder asks of sessions that makes no sense is refused there and then."""
+
+    def test_close(self) -> None:
+        """A session goes on that was to be closed with what cannot be sent, by whichever way."""
+        upgrade = self.connect()
+        [session] = self.sessions
+        for code, reason, kind in NONSENSE:
+            with self.subTest(code=code, reason=reason):
+                self.assertRaises(kind, self.sessions.close, session.id, code, reason)
+                self.assertRaises(kind, self.sessions.close, "nobody", code, reason)
+                self.assertRaises(kind, session.close, Close(code, reason))
+                self.assertRaises(kind, self.sessions.closeAll, Close(code, reason))
+        self.assertRaises(TypeError, session.close, cast(Any, 1000))
+        upgrade.send(Frame(BINARY, b"hello"))
+        self.assertEqual(self.plugin.target.value(), b"hello")
+        self.assertTrue(self.sessions.close(session.id, 4001, "é" * 100))
+        self.assertEqual(upgrade.told()[-1], Message(CLOSE, b"\x0f\xa1" + ("é" * 61).encode()))
+        self.leave(upgrade)
+        self.recover()
+
+    def test_others(self) -> None:
+        """Nor does a reason that is no text get as far as a client, nor is anything observed that cannot be told."""
+        upgrade = self.connect()
+        nobody: Any = b"x"
+        self.assertRaises(TypeError, self.sessions.refuseNew, nobody)
+        self.assertRaises(TypeError, self.sessions.revoke, lambda admitted: True, nobody)
+        self.assertRaises(TypeError, self.sessions.observe, nobody)
+        self.assertEqual(len(self.sessions), 1)
+        self.leave(upgrade)
+        self.recover()
 
 
 class Unmade(Refusal):
@@ -446,6 +497,20 @@ class DialTests(FaultTestCase):
                 self.assertIn(said.payload, (b"last words", b"bGFzdCB3b3Jkcw=="))
                 self.assertEqual(close, Message(CLOSE, b"\x03\xe8Target closed"))
             self.assertLogged(0)
+
+    def test_lostWithNonsense(self) -> None:
+        """A connection of somebody else's that ends with a Close that is none, is one that was lost."""
+        made: Any = Close  # without its types
+        for nonsense in (made(99999, ""), made(4001, b"x"), made("x"), made(1006, 5)):
+
+            def dial(nonsense: Any = nonsense) -> Any:
+                protocol = self.plugin.connect()
+                protocol.connectionLost(Failure(PeerClosed(nonsense)))
+                return protocol
+
+            for upgrade, raw in self.inject(dial=dial):
+                self.assertTold(upgrade, raw, b"\x03\xf3Target connection lost")
+                self.assertLogged(0)
 
     def test_late(self) -> None:
         """A target that comes when nobody waits any more is dropped, by whatever way it comes."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+from twisted.internet.defer import succeed
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
@@ -81,6 +83,20 @@ class ClientTests(SynchronousTestCase):
         factory = WebSockifyFactory(self.reactor, resolver=lambda request, _: "demo:", origins=allows)
         for origin, status in (("https://a.example", 101), ("https://b.invalid", 403), (None, 403)):
             self.assertEqual(MemoryClient(factory, origin=origin).status, status, origin)
+
+    def test_originsNonsense(self) -> None:
+        """A callable that answers anything but a bool lets nobody in: neither a coroutine nor a Deferred is a yes."""
+
+        async def later(request: Request) -> bool:
+            return False
+
+        answers: tuple[Any, ...] = (later, lambda _: succeed(False), lambda _: "no", lambda _: None, lambda _: 1)
+        for allows in answers:
+            factory = WebSockifyFactory(self.reactor, resolver=lambda request, _: "demo:", origins=allows)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # nobody has waited for the coroutine
+                self.assertEqual(MemoryClient(factory, origin="https://a.example").status, 503)
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_certificate(self) -> None:
         """What it shows of itself is seen by those who decide."""

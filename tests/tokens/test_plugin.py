@@ -18,12 +18,16 @@ from wsproxy.testing import makeRequest
 from wsproxy.tokens.plugin import makeResolver
 
 OLD = """
-from websockify.token_plugins import BasePlugin
+from websockify.token_plugins import BasePlugin, BaseTokenAPI
 
 class Pairs(BasePlugin):
     def lookup(self, token):
         answers = {"red": (self.source, 5900), "blue": [self.source, b"5901"], "socket": ("unix_socket", "/run/x")}
         return answers.get(token)
+
+class Passed(BaseTokenAPI):
+    def lookup(self, token):
+        return "unix_socket", "/run/x"
 """
 NEW = """
 class Resolver:
@@ -98,6 +102,15 @@ class MakeTests(TestCase):
         with self.assertRaises(Refusal) as caught:
             await self.target(config, makeRequest("/?token=green"))
         self.assertEqual(caught.exception.reason, "Token not accepted")
+
+    async def test_sockets(self) -> None:
+        """Where that is said, such a class may name sockets, as with the original; one of others' words may not."""
+        for name, sockets in (("Pairs", True), ("Passed", False)):
+            config = TokensConfig(f"tokenplugins_old.{name}", "http://h/%s", sockets=True)
+            target = await self.target(config, makeRequest("/?token=socket"))
+            self.assertEqual(target, Target("unix:/run/x", sockets=sockets))
+        config = TokensConfig("tokenplugins_old.Pairs", "stdio", sockets=True)
+        self.assertEqual(await self.target(config, makeRequest("/?token=red")), Target("stdio:5900"))
 
     async def test_new(self) -> None:
         """A resolver is given the whole request, and needs no token."""

@@ -92,6 +92,32 @@ class HandshakeTests(TransportCase):
         self.assertEqual(self.failureResultOf(self.web.opened, UpgradeFailed).value.status, 403)
         self.assertTrue(self.beneath.disconnected or self.beneath.disconnecting)
 
+    def test_interim(self) -> None:
+        """What is no answer yet is passed over, split anywhere: RFC 9110 section 15.2. It is bounded, too."""
+        interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: y\r\n\r\n"
+        for size in (1, 7, 10_000):
+            self.setUp()
+            whole = interim + self.answer() + header(5) + b"hello"
+            for at in range(0, len(whole), size):
+                self.web.dataReceived(whole[at : at + size])
+            self.successResultOf(self.web.opened)
+            self.assertEqual(self.above.heard, b"hello")
+        self.setUp()
+        self.web.dataReceived(interim * (65536 // len(interim) + 1))
+        self.assertIn("more than 65536 bytes", str(self.failureResultOf(self.web.opened, UpgradeFailed).value))
+
+    def test_hurry(self) -> None:
+        """While nobody has anything to add, a server that takes nothing is waited for as after a Close."""
+        self.web.dataReceived(self.answer())
+        self.web.hold()
+        self.clock.advance(60)
+        self.assertFalse(self.beneath.disconnected)
+        self.web.hurry()
+        for _ in range(5):
+            self.web.hurry()
+            self.clock.advance(1)
+        self.assertTrue(self.beneath.disconnected)
+
     def test_headers(self) -> None:
         """A header that is the handshake's own, or would be two lines, is none."""
         for line in ("Upgrade: x", "Sec-WebSocket-Key: x", "X: a\r\nY: b", "X", "Ho st: a", "X: \N{SNOWMAN}"):

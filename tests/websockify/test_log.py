@@ -117,11 +117,11 @@ class LineTests(SynchronousTestCase):
         session: Any = FakeSession("h:5900")
         normal, failed = Close(CloseCode.NORMAL, "x"), Close(CloseCode.INTERNAL_ERROR, "Target refused")
         for verbose, by, close, told in (
-            (True, "client", normal, ["h:5900: Client closed connection"]),
-            (True, "target", normal, ["h:5900: Target closed connection"]),
+            (True, "client", normal, ["h:5900: Client closed connection", "h:5900: Closed target"]),
+            (True, "target", normal, ["h:5900: Target closed connection", "h:5900: Closed target"]),
             (False, "target", normal, []),
             (False, "target", failed, ["Failed to connect to h:5900: connection refused"]),
-            (True, "proxy", Close(CloseCode.GOING_AWAY, "x"), []),
+            (True, "proxy", Close(CloseCode.GOING_AWAY, "x"), ["h:5900: Closed target"]),
         ):
             lines = self.make(Config(logging=LoggingConfig(verbose=verbose)))
             lines.opened(session)

@@ -249,7 +249,9 @@ def _word(name: str, value: Any, origin: Origin) -> Any:
         return True
     if option.repeatable:
         values = value if isinstance(value, list) else [value]
-        return [_scalar(name, each, origin, "a string, or a list of strings") for each in values] or False
+        if not values:  # of an allow that has lost its last line, nobody thinks that it lets everybody in
+            raise ConfigError(f"{origin}: {name}: an empty list; false takes back what is said elsewhere")
+        return [_scalar(name, each, origin, "a string, or a list of strings") for each in values]
     return _scalar(name, value, origin, "a string or a number")
 
 

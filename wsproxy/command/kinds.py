@@ -258,7 +258,10 @@ def _secret(name: str, word: str) -> str:
     """The same, with a warning of what everybody can see."""
     if isLiteral(word) and isSeen():
         _log.warn("--{name}: all users of this machine can read it; use @FILE or env:NAME", name=name)
-    return _discreet(name, word)
+    secret = _discreet(name, word)
+    if not secret.strip() and name != "key-password":  # which lets nobody in
+        raise ConfigError(f"--{name}: empty, or the file or variable that it names is")
+    return secret
 
 
 def isLiteral(word: str) -> bool:
@@ -283,7 +286,7 @@ def _checker(name: str, word: str) -> str:
     kind, _, argument = word.partition(":")
     if kind == "file" and argument:
         return f"file:{absolute(argument)}"
-    return _secret(name, word) if kind == "memory" else _discreet(name, word)
+    return _secret(name, word) if kind == "memory" else _filled(name, _discreet(name, word))
 
 
 def _read(name: str, path: str) -> str:
@@ -297,7 +300,7 @@ def _read(name: str, path: str) -> str:
 
 ON = Kind("", lambda name, word: True)
 OFF = Kind("", lambda name, word: False)
-WORD = Kind("LIST", _word)
+WORD = Kind("LIST", _filled)
 ADDRESS = Kind("ADDRESS", _word)
 ENDPOINT = Kind("ENDPOINT", _endpoint)
 TARGET = Kind("ENDPOINT", _target)

@@ -16,10 +16,24 @@ from wsproxy.command.given import Given
 from wsproxy.command.options import TABLE
 from wsproxy.command.settings import Layers
 from wsproxy.config import Config
+from wsproxy.errors import ConfigError
 
-__all__ = ["lost"]
+__all__ = ["checkUser", "lost"]
 
 _FIRST_FREE = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+
+
+def checkUser(uid: int | None) -> None:
+    """
+    @raise ConfigError: nobody has this number. Twisted asks passwd for the groups of whom a process is to be, and does
+        without for nobody.
+    """
+    try:
+        if uid is not None:
+            pwd.getpwuid(uid)
+    except (KeyError, OverflowError):
+        how = "start it as that user: docker run --user, User= of a unit, setpriv --reuid"
+        raise ConfigError(f"--uid {uid}: no user has this number, in passwd; {how}") from None
 
 
 def lost(layers: Layers, config: Config, uid: int, gid: int | None) -> list[str]:

@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from wsproxy.command.lesser import lost
+from wsproxy.command.lesser import checkUser, lost
 from wsproxy.command.managed import Managed
 from wsproxy.command.reread import Source
 from wsproxy.command.root import makeRoot
@@ -97,6 +97,7 @@ def makeService(
                 status = inspect(options.config, reactor, None if source is None else source.layers)
                 sys.stdout.flush()
             os._exit(status)  # whatever threads there are
+        checkUser(twistd.get("uid"))
         if options.config.listening.inetd:
             sparingStdout()
         successor = _successor(told)

@@ -44,7 +44,8 @@ _CLASHES = (
 _LIMITS = tuple(option.name for option in TABLE if option.path[0] == "limits")
 
 _NOTHING_RAW = (
-    "raw", "cert", "web", "web-auth", "origin", "subprotocol", "text", "link-key", *AUTHENTICATORS, *TOKEN_PLUGINS,
+    *("raw", "legacy", "cert", "web", "web-auth", "origin", "subprotocol", "text", "link-key"),
+    *AUTHENTICATORS, *TOKEN_PLUGINS,
 )  # fmt: skip
 """Options that mean nothing where no client speaks HTTP."""
 

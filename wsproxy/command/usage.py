@@ -29,6 +29,7 @@ from wsproxy.config import Config
 from wsproxy.daemon.exit import complaint
 from wsproxy.daemon.handover import Handover, receive
 from wsproxy.daemon.pidfile import checkPidfile
+from wsproxy.daemon.standard import fillStandard
 from wsproxy.errors import ConfigError
 
 __all__ = ["Options"]
@@ -110,6 +111,7 @@ class Options(usage.Options):
         """
         @raise SystemExit: with the line for stderr; the exit status is then 1.
         """
+        fillStandard()
         words = list(sys.argv[1:] if options is None else options)
         if PROGRAM in words:  # getopt would swallow it, and the program would be any other word
             end = words.index(PROGRAM)

@@ -17,6 +17,7 @@ from importlib import import_module
 
 from wsproxy import __version__
 from wsproxy.daemon.console import OneLineParser, complain, piped
+from wsproxy.daemon.standard import fillStandard
 from wsproxy.errors import ConfigError, WordsError
 
 __all__ = ["COMMANDS", "main"]
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     @param arguments: by default those of the process.
     @raise SystemExit: the end.
     """
+    fillStandard()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if _serves(words):
         from wsproxy.command import serve  # late: all of the proxy

@@ -115,7 +115,8 @@ class Dialer:
     @param tls: a host name or IP address to the settings of TLS connections to it, verification included;
         asked once for each host.
     @param describeTLS: what to tell a client about an exception of a TLS handshake, without naming the host.
-    @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}.
+    @param forceTLS: dial C{HOST:PORT} as if it were C{tls:HOST:PORT}, and nothing that would leave this machine without
+        TLS.
     @param heartbeat: seconds between pings to targets that are WebSockets; 0 for none.
     @param sendProxy: C{"v1"} or C{"v2"}: tell targets of their clients that do not say otherwise
         (C{Target.proxyHeader}); L{None}: do not.
@@ -162,6 +163,8 @@ class Dialer:
         @raise ConfigError: it cannot be dialled, and why.
         """
         parsed = parseTarget(target.text)
+        if self._forceTLS and _isPlain(parsed):
+            raise targetError(target.text, _PLAIN)
         if isinstance(parsed, StringTarget):
             if self._sendProxy is not None and _prefix(parsed.description) == "ssl":
                 raise targetError(target.text, _INSIDE)
@@ -256,6 +259,8 @@ class Dialer:
     async def _connectOther(
         self, target: ParsedTarget, factory: IProtocolFactory, header: bytes, reach: Reach | None, named: bool
     ) -> IProtocol:
+        if self._forceTLS and _isPlain(target):
+            raise NotAllowed(_PLAIN)
         match target:
             case TCPTarget(host, port):
                 protocol, header = await self._connectTLS(host, port, factory, header, reach), b""
@@ -383,6 +388,19 @@ class Dialer:
 
 
 _INSIDE = "--send-proxy would speak inside of the TLS of such an endpoint; use tls:HOST:PORT"
+
+
+_PLAIN = "--ssl-target, and it speaks no TLS: tls:HOST:PORT, wss://HOST/PATH or ssl: does"
+
+
+def _isPlain(target: ParsedTarget) -> bool:
+    """Whether bytes for it may leave this machine without TLS, C{forceTLS} or not."""
+    match target:
+        case WebSocketURL(secure=secure):
+            return not secure
+        case StringTarget(description):
+            return _prefix(description) not in ("ssl", "tls", "wss", "unix")
+    return False
 
 
 def _begin(transport: Any, header: bytes) -> None:

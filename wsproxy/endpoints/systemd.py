@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from resource import RLIMIT_NOFILE, getrlimit
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
@@ -41,7 +42,9 @@ def passedSockets() -> list[tuple[str, int]]:
     given = dict(entry.partition("=")[::2] for entry in entries)
     if given.get("LISTEN_PID") != str(os.getpid()) or not given.get("LISTEN_FDS", "").isdecimal():
         return []
-    count = int(given["LISTEN_FDS"])
+    count = int(given["LISTEN_FDS"][:9])
+    if count > getrlimit(RLIMIT_NOFILE)[1]:  # nobody can have passed that many
+        return []
     names = given.get("LISTEN_FDNAMES", "").split(":")
     return [(names[at] if at < len(names) else "", _FIRST + at) for at in range(count)]
 

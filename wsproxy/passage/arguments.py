@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from wsproxy.errors import ConfigError
 
 __all__ = ["Arguments"]
 
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -35,9 +37,31 @@ class Arguments:
         return self._left.pop(name, None)
 
     def listed(self, name: str) -> tuple[str, ...] | None:
-        """Several values, with commas between."""
+        """
+        Several values, with commas between.
+
+        @raise ConfigError: one of them is empty. A list that has lost what it had would mean anybody, or the default.
+        """
         value = self.take(name)
-        return None if value is None else tuple(filter(None, map(str.strip, value.split(","))))
+        values = None if value is None else tuple(map(str.strip, value.split(",")))
+        if values is not None and not all(values):
+            raise self.error(f"{name}=: empty, or with nothing between two commas; leave it out for the default")
+        return values
+
+    def tokens(self, name: str) -> tuple[str, ...] | None:
+        """Likewise, of names such as subprotocols have (RFC 9110 section 5.6.2)."""
+        values = self.listed(name)
+        for value in values or ():
+            if not _TOKEN.fullmatch(value):
+                raise self.error(f"{name}={value}: not a name")
+        return values
+
+    def filled(self, name: str) -> str | None:
+        """@raise ConfigError: it is empty."""
+        value = self.take(name)
+        if value == "":
+            raise self.error(f"{name}=: empty")
+        return value
 
     def flag(self, name: str) -> bool | None:
         value = self.take(name)
@@ -62,9 +86,15 @@ class Arguments:
         return None if value is None else int(value)
 
     def secret(self, name: str) -> str | None:
-        """The value, or what C{@FILE} holds or C{env:NAME} names."""
+        """
+        The value, or what C{@FILE} holds or C{env:NAME} names.
+
+        @raise ConfigError: there it is not, or it is empty.
+        """
         value = self.take(name)
-        return None if value is None else self._revealed(name, value)
+        if value is not None and not (value := self._revealed(name, value)):
+            raise self.error(f"{name}=: empty")
+        return value
 
     def secrets(self, name: str) -> list[str]:
         """Those of C{name}, C{name1}, C{name2} and so on."""
@@ -81,6 +111,8 @@ class Arguments:
             raise self.error(f"{name}={value}: not in the environment") from None
         except OSError as error:
             raise self.error(f"{name}={value}: {error.strerror}") from None
+        except ValueError:
+            raise self.error(f"{name}={value}: not a text file") from None
 
     def finish(self) -> None:
         """@raise ConfigError: something is left."""

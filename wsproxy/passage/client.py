@@ -60,16 +60,24 @@ def parseClient(secure: bool, reactor: Any, *words: str, **named: str) -> WebSoc
         headers = [parseHeader(line) for line in arguments.secrets("header")]
     except ValueError as error:
         raise arguments.error(str(error)) from None
-    user, password = arguments.take("user"), arguments.secret("password")
+    user, password = arguments.filled("user"), arguments.secret("password")
+    if password is not None and user is None:
+        raise arguments.error("password= needs user=")
     if user is not None:
         headers.append(basic(user, password or ""))
-    subprotocols = arguments.listed("subprotocol")
+    subprotocols = arguments.tokens("subprotocol")
     offered = SUBPROTOCOLS if subprotocols is None else subprotocols
-    request = UpgradeRequest(url, tuple(headers), offered, arguments.take("origin"))
+    try:
+        request = UpgradeRequest(url, tuple(headers), offered, arguments.filled("origin"))
+    except ValueError as error:
+        raise arguments.error(str(error)) from None
     timeout, heartbeat = arguments.seconds("timeout"), arguments.seconds("heartbeat")
+    authorities, insecure = arguments.filled("cafile"), bool(arguments.flag("insecure"))
+    if not secure and (authorities is not None or insecure):
+        raise arguments.error("cafile= and insecure= are about TLS, which wss: speaks")
     manner = Manner(
-        arguments.take("cafile"),
-        bool(arguments.flag("insecure")),
+        authorities,
+        insecure,
         10.0 if timeout is None else timeout,
         HEARTBEAT if heartbeat is None else heartbeat,
     )

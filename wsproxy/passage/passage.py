@@ -5,6 +5,9 @@ Whatever happens on it is told in one line, and C{SystemExit} is how it ends.
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.internet.stdio import StandardIO
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from wsproxy.access.peer import printable
@@ -28,6 +32,9 @@ from wsproxy.websocket.request import UpgradeRequest
 __all__ = ["Manner", "Passage"]
 
 _BACKLOG = 128
+_STDIN, _STDOUT = 0, 1
+_LOOK = 1.0
+"""Seconds from one look at stdin to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +98,15 @@ class Passage:
         reactor.addSystemEventTrigger("before", "shutdown", self._closeAll)
         StandardIO(near, reactor=reactor)
         far.join(near)
+        looking = LoopingCall(lambda: far.transport.hurry() if _isDeserted(_STDIN) else None)
+        looking.clock = reactor
+        looking.start(_LOOK)
         orderly = self._judge(await far.lost)
-        await gatherResults([near.lost, far.transport.gone])  # what was said last is still to be written
+        looking.stop()
+        [written, _] = await gatherResults([near.lost, far.transport.gone])  # what was said last is still to be written
+        if not isinstance(written, ConnectionDone) and not _isHeard(_STDOUT):
+            self._tell("stdout: cannot be written, and what came is not all there; is the disk full?", True)
+            orderly = False
         raise SystemExit(0 if orderly else 1)
 
     def local(self, where: HostPort, reactor: Any) -> Deferred[None]:
@@ -155,6 +169,22 @@ class Passage:
         for far in tuple(self._open):
             far.leave()
         return gatherResults(going)
+
+
+def _isDeserted(descriptor: int) -> bool:
+    """Whether nobody can write to this pipe any more. What was written may still be in it, while it is not read."""
+    looking = select.poll()
+    looking.register(descriptor, 0)  # for what is always told, POLLHUP
+    return any(events & select.POLLHUP for _, events in looking.poll(0))
+
+
+def _isHeard(descriptor: int) -> bool:
+    """
+    Of one that takes no more: whether somebody has read of it, and has seen enough. Else it is a file, on a full disk,
+    or a terminal that is gone.
+    """
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 class _Local(Factory[Splice]):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -27,10 +28,12 @@ from wsproxy.authentication.hashing import HashedPasswords
 from wsproxy.authentication.htpasswd import HtpasswdFile
 from wsproxy.config import TLSConfig
 from wsproxy.errors import ConfigError, DialError, Refusal
+from wsproxy.escape import escape
 from wsproxy.factory import WebSockifyFactory
 from wsproxy.interfaces import Identity, IDialer, Request, Target
 from wsproxy.passage.arguments import Arguments
 from wsproxy.passage.pair import pair
+from wsproxy.sessions.routes import plainPath
 from wsproxy.sessions.session import OpenSession
 from wsproxy.tls.server import ServerTLS
 from wsproxy.websocket.closed import ending
@@ -63,7 +66,7 @@ class ServiceFactory(WebSockifyFactory):
     """
     Sessions lead to protocols of C{service}, whose transports may be taken for TCP's, and have C{session} besides.
 
-    @param path: the only one that there is; L{None}: any.
+    @param path: the only one that there is, decoded; L{None}: any.
     """
 
     def __init__(self, reactor: Any, service: IProtocolFactory, *, path: str | None = None, **options: Any) -> None:
@@ -87,7 +90,11 @@ class _OnPath:
         self._where = where
 
     def resolve(self, request: Request, identity: Identity | None) -> Target:
-        if request.path != self._path:
+        try:
+            asked = plainPath(request.path)
+        except Refusal:
+            asked = None
+        if asked != self._path:
             raise Refusal(404, "Not found", cause=f"only {self._path} is there")
         return self._where.resolve(request, identity)
 
@@ -143,28 +150,44 @@ def _endpoint(reactor: Any, arguments: Arguments) -> WebSocketServerEndpoint:
     inner = arguments.take("endpoint")
     if inner is None:
         raise arguments.error(r"where to listen? websocket:tcp\:6080")
-    options: dict[str, Any] = {}
-    for name, value in (
-        ("path", arguments.take("path")),
-        ("origins", arguments.listed("origin")),
-        ("subprotocols", arguments.listed("subprotocol")),
-        ("trustedProxies", arguments.listed("trustedProxy")),
-        ("allow", arguments.listed("allow")),
-        ("text", arguments.flag("text")),
-        ("heartbeat", arguments.seconds("heartbeat")),
-        ("authenticator", _authenticator(arguments, reactor)),
-        ("tls", _tls(arguments)),
-    ):
-        if value is not None:
-            options[name] = value
-    options["tlsOnly"] = "tls" in options
+    options = _options(arguments, reactor)
     arguments.finish()
     ServiceFactory(reactor, Factory(), pump=False, **options)  # complains now, not when it is listened with
     return WebSocketServerEndpoint(reactor, _serverFromString(reactor, inner), **options)
 
 
+def _options(arguments: Arguments, reactor: Any) -> dict[str, Any]:
+    options = {
+        "path": _path(arguments),
+        "origins": arguments.listed("origin"),
+        "subprotocols": arguments.tokens("subprotocol"),
+        "trustedProxies": arguments.listed("trustedProxy"),
+        "allow": arguments.listed("allow"),
+        "text": arguments.flag("text"),
+        "heartbeat": arguments.seconds("heartbeat"),
+        "authenticator": _authenticator(arguments, reactor),
+        "tls": _tls(arguments),
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return given | {"tlsOnly": "tls" in given}
+
+
+def _path(arguments: Arguments) -> str | None:
+    """@return: decoded, as requests are compared with it."""
+    path = arguments.take("path")
+    if path is None:
+        return None
+    try:
+        plain = plainPath(quote(path, safe="/%"))
+    except Refusal:
+        plain = ""
+    if not plain.startswith("/") or "?" in path or "#" in path:
+        raise arguments.error(f"path={escape(path)}: expected /PATH, without . and .. and //, and without a query")
+    return plain
+
+
 def _authenticator(arguments: Arguments, reactor: Any) -> Any:
-    user, password, path = arguments.take("user"), arguments.secret("password"), arguments.take("htpasswd")
+    user, password, path = arguments.filled("user"), arguments.secret("password"), arguments.filled("htpasswd")
     if (user is None) != (password is None) or (user is not None and path is not None):
         raise arguments.error("user= and password=, or htpasswd=")
     if path is not None:
@@ -176,5 +199,7 @@ def _authenticator(arguments: Arguments, reactor: Any) -> Any:
 
 
 def _tls(arguments: Arguments) -> ServerTLS | None:
-    certificate, key = arguments.take("cert"), arguments.take("key")
+    certificate, key = arguments.filled("cert"), arguments.filled("key")
+    if key is not None and certificate is None:
+        raise arguments.error("key= needs cert=; without a certificate there is no TLS")
     return None if certificate is None else ServerTLS(TLSConfig(certificate, key))

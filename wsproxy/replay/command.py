@@ -17,6 +17,7 @@ from twisted.internet.task import react
 
 from wsproxy.access.peer import printable
 from wsproxy.daemon.console import OneLineParser, complain, piped
+from wsproxy.daemon.standard import fillStandard
 from wsproxy.endpoints.listen import parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.recording.format import RecordingError
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     @param arguments: by default those of the process.
     @raise SystemExit: the end.
     """
+    fillStandard()
     options = _parser().parse_args(arguments)
     try:
         with piped():

@@ -120,8 +120,10 @@ class OriginalLines:
         if ending.close.code == CloseCode.INTERNAL_ERROR:
             why = escape(ending.cause or ending.close.reason, None)
             self._tell(client, f"Failed to connect to {place}: {why}")
-        elif ending.by != "proxy" and self._config.logging.verbose:
-            self._tell(client, f"{place}: {ending.by.capitalize()} closed connection")
+        elif self._config.logging.verbose:
+            if ending.by != "proxy":
+                self._tell(client, f"{place}: {ending.by.capitalize()} closed connection")
+            self._tell(client, f"{place}: Closed target")
 
     def _tell(self, client: str, text: str) -> None:
         when = time.strftime("%d/%b/%Y %H:%M:%S", time.localtime(self._now()))

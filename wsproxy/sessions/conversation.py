@@ -67,6 +67,11 @@ class Conversation(ABC):
 
     # what is read
 
+    @property
+    def reading(self) -> bool:
+        """Whether somebody waits for what this side says."""
+        return self._reading is not None
+
     def readExactly(self, size: int) -> Deferred[bytes]:
         if not 0 <= size <= LIMIT:
             return fail(ValueError(f"{size} bytes: a read has {LIMIT} at most"))
@@ -155,6 +160,10 @@ class ClientConversation(Conversation):
     def between(self, target: End) -> End:
         """@return: C{target}, or it behind the TLS of this side."""
         return target if self._layer is None else LayeredEnd(self._layer, target)
+
+    @property
+    def reading(self) -> bool:
+        return super().reading or (self._layer is not None and not self._layer.shaken.called)
 
     @property
     def _buffer(self) -> bytearray:

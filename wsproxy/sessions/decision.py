@@ -85,7 +85,12 @@ class Closings:
         self._all: list[_Closing] = []
 
     def add(self, reason: str) -> Callable[[], None]:
-        """@return: undoes it; what others have asked for stays."""
+        """
+        @return: undoes it; what others have asked for stays.
+        @raise TypeError: the reason is no text.
+        """
+        if not isinstance(reason, str):
+            raise TypeError(f"a reason is a str, not {_kind(reason)}")
         closing = _Closing(reason)
         self._all.append(closing)
         self.reason = reason
@@ -198,9 +203,14 @@ class Decisions:
         )
 
     def enter(self, request: Request) -> None:
-        """@raise Refusal: a gate is shut to this client."""
+        """
+        @raise Refusal: a gate is shut to this client.
+        @raise TypeError: it answers later, when nobody asks any more.
+        """
         for gate in self._gates:
-            gate.enter(request)
+            told: Any = gate.enter(request)
+            if told is not None:
+                raise TypeError(f"a gate answered {_kind(told)}; it refuses by raising Refusal, at once")
 
     def visit(self, request: Request, *, forAnybody: bool = False) -> Deferred[Identity | None]:
         """

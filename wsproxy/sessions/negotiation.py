@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -33,7 +33,8 @@ class Negotiation:
     That of one session. Whatever is said, one of these is called, once, unless L{cancel} is:
 
     @param done: with what wraps the target's end, where the client's side is to be decrypted on its way.
-    @param failed: what the client is to read, and what else there is to say for the log, if anything.
+    @param failed: what the client is to read, what else there is to say for the log, if anything, and by whom it is:
+        C{"client"}, where it was that one which did not answer in time, or C{"target"}.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Negotiation:
         end: TargetEnd,
         clock: IReactorTime,
         done: Callable[[TargetEnd, Callable[[End], End]], None],
-        failed: Callable[[str, str], None],
+        failed: Callable[[str, str, str], None],
     ) -> None:
         self._name = session.id
         self._end = end
@@ -77,12 +78,14 @@ class Negotiation:
     def _refused(self, failure: Failure) -> None:
         if self._over:
             return
-        failed = self._failed
+        failed, by = self._failed, "target"
+        if failure.check(TimeoutError):
+            by = "client" if self._client.reading and not self._target.reading else by
+            failure = Failure(DialError(f"{by.capitalize()} timed out"))
         self._finish()
         self._end.drop()
-        if failure.check(TimeoutError, CancelledError):
-            failure = Failure(DialError("Target timed out"))
-        failed(*excuse(failure, self._name, "negotiating"))
+        reason, cause = excuse(failure, self._name, "negotiating")
+        failed(reason, cause, by)
 
     def _finish(self) -> None:
         self._over = True

@@ -29,7 +29,7 @@ from wsproxy.ends.end import End
 from wsproxy.ends.pacedend import PacedEnd
 from wsproxy.ends.transport import TransportEnd
 from wsproxy.ends.watch import Adopter
-from wsproxy.errors import Close, CloseCode
+from wsproxy.errors import Close, CloseCode, checkClose
 from wsproxy.escape import escape
 from wsproxy.fault import logFault, tellLog
 from wsproxy.interfaces import Ending, Forwarded, Request, Tap, TapFactory
@@ -60,6 +60,7 @@ ABORT_TIMEOUT = 1.0
 _NO_TRAFFIC = Traffic()
 
 _BROKEN = Close(CloseCode.INTERNAL_ERROR, "Internal error")
+_ABANDONED = Close(CloseCode.ABNORMAL, "Abandoned")
 
 _lines = Logger(f"{__name__}.OpenSession")
 """For the two of every session: one of the class is made anew for each use."""
@@ -267,19 +268,24 @@ class OpenSession:
             self._unreachable(UNREACHABLE, "")
             self._abort(end)
 
-    def _unreachable(self, reason: str, cause: str) -> None:
+    def _unreachable(self, reason: str, cause: str, by: str = "target") -> None:
         assert self._tunnel is not None
         self._dialling = None
         self._cause = cause
         try:
-            self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason))
+            self._tunnel.failed(Close(CloseCode.INTERNAL_ERROR, reason), by)
         except BaseException:
             self._fault("telling why")
 
     # Its end
 
     def close(self, close: Close) -> None:
-        """Close the WebSocket with this; L{Registry.ended} follows."""
+        """
+        Close the WebSocket with this; L{Registry.ended} follows.
+
+        @raise TypeError: it is nothing that a client can be sent, as is L{ValueError}.
+        """
+        checkClose(close)
         if self._state is _State.OPENING:
             self._closing = self._closing or close
         elif self._state is _State.OPEN and self._tunnel is not None:
@@ -357,7 +363,7 @@ class OpenSession:
         self._deadline = None
         text = "{session:.8} does not let go of its ends; they are left alone"
         tellLog(self._log.warn, text, session=self.id)
-        self._ended(Ending("proxy", Close(CloseCode.ABNORMAL, "Abandoned")))
+        self._ended(Ending("proxy", _ABANDONED))
 
     def _fault(self, doing: str) -> None:
         """Somebody has raised an exception."""
@@ -398,7 +404,10 @@ class OpenSession:
             closeTap(self._tap, self.id)
             self._tap = None  # it may lead back to this session
         whole = self._whole(ending)
-        self._report(whole)
+        try:
+            self._report(whole)
+        except BaseException:  # observers of the log
+            logFault(self._log, "{session:.8} telling its end", session=self.id)
         if self._departures is not None:
             depart(self._departures)
         self._registry.ended(self, whole)
@@ -407,25 +416,27 @@ class OpenSession:
         """What the tunnel says of its end, with what it does not know of."""
         tunnel, seconds = self._tunnel, self._registry.clock.seconds() - self._since
         up, down = (0, 0) if tunnel is None else (tunnel.bytesFromClient, tunnel.bytesFromTarget)
-        return Ending(ending.by, ending.close, self._cause, seconds, up, down)
+        close = ending.close
+        if type(close.reason) is not str or not isinstance(close.code, int):  # of somebody else's transport, or dialer
+            close = _ABANDONED
+        return Ending(ending.by, close, self._cause, seconds, up, down)
 
     def _report(self, ending: Ending) -> None:
         by, code, reason = ending.by, int(ending.close.code), escape(ending.close.reason) or "(no reason)"
         seconds, up, down, cause = ending.seconds, ending.up, ending.down, ending.cause
         what = f"closed by {by}: {code} {reason}; {seconds:.1f} s, {up} bytes up, {down} bytes down"
-        with suppress(BaseException):  # observers of the log
-            logLine(
-                _lines,
-                f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
-                session=self.id,
-                by=by,
-                code=code,
-                reason=reason,
-                seconds=seconds,
-                up=up,
-                down=down,
-                cause=cause,
-            )
+        logLine(
+            _lines,
+            f"{self.id[:8]} {what}; {cause}" if cause else f"{self.id[:8]} {what}",
+            session=self.id,
+            by=by,
+            code=code,
+            reason=reason,
+            seconds=seconds,
+            up=up,
+            down=down,
+            cause=cause,
+        )
 
 
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from wsproxy.access.refusallog import RefusalLog
-from wsproxy.errors import Close, CloseCode, Refusal
+from wsproxy.errors import Close, CloseCode, Refusal, checkClose
 from wsproxy.interfaces import Admitted, AnyObserver, Ending, Identity, Request, Session
 from wsproxy.sessions.decision import Closings
 from wsproxy.sessions.reception import Reception, Upgrade
@@ -119,12 +119,16 @@ class Sessions:
         Close a session.
 
         @param code: a close code that an endpoint may send: RFC 6455 section 7.4.
-        @param reason: what the client reads: at most 123 bytes of UTF-8.
+        @param reason: what the client reads: the first 123 bytes of it in UTF-8.
         @return: whether there is one of this id.
+        @raise ValueError: nobody may send this code.
+        @raise TypeError: it is no number, or the reason no text.
         """
+        close = Close(code, reason)
+        checkClose(close)
         session = self._active.get(id)
         if session is not None:
-            session.close(Close(code, reason))
+            session.close(close)
         return session is not None
 
     def observe(self, observer: AnyObserver) -> Callable[[], None]:
@@ -132,7 +136,11 @@ class Sessions:
         Tell C{observer} of sessions from now on.
 
         @return: undoes it.
+        @raise TypeError: it cannot be told.
         """
+        for event in ("opened", "closed"):
+            if not callable(getattr(observer, event, None)):
+                raise TypeError(f"{type(observer).__name__} object has no method {event}()")
         self._observers.append(observer)
 
         def forget() -> None:
@@ -201,7 +209,9 @@ class Sessions:
         @param reason: what they read: at most 123 bytes of UTF-8.
         @param among: the ids of the sessions that it can be true of, where that is known; by default all are asked.
         @return: how many sessions there were.
+        @raise TypeError: the reason is no text.
         """
+        checkClose(Close(CloseCode.EXPIRED, reason))
         return self.take(matches, reason, (*self._receptions(), *self._left), among)
 
     def take(
@@ -243,7 +253,9 @@ class Sessions:
 
         @param within: seconds until those that are left are aborted, however much they are still owed.
         @return: fires when all are gone, after C{within} and L{ABORT_TIMEOUT} seconds at the latest.
+        @raise TypeError: it is nothing that a client can be sent, as is L{ValueError}.
         """
+        checkClose(close)
         for reception in (*self._receptions(), *self._left):
             reception.refuseWaiting(Refusal(503, close.reason))
         for session in tuple(self._active.values()):

@@ -57,12 +57,18 @@ def makeResolver(
     }
     make = load(config.plugin, ours, _OPTION)
     plugin = make(config.source)
+    sockets = False
     if make not in ours.values():
+        sockets = config.sockets and not any(kind.__name__ in _OTHERS_WORDS for kind in type(plugin).__mro__)
         plugin = asTokenPlugin(plugin, f"{_OPTION} {escape(config.plugin)}", reactor)
         if not isinstance(plugin, OldTokens):
             resolver: AnyResolver = plugin
             return resolver
-    return TokenResolver(locationOf(config), plugin)
+    return TokenResolver(locationOf(config), plugin, sockets=sockets)
+
+
+_OTHERS_WORDS = ("BaseTokenAPI", "TokenRedis", "JWTTokenApi")
+"""Whose classes answer what a service says, a database, or a token itself."""
 
 
 def _api(name: str, source: str, reactor: Any) -> TokenSource:

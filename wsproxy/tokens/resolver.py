@@ -52,11 +52,14 @@ def unavailable(cause: str) -> Refusal:
 class TokenResolver:
     """
     A L{Target} that the source answers is taken as it is; other words are anybody's, and name no sockets.
+
+    @param sockets: pairs that it answers are its own words, and may name them.
     """
 
-    def __init__(self, location: TokenLocation, source: TokenSource) -> None:
+    def __init__(self, location: TokenLocation, source: TokenSource, *, sockets: bool = False) -> None:
         self._location = location
         self._source = source
+        self._sockets = sockets
 
     def resolve(self, request: Request, identity: Identity | None) -> Any:
         token = self._location.find(request)
@@ -80,7 +83,7 @@ class TokenResolver:
                 case str():
                     return asTarget(answer)
                 case tuple() | list():
-                    return fromPair(answer)
+                    return fromPair(answer, self._sockets and answer[:1] in (("unix_socket",), ["unix_socket"]))
         except ConfigError as error:
             raise unavailable(f"token {shown(token)} leads nowhere: {error}") from None
         raise TypeError(f"a token was answered with {type(answer).__name__}")

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from wsproxy.ends.end import Buffer, End, Receiver
-from wsproxy.errors import Close, CloseCode, PeerClosed
+from wsproxy.errors import Close, CloseCode, PeerClosed, checkClose
 from wsproxy.fault import logFault
 from wsproxy.interfaces import Ending, Tap
 from wsproxy.tunnel.dismissal import LAST_WORDS, Dismissal
@@ -131,10 +131,10 @@ class Tunnel(Relay):
         except BaseException:
             self._fail()
 
-    def failed(self, close: Close) -> None:
+    def failed(self, close: Close, by: str = "target") -> None:
         """There will be no target: close the WebSocket with this."""
         self._early = None
-        self.close(close, "target")
+        self.close(close, by)
         self._resumeClient()
         self._endIfDone()
 
@@ -462,5 +462,9 @@ def _passedOn(close: Close) -> Close:
     if close.code in (CloseCode.NORMAL, CloseCode.NO_STATUS):
         return Close(CloseCode.NORMAL, close.reason or "Target closed")
     if close.code in (CloseCode.ABNORMAL, CloseCode.HEARTBEAT_LOST) or close.code in _ABOUT_US:
+        return _TARGET_LOST
+    try:
+        checkClose(close)
+    except (TypeError, ValueError):  # of a transport that is not ours
         return _TARGET_LOST
     return close

@@ -22,6 +22,9 @@ LONGEST = 65536
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: ([^\r\n]*))?\r?\n")
 
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
+"""What comes before an answer, and is none: RFC 9110 section 15.2."""
+
 _SILENT = logging.Logger("wsproxy.websocket.handshake", logging.CRITICAL)
 """C{websockets} tells loggers what it sends: tokens and passwords."""
 
@@ -62,6 +65,7 @@ class ClientHandshake:
         where = WebSocketURI(url.secure, url.host, url.port, path, query, None, None)
         self._protocol = ClientProtocol(where, origin=origin, subprotocols=offered, logger=_SILENT)
         self._head = bytearray()
+        self._skipped = 0  # bytes of interim answers
         self._headers = request.whole
 
     def begin(self) -> bytes:
@@ -82,15 +86,24 @@ class ClientHandshake:
         """
         searched = max(0, len(self._head) - 3)
         self._head += data
-        end = self._head.find(b"\r\n\r\n", searched)
-        if not (self._head.startswith(b"HTTP/1."[: len(self._head)])):
+        while (end := self._endOfHead(searched)) is not None:
+            head = bytes(self._head[:end])
+            del self._head[:end]
+            searched = 0
+            if not _INTERIM.match(head):
+                self._conclude(head)
+                return bytes(self._head)
+            self._skipped += end
+        return None
+
+    def _endOfHead(self, searched: int) -> int | None:
+        """@return: where the next answer's head ends, once it does."""
+        if not self._head.startswith(b"HTTP/1."[: len(self._head)]):
             raise UpgradeFailed("Target speaks no HTTP")
-        if end < 0 or end + 4 > LONGEST:
-            if len(self._head) > LONGEST:
-                raise UpgradeFailed(f"Target answered more than {LONGEST} bytes")
-            return None
-        self._conclude(bytes(self._head[: end + 4]))
-        return bytes(self._head[end + 4 :])
+        end = self._head.find(b"\r\n\r\n", searched)
+        if self._skipped + (len(self._head) if end < 0 else end + 4) > LONGEST:
+            raise UpgradeFailed(f"Target answered more than {LONGEST} bytes")
+        return None if end < 0 else end + 4
 
     def _conclude(self, head: bytes) -> None:
         match = _STATUS.match(head)

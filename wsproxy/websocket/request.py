@@ -34,6 +34,14 @@ class UpgradeRequest:
     subprotocols: tuple[str, ...] = SUBPROTOCOLS
     origin: str | None = None
 
+    def __post_init__(self) -> None:
+        """@raise ValueError: it cannot be asked so."""
+        if self.origin is not None and not (self.origin.isascii() and self.origin.isprintable()):
+            raise ValueError("an origin has neither control characters nor others than those of ASCII")
+        for name in self.subprotocols:
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"subprotocol {name!r}: not a name")
+
     @property
     def whole(self) -> tuple[tuple[str, str], ...]:
         """All headers, that of the URL's user included; one of C{headers} wins over it."""

@@ -255,6 +255,14 @@ class WebSocketTransport(Upside, Protocol):
         self._patience.start()
         self.resumeProducing()  # to see the answer
 
+    def hurry(self) -> None:
+        """
+        Nobody has anything to add to what waits: a server that neither takes it nor says anything has L{PATIENCE}
+        seconds, as after a Close. Harmless when it is said again.
+        """
+        if self._state is _State.OPEN:
+            self._patience.start()
+
     def loseWriteConnection(self) -> None:
         """Send a Close, which is the end of what we say, and read on until the server's."""
         if self._state is _State.OPEN and not self.disconnecting:

@@ -21,6 +21,7 @@ from wsproxy.command.settings import forgetSecrets
 from wsproxy.config import Config
 from wsproxy.daemon.exit import complaint
 from wsproxy.daemon.log import Log
+from wsproxy.daemon.standard import fillStandard
 from wsproxy.errors import ConfigError
 from wsproxy.websockify.log import makeLogs
 from wsproxy.websockify.options import parse
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     @param arguments: by default those of the process.
     @raise SystemExit: the end.
     """
+    fillStandard()
     words = list(sys.argv[1:] if arguments is None else arguments)
     start(lambda: translate(parse(words)), lambda openLog, options: makeService(options, openLog))
 

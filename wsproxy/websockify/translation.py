@@ -110,7 +110,9 @@ class _Translator:
         config = makeConfig(out.given, certificate=None)
         if config.program is not None:
             config = replace(config, program=self._placed(config.program))
-        out.config = replace(config, logging=replace(config.logging, original=True))
+        out.config = replace(
+            config, logging=replace(config.logging, original=True), tokens=replace(config.tokens, sockets=True)
+        )
         self._warn()
         return out
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsproxy.access.origin import OriginPolicy
-from wsproxy.command.kinds import CHECKER, DISCREET, FILE, ON, SECRET, WORD, Kind
+from wsproxy.command.kinds import CHECKER, DISCREET, FILE, ON, SECRET, WORD, Kind, isLiteral
 from wsproxy.command.option import Need, Option, needs
 from wsproxy.errors import ConfigError
 from wsproxy.plugins.alias import isOriginals
@@ -62,6 +62,8 @@ def settleAuthentication(given: Mapping[str, Any], groups: dict[str, dict[str, A
     if name in _WANTED and not word:
         raise ConfigError(f"--auth-plugin {name}: needs --auth-source: {_WANTED[name]}")
     if name == "BasicHTTPAuth":
+        if isLiteral(word) and not all(word.partition(":")[::2]):  # of a variable that is not set; a file may say so
+            raise ConfigError("--auth-source: the name or the password is empty")
         groups["authentication"]["source"] = SECRET.parse("auth-source", word)
     elif name == "HtpasswdAuth":
         groups["authentication"]["source"] = FILE.parse("auth-source", word.removeprefix("@"))
@@ -77,6 +79,8 @@ def _expectOrigin(given: Mapping[str, Any], groups: dict[str, dict[str, Any]]) -
     if "web-auth" in given:
         raise ConfigError("--web-auth: browsers send no Origin for pages, which ExpectOrigin wants")
     origins = tuple(groups["authentication"].pop("source").split())
+    if not origins:
+        raise ConfigError(f"--auth-plugin ExpectOrigin: needs --auth-source: {_WANTED['ExpectOrigin']}")
     try:
         OriginPolicy(origins)
     except ConfigError as error:

@@ -104,7 +104,9 @@ def settleTokens(given: Mapping[str, Any], groups: dict[str, dict[str, Any]]) ->
         # what a file or a variable holds may be the key itself: then it is in no complaint about a path
         if secretVariable(word) is not None and not os.path.exists(absolute(source)):
             raise ConfigError(f"--token-source {word}: there is no such file")
-        groups["tokens"]["source"] = absolute(word[1:] if word.startswith("@") else source)
+        path = groups["tokens"]["source"] = absolute(word[1:] if word.startswith("@") else source)
+        if name in _FILES:  # as with --target-config, which is the same
+            _lines("token-source", path)
     elif isLiteral(word) and _hasPassword(name, word):
         SECRET.parse("token-source", word)  # says what is wrong with that
 
@@ -119,6 +121,8 @@ def _hasPassword(plugin: str, source: str) -> bool:
 
 
 _PATHS = ("TokenFile", "ReadOnlyTokenFile", "TokenFileName", "JWTTokenApi", "UnixDomainSocketDirectory")
+
+_FILES = ("TokenFile", "ReadOnlyTokenFile")
 
 _WANTED = {
     "TokenFile": "a file, or a directory of files",
