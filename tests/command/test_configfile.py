@@ -115,6 +115,25 @@ class LayerTests(FileTestCase):
         config = self.make("target = 'tls:x:1'\ntarget-insecure = true\n[[route]]\ntarget-config = 'tokens'\n")
         self.assertEqual(config.routes[0].config.target, Config().target)
 
+    def test_program(self) -> None:
+        """What a file says of programs, and of ways in general, holds for the program of the command line."""
+        text = "wrap-mode = 'respawn'\nevery-port = true\nraw = true\nraw-after = 2\n"
+        program = {"--": ("prog", "1")}
+        config = self.make(text, **program)
+        self.assertEqual((config.program.mode, config.program.everyPort), ("respawn", True))
+        self.assertEqual((config.clients.raw, config.clients.rawAfter), (True, 2))
+        config = self.make(f"target = 'tls:x:1'\ntarget-insecure = true\n{text}", **program)
+        self.assertEqual((config.program.mode, config.program.everyPort), ("respawn", True))
+        self.assertEqual((config.target, config.clients), (Config().target, Config().clients))
+
+    def test_waysOfRoutes(self) -> None:
+        """What no way above has use of belongs to those routes that have."""
+        (self.folder / "tokens").write_text("")
+        text = "token-cookie = 'c'\nssl-target = true\n[[route]]\ntarget-config = 'tokens'\n"
+        first, second = self.make(f"{text}[[route]]\npath = '/t'\ntarget = 'x:1'\n").routes
+        self.assertEqual((first.config.tokens.cookie, second.config.tokens.cookie), ("c", None))
+        self.assertTrue(first.config.target.tls and second.config.target.tls)
+
     def test_authenticators(self) -> None:
         """Nobody comes in unasked because a route has another target; one has to say so."""
         text = "target = 'x:1'\nauth-plugin = 'BasicHTTPAuth'\nauth-source = 'env:USERS'\nweb-auth = true\n[[route]]\n"

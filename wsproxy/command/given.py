@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsproxy.command.option import PROGRAM
+from wsproxy.command.options import TABLE
 from wsproxy.command.place import placed
 from wsproxy.command.table.authentication import AUTHENTICATORS
 from wsproxy.command.table.tokens import TOKEN_PLUGINS
@@ -32,6 +33,11 @@ _WITH_WAYS = (
     *("token-audience", "token-issuer", "token-revokes", "raw", "raw-after"),
 )
 """What goes with one of them, and makes no sense for another."""
+
+_NEEDS = {option.name: option.needs for option in TABLE if option.name in _WITH_WAYS}
+
+_NO_TOKENS = ("raw", "raw-after")
+"""What goes with a target and with a program alone."""
 
 _WITH_AUTHENTICATORS = ("auth-source", "auth-copy", "auth-recheck")
 
@@ -69,8 +75,9 @@ class Given(dict[str, Any]):
     def over(self, other: Given) -> Given:
         """
         @return: this, and what of C{other} it does not say otherwise. One way to a target takes the place of another,
-            with all that belongs to that; so with those who say who may come in. C{False} takes something back; where
-            that leaves nobody to be asked, pages are for anybody, too.
+            with all that belongs to that; so with those who say who may come in. What belongs to no way of C{other}
+            goes with the one of this, where it can: C{wrap-mode} with a program, which only a command line has.
+            C{False} takes something back; where that leaves nobody to be asked, pages are for anybody, too.
         """
         hidden = {*self}
         if _asking(self):
@@ -79,11 +86,18 @@ class Given(dict[str, Any]):
             hidden |= {*_WITH_AUTHENTICATORS, "web-auth"}
         if any(name in self for name in WAYS):
             # a link also says who may come in, which nobody loses by naming a target
-            hidden |= {*WAYS, *_WITH_WAYS} - ({*AUTHENTICATORS} - hidden)
+            hidden |= {*WAYS} - ({*AUTHENTICATORS} - hidden)
+            hidden |= {name for name in _WITH_WAYS if not self._suits(name, other)}
         left = [name for name in other if name not in hidden]
         words = {**{name: other[name] for name in left}, **self}
         origins = {**{name: other.origins[name] for name in left if name in other.origins}, **self.origins}
         return Given(words, origins)
+
+    def _suits(self, name: str, other: Given) -> bool:
+        """Whether what C{other} says by this name belongs to none of its own ways, and can to this one's."""
+        if any(way in other for way in WAYS) and _isMet(name, other):
+            return False
+        return _isMet(name, {**{each: word for each, word in other.items() if each not in WAYS}, **self})
 
     def settled(self) -> Given:
         """@return: this, without what was taken back."""
@@ -100,6 +114,13 @@ class Given(dict[str, Any]):
 def _asking(given: Given) -> set[str]:
     """Those who say who may come in, of these."""
     return {name for name in AUTHENTICATORS if given.get(name, False) is not False}
+
+
+def _isMet(name: str, given: Mapping[str, Any]) -> bool:
+    """Whether this makes sense with the way that is given."""
+    if name in _NO_TOKENS and any(way in given for way in (*TOKEN_PLUGINS, "link-key")):
+        return False
+    return all(need.met(given) for need in _NEEDS[name])
 
 
 @contextmanager
