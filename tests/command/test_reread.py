@@ -159,6 +159,18 @@ class PrintedTests(SourceTestCase):
         for group in ("listening", "sessions", "limits", "tls", "web"):
             self.assertEqual(getattr(again.config, group), getattr(before, group))
 
+    def test_above(self) -> None:
+        """What stands above routes for each of them is printed, so that they mean the same again."""
+        (self.folder / "passwords").write_text("a:b")
+        text = "target = '127.0.0.1:1'\nauth = 'file:passwords'\n[[route]]\npath = '/b'\n"
+        before = self.source(text).config
+        shown = self.printed(text)
+        self.assertIn('target = "127.0.0.1:1"', shown)
+        [route] = self.source(shown).config.routes
+        self.assertEqual(route.config.target, before.routes[0].config.target)
+        self.assertEqual(route.config.authentication, before.routes[0].config.authentication)
+        self.assertNotIn("secret@", self.printed("target = 'ws://u:secret@h/'\n[[route]]\npath = '/b'\n"))
+
     def test_origins(self) -> None:
         """Each setting says where it comes from."""
         shown = self.printed("target = 'x:1'\nheartbeat = 7\n", text=True, heartbeat="8").split("\n")

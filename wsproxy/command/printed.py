@@ -1,5 +1,8 @@
 """C{--print-config}: all that is in force, as a file that C{--config} takes, and where each of it comes from.
 
+Where there are routes, what stands above them for each of them is in no L{Config} but theirs: so what is told is what
+was given, not what has become of it.
+
 Secrets are told as they were given, C{@FILE} or C{env:NAME}; one that was given itself is left out, and says so.
 """
 
@@ -89,8 +92,8 @@ def _own(layers: Layers, own: Given, given: Given, config: Config) -> Iterator[s
 def _line(option: Option, given: Mapping[str, Any], config: Config, *, defaults: bool) -> Iterator[str]:
     if option.path[0] in _CALLS:
         return
-    value = getattr(getattr(config, option.path[0]), option.path[1], None)
     if option.name not in given:
+        value = getattr(getattr(config, option.path[0]), option.path[1], None)
         if option.name == "cert" and value is not None:
             yield f"cert = {_quoted(value)}  # it is in the current directory"
         elif defaults and (not option.kind.placeholder or option.default not in (None, ())):
@@ -100,8 +103,8 @@ def _line(option: Option, given: Mapping[str, Any], config: Config, *, defaults:
     word = given[option.name]
     if not option.kind.placeholder:
         yield f"{option.name} = true  # {origin}"
-    elif option.kind.secret or _isDiscreet(option, word, value):
-        yield from _secret(option, word, str(value), given, origin)
+    elif option.kind.secret or _isDiscreet(option, word):
+        yield from _secret(option, word, given, origin)
     else:
         if option.kind.placeholder in _PLACES:
             with saying(given, option.name):
@@ -109,12 +112,12 @@ def _line(option: Option, given: Mapping[str, Any], config: Config, *, defaults:
         yield f"{option.name} = {_toml(word)}  # {origin}"
 
 
-def _isDiscreet(option: Option, word: Any, value: Any) -> bool:
+def _isDiscreet(option: Option, word: Any) -> bool:
     """Whether it is a target that is not for everybody's eyes."""
-    return option.name == "target" and (not isLiteral(word) or discreetTarget(str(value)) != value)
+    return option.name == "target" and (not isLiteral(word) or discreetTarget(word) != word)
 
 
-def _secret(option: Option, word: str, value: str, given: Mapping[str, Any], origin: object) -> Iterator[str]:
+def _secret(option: Option, word: str, given: Mapping[str, Any], origin: object) -> Iterator[str]:
     plugin = str(given.get(_SOURCES.get(option.name, ""), "")).rpartition(".")[2]
     place = os.path.dirname(getattr(origin, "file", "")) or absolute(".")
     shown = None
@@ -122,8 +125,8 @@ def _secret(option: Option, word: str, value: str, given: Mapping[str, Any], ori
         shown = "@" + os.path.join(place, word[1:])
     elif not isLiteral(word):
         shown = word
-    elif option.name == "auth" and value.startswith("file:"):
-        shown = value
+    elif option.name == "auth" and word.startswith("file:"):
+        shown = f"file:{os.path.join(place, word.removeprefix('file:'))}"
     elif option.name == "cluster" and "@" not in word and "key=" not in word:
         shown = word
     elif plugin in _FILES:
