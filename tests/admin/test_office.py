@@ -15,8 +15,10 @@ from wsproxy.admin.history import History
 from wsproxy.admin.levels import Levels
 from wsproxy.admin.office import ROUTES, Asked, Office
 from wsproxy.admin.reply import Reply
+from wsproxy.cluster.errors import RedisError
 from wsproxy.errors import ConfigError
 from wsproxy.metrics.counts import nothing
+from wsproxy.nodes.revocations import makeOrder
 
 
 class Workers:
@@ -36,6 +38,25 @@ class Workers:
     keep = ask
 
     def enter(self, heard: Heard) -> None: ...
+
+
+class Others:
+    """The other nodes: their sessions, and what they were told to revoke."""
+
+    def __init__(self) -> None:
+        self.listed: list[str] = []
+        self.revoked: list[tuple[str, str]] = []
+        self.away = False
+
+    def revoke(self, kind: str, name: str, lifetime: float | None = None) -> Deferred[None]:
+        order = makeOrder(kind, name, lifetime)
+        self.revoked.append((order.kind, order.name))
+        return fail(RedisError("away")) if self.away else succeed(None)
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        if self.away:
+            raise RedisError("away")
+        return [{"id": id} for id in self.listed]
 
 
 class OfficeTests(SynchronousTestCase):
@@ -61,12 +82,34 @@ class OfficeTests(SynchronousTestCase):
         self.refused(400, "DELETE", "/sessions")
         self.refused(400, "DELETE", "/sessions", reason="because")
         self.refused(400, "DELETE", "/sessions", identity="alice", reason="ü" * 62)
+        self.refused(400, "DELETE", "/sessions", identity="", client="127.0.0.1")
+        self.refused(400, "DELETE", "/sessions", token="")
+        self.refused(400, "GET", "/sessions", target="")
         self.refused(400, "DELETE", "/sessions/{id}", "x", reason="x" * 124)
-        for rate in ("-1", "fast", "inf", "nan", "1e9"):
+        for rate in ("", "-1", "fast", "inf", "nan", "1e9"):
             self.refused(400, "POST", "/drain", rate=rate)
         self.refused(400, "POST", "/log-level", level="loud")
         self.refused(400, "POST", "/log-level")
         self.assertEqual((self.crew.asked, self.set), ([], []))
+
+    def test_revokeSession(self) -> None:
+        """A session that no node has is 404, and refused all the same; what is no whole id is 400."""
+        others = self.office._neighbours = Others()  # type: ignore[assignment]  # as good as they
+        here, there = "a" * 32, "b" * 32
+        others.listed = [there]
+        self.assertEqual(self.answer("POST", "/revoke", session=there.upper()).status, 200)
+        self.refused(404, "POST", "/revoke", session=here)
+        self.crew.heard = Heard(([{"id": here}], []))
+        self.assertEqual(self.answer("POST", "/revoke", session=here).status, 200)
+        self.crew.heard = Heard(([],), stale=(2,))
+        self.assertEqual(self.answer("POST", "/revoke", session="c" * 32).status, 200)
+        others.away, self.crew.heard = True, Heard(([],))
+        self.refused(503, "POST", "/revoke", session=there)
+        names = [name for _, name in others.revoked]
+        self.assertEqual(names, [there, here, here, "c" * 32, there])
+        for words in ({"session": there[:8]}, {"session": ""}, {"identity": "", "jti": "x"}, {}):
+            self.refused(400, "POST", "/revoke", **words)
+        self.assertEqual(len(others.revoked), 5)
 
     def test_nobody(self) -> None:
         """Without a worker there is neither health nor readiness."""

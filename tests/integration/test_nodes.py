@@ -210,9 +210,11 @@ class RevokingTests(NodesTestCase):
             mine = ("--admin", admin)
             await self.seen(4)
             listed = await self.wsproxy("nodes", "--json", *mine, cluster=False)
+            outcome = await self.wsproxy("revoke", "--session", "0" * 32, *mine, cluster=False)
+            self.assertEqual((outcome.returncode, outcome.stderr), (1, "wsproxy: No node has this session\n"))
             port = rest[1].stream.port
             [id] = [it["id"] for it in json.loads(listed.stdout)["sessions"] if it["client"].endswith(f":{port}")]
-            outcome = await self.wsproxy("revoke", "--session", id, *mine, cluster=False)
+            outcome = await self.wsproxy("revoke", "--session", id[:9].upper(), *mine, cluster=False)
             self.assertEqual((outcome.returncode, outcome.stderr), (0, ""))
             await self.assertRevoked(rest[1:], time.monotonic(), 0.5)
             self.redis.stop()
@@ -301,7 +303,10 @@ class RosterTests(NodesTestCase):
             stored = cli("zrange", key, "0", "-1") if key.endswith("nodes") else cli("hgetall", key)
             for word in ("user", "demo", "127.0.0.1", links[0]):
                 self.assertNotIn(word, stored)
-        await self.revoke("--session", found[1]["id"][:8])
+        outcome = await self.wsproxy("revoke", "--session", "0" * 32)
+        self.assertEqual((outcome.returncode, outcome.stdout), (1, ""))
+        self.assertIn(": no node has this session", outcome.stderr)
+        await self.revoke("--session", found[1]["id"][:8].upper())
         await self.assertRevoked(clients[1:2], time.monotonic(), 0.5)
         await self.seen(2)
         await self.nodes[2].stop()

@@ -190,7 +190,7 @@ class Office:
     async def closeSome(self, asked: Asked) -> Reply:
         filters = {name: value for name, value in asked.query.items() if name != "reason"}
         checkFilters(filters)
-        if not any(filters.values()):
+        if not filters:
             raise DeskError("which sessions? Say identity=, token=, target= or client=")
         heard = await self._crew.ask("admin.close", reason=_reason(asked), **filters)
         return asJSON({"closed": sum(heard.answers), **_silent(heard)})
@@ -208,16 +208,29 @@ class Office:
     async def revoke(self, asked: Asked) -> Reply:
         if self._neighbours is None:
             return _alone
-        whom = [(kind, asked.query[kind]) for kind in KINDS if asked.query.get(kind)]
+        whom = [(kind, asked.query[kind]) for kind in KINDS if kind in asked.query]
         if len(whom) != 1:
             raise DeskError(f"whose access? Say one of {', '.join(f'{kind}=' for kind in KINDS)}")
+        [(kind, name)] = whom
         try:
-            await self._neighbours.revoke(*whom[0], _lifetime(asked.query.get("for")))
+            lifetime = _lifetime(asked.query.get("for"))
+            known = kind != "session" or await self._isAnywhere(self._neighbours, name.lower())
+            await self._neighbours.revoke(kind, name, lifetime)
         except ConfigError as error:
             raise DeskError(str(error)) from None
         except RedisError as error:
             return problem(503, f"On this node alone, and to be said again: {error}")
-        return asJSON({"revoked": True})
+        return asJSON({"revoked": True}) if known else problem(404, "No node has this session")
+
+    async def _isAnywhere(self, neighbours: Neighbours, id: str) -> bool:
+        """Whether any node has this session; where nobody can tell, that it has."""
+        heard = await self._crew.ask("admin.sessions", id=id)
+        if any(heard.answers) or heard.stale:
+            return True
+        try:
+            return any(session["id"] == id for session in await neighbours.sessions())
+        except RedisError:
+            return True
 
     # all of it
 

@@ -8,7 +8,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from wsproxy.admin.client import AdminClient
 from wsproxy.cluster.cluster import Cluster
 from wsproxy.command.cluster import URL_HELP, askCluster
 from wsproxy.command.kinds import SECRET
@@ -63,11 +62,13 @@ def run(options: Namespace) -> str | None:
     kind = next(kind for kind in ("identity", "token", "jti", "session") if getattr(options, kind) is not None)
     word = getattr(options, kind)
     name = _token(word) if kind == "token" else word
-    makeOrder(kind, name, options.lifetime)
+    if kind != "session":  # of which the first digits may have been given
+        makeOrder(kind, name, options.lifetime)
     if options.cluster is None:
         client = asker(options)
-        whole = _wholeOf(client, name) if kind == "session" else name
-        client.ask("POST", "/revoke", **{kind: whole, "for": options.lifetime})
+        if kind == "session" and len(name) != _DIGITS:
+            name, _ = _whole(name, client.ask("GET", "/cluster/sessions")["sessions"])
+        client.ask("POST", "/revoke", **{kind: name, "for": options.lifetime})
     else:
         _tellRedis(options.cluster, kind, name, options.lifetime)
     return json.dumps({"revoked": True}) if options.json else None
@@ -75,32 +76,30 @@ def run(options: Namespace) -> str | None:
 
 def _tellRedis(url: str, kind: str, name: str, lifetime: float | None) -> None:
     async def revoke(cluster: Cluster) -> None:
-        whole = await _whole(cluster, name) if kind == "session" else name
+        whole, known = _whole(name, await readRoster(cluster)) if kind == "session" else (name, True)
         await makeRevocations(cluster).revoke(kind, whole, lifetime)
+        if not known:
+            raise ConfigError(f"--session {escape(name)}: {_UNKNOWN}")
 
     askCluster(url, revoke)
 
 
-async def _whole(cluster: Cluster, id: str) -> str:
+_UNKNOWN = "no node has this session"
+
+
+def _whole(id: str, sessions: Sequence[dict[str, Any]]) -> tuple[str, bool]:
     """
     @param id: the first digits of one, or all.
-    @raise ConfigError: there is no such session, or there are several.
+    @return: all of them, and whether this is one of C{sessions}: a node tells of a new one a quarter of a second later.
+    @raise ConfigError: none begins so, or several do.
     """
-    if len(id) == _DIGITS:
-        return id
-    return _only(id, await readRoster(cluster))
-
-
-def _wholeOf(client: AdminClient, id: str) -> str:
-    """@raise ConfigError: as L{_whole}."""
-    return id if len(id) == _DIGITS else _only(id, client.ask("GET", "/cluster/sessions")["sessions"])
-
-
-def _only(id: str, sessions: Sequence[dict[str, Any]]) -> str:
-    found: list[str] = [session["id"] for session in sessions if session["id"].startswith(id)]
-    if len(found) != 1:
-        raise ConfigError(f"--session {escape(id)}: {'no' if not found else 'not the only'} session that begins so")
-    return found[0]
+    digits = id.lower()
+    found: list[str] = [session["id"] for session in sessions if session["id"].startswith(digits)]
+    if not found and len(digits) == _DIGITS:
+        return digits, False
+    if not digits or len(found) != 1:
+        raise ConfigError(f"--session {escape(id)}: {'not the only' if found else 'no'} session that begins so")
+    return found[0], True
 
 
 def _token(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from wsproxy.nodes.revocation import LIFETIME, LONGEST, SHORTEST, Revocation
 from wsproxy.nodes.subject import KINDS, Subjects, tokenExpiry
 
 __all__ = ["Order", "Revocations", "makeOrder"]
+
+_SESSION = re.compile("[0-9a-f]{32}")
+"""A session's id, whole: of the first digits of one nobody here knows whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,9 @@ def makeOrder(kind: str, name: str, lifetime: float | None = None) -> Order:
         until = min(expires, time.time() + LONGEST) + SHORTEST  # clocks differ
         return Order(kind, name, until, max(lifetime or 0, SHORTEST))
     if kind == "session":
-        lifetime = SHORTEST
+        name, lifetime = name.lower(), SHORTEST
+        if not _SESSION.fullmatch(name):
+            raise ConfigError("session: expected all 32 digits of its id")
     return Order(kind, name, 0, max(lifetime or LIFETIME, SHORTEST))
 
 
@@ -81,7 +87,7 @@ class Revocations:
         @raise ConfigError: that makes no sense.
         """
         order = makeOrder(kind, name, lifetime)
-        subject, now = self._subjects.hidden(kind, name), self._now()
+        subject, now = self._subjects.hidden(kind, order.name), self._now()
         self._hear([Revocation(kind, subject, now, max(order.until, now + order.atLeast))])
         if self._log is None:
             done: Deferred[None] = Deferred()
