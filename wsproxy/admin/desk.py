@@ -50,6 +50,9 @@ def checkFilters(filters: Mapping[str, str]) -> None:
     unknown = [name for name in filters if name not in FILTERS]
     if unknown:
         raise DeskError(f"{unknown[0]}: not one of {', '.join(FILTERS)}")
+    empty = [name for name, value in filters.items() if not value]
+    if empty:
+        raise DeskError(f"{empty[0]}: empty; leave it out where it does not matter")
     if "client" in filters:
         try:
             Networks((filters["client"],), "client")

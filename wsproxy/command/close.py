@@ -24,7 +24,7 @@ def describe(commands: Any) -> None:
 def run(options: Namespace) -> str:
     """@return: what is to be printed. @raise ConfigError: there is nothing to close, or nobody knows what."""
     client, wanted = asker(options), filters(options)
-    if (options.id is None) != any(wanted.values()):
+    if (options.id is None) != any(value is not None for value in wanted.values()):
         raise WordsError("close: an id, or filters such as --identity")
     if options.id is None:
         answer = client.ask("DELETE", "/sessions", reason=options.reason, **wanted)
