@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tests.components import requireComponent
 from tests.integration.bridge import BridgeTestCase, authority
 from tests.integration.client import Client
 from tests.integration.operator import Answer, ask
-from tests.integration.proxy import Proxy
+from tests.integration.proxy import Proxy, descriptors
 from tests.integration.test_life import LifeTestCase
 from tests.integration.twistd import ROOT, start, startTwistd
 from tests.process.programs import until
@@ -114,6 +115,8 @@ class Contract(AdminTestCase):
         clients = [await self.session() for _ in range(4)]
         self.assertEqual((await self.ask("DELETE", "/sessions")).status, 400)
         self.assertEqual((await self.ask("DELETE", "/sessions?client=192.0.2.0/24")).body["closed"], 0)
+        for query in ("identity=&client=127.0.0.1", "client=127.0.0.1&token"):
+            self.assertEqual((await self.ask("DELETE", f"/sessions?{query}")).status, 400)
         answer = await self.ask("DELETE", "/sessions?client=127.0.0.0/8&target=demo:")
         self.assertEqual(answer.body["closed"], 4)
         for client in clients:
@@ -146,6 +149,7 @@ class Contract(AdminTestCase):
         await self.up(await self.administered())
         client = await self.session()
         self.assertEqual((await self.ask("GET", "/readyz")).status, 200)
+        self.assertEqual((await self.ask("POST", "/drain?rate=")).status, 400)
         self.assertEqual((await self.ask("POST", "/drain")).status, 200)
         self.assertEqual((await self.ask("GET", "/readyz")).status, 503)
         self.assertEqual((await self.ask("GET", "/healthz")).status, 200)
@@ -441,6 +445,23 @@ class GuardedTests(AdminTestCase):
             self.assertEqual((await self.ask("GET", path, Host="anything")).status, 200)
         for path in ("/", "/sessions", "/metrics"):
             self.assertEqual((await self.ask("GET", path)).status, 404)
+
+    async def test_flood(self) -> None:
+        """Those who come to --health without end, and never ask, take none of the descriptors that sessions have."""
+        proxy = await self.guarded("--health", "127.0.0.1:0")
+        port = int((await proxy.said(r"Health at 127\.0\.0\.1:(\d+)"))[0][1])
+        self.port = int((await proxy.said(r"Listening on 127\.0\.0\.1:(\d+)"))[0][1])
+        client = await self.session()
+        before = descriptors(proxy.pid)
+        flood = []
+        for _ in range(200):
+            flood.append(socket.create_connection(("127.0.0.1", port), 20))
+            flood[-1].sendall(b"GET /healthz HT")
+        self.addCleanup(lambda: [each.close() for each in flood])
+        for where in (port, self.where):
+            self.assertIn((await ask(where, "GET", "/healthz")).status, (200, 401))
+        self.assertLessEqual(descriptors(proxy.pid), before + 20)
+        await self.assertAlive(client, b"still here")
 
     async def test_tls(self) -> None:
         """Beyond loopback it speaks the TLS of C{--cert}, and nothing else; C{wsproxy} asks there as a browser does."""

@@ -40,6 +40,10 @@ _SETTLED_WITHIN = 1.0
 """Seconds for answers that are due; nobody takes longer than a tenth of one, but for Redis and slow clients."""
 
 
+_VISITORS, _PROBES = 32, 16
+"""Connections at a time, which take none of the descriptors that sessions have: a page of a browser has up to six."""
+
+
 class AdminService(Service):
     """
     @param tls: what TCP speaks beyond loopback; L{None}: nothing, and it is not listened there.
@@ -67,8 +71,8 @@ class AdminService(Service):
         self._history = history
         self._tls = tls
         self._sites = {
-            "admin": Visits(reactor, AdminSite(reactor, office, ROUTES, guard)),
-            "health": Visits(reactor, AdminSite(reactor, office, HEALTH, None)),
+            "admin": Visits(reactor, AdminSite(reactor, office, ROUTES, guard), _VISITORS),
+            "health": Visits(reactor, AdminSite(reactor, office, HEALTH, None), _PROBES),
         }
         self._left = {} if left is None else {name: dict(place) for name, place in left.items()}
         self._places: dict[str, tuple[Listen, Sequence[Any]]] = {}

@@ -39,7 +39,7 @@ _LONGEST = 4096
 """Bytes of a query: a token has 4,000 at most where tokens are in addresses."""
 
 IDLE = 60.0
-"""Seconds that a connection may be idle, or a request take to come."""
+"""Seconds that a connection may be idle."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -84,13 +84,19 @@ class _Bodiless(Request):
     def handleContentChunk(self, data: bytes) -> None:
         """It is not kept."""
 
-    def finish(self) -> None:
+    @property
+    def _visit(self) -> Visit | None:
         visit = getattr(self.channel, "transport", None)
-        super().finish()
-        if isinstance(visit, Visit):
-            visit.answered()
+        return visit if isinstance(visit, Visit) else None
+
+    def finish(self) -> None:
+        if self._visit is not None:
+            self._visit.answered()
+        super().finish()  # which begins with the next one that is there
 
     def process(self) -> None:
+        if self._visit is not None:
+            self._visit.arrived()
         if self._refused:
             self.content = io.BytesIO()
             _write(self, problem(413, "A request body is not accepted", ("Connection", "close")))
@@ -108,30 +114,35 @@ class _Root(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, office: Office, routes: Sequence[Route], guard: Guard | None) -> None:
+    def __init__(self, clock: IReactorTime, office: Office, routes: Sequence[Route], guard: Guard | None) -> None:
         super().__init__()
+        self._clock = clock
         self._office = office
         self._guard = guard
         self._routes = [(tuple(route.path.split("/")), route) for route in routes]
         self._page = {} if guard is None else _page()
 
     def render(self, request: Any) -> int:
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def reply(answer: Reply) -> None:
+            # a turn later: of thousands of requests that came at once, sessions are served in between
+            self._clock.callLater(0, lambda: None if gone else _write(request, answer))
+
         path, _, query = request.uri.partition(b"?")
-        reply = self._refusal(request, path.decode("latin-1"))
-        if reply is not None:
-            _write(request, reply)
-            return NOT_DONE_YET
-        found = self._find(request.method.decode("latin-1"), path.decode("latin-1"))
+        refusal = self._refusal(request, path.decode("latin-1"))
+        found = refusal or self._find(request.method.decode("latin-1"), path.decode("latin-1"))
         if isinstance(found, Reply):
-            _write(request, found)
+            reply(found)
             return NOT_DONE_YET
         route, id = found
         try:
             asked = Asked(id, _parameters(query), request.requestHeaders.getRawHeaders("accept", [""])[0])
         except ValueError as error:
-            _write(request, problem(400, str(error)))
+            reply(problem(400, str(error)))
             return NOT_DONE_YET
-        self._answer(request, route, asked)
+        self._answer(request, route, asked).addCallback(reply)
         return NOT_DONE_YET
 
     def _refusal(self, request: Any, path: str) -> Reply | None:
@@ -155,9 +166,7 @@ class _Root(Resource):
             return problem(405, "Not this method", ("Allow", ", ".join(sorted(found))))
         return problem(404, "No such page")
 
-    def _answer(self, request: Any, route: Route, asked: Asked) -> None:
-        gone: list[Failure] = []
-        request.notifyFinish().addErrback(gone.append)
+    def _answer(self, request: Any, route: Route, asked: Asked) -> Deferred[Reply]:
         answer = Deferred.fromCoroutine(self._office.answer(route, asked))
         if route.method != "GET":
             who = printable(request.getClientAddress())
@@ -167,7 +176,7 @@ class _Root(Resource):
             logFault(self._log, "answering {path}", failure, path=route.path)
             return problem(500, "Internal error")
 
-        answer.addErrback(failed).addCallback(lambda reply: None if gone else _write(request, reply))
+        return answer.addErrback(failed)
 
 
 def _fits(pattern: Sequence[str], words: Sequence[str]) -> bool:
@@ -177,7 +186,10 @@ def _fits(pattern: Sequence[str], words: Sequence[str]) -> bool:
 
 
 def _parameters(query: bytes) -> dict[str, str]:
-    """@raise ValueError: they cannot be meant."""
+    """
+    @return: those without a value, too: a filter that was left out would widen what is closed.
+    @raise ValueError: they cannot be meant.
+    """
     if len(query) > _LONGEST:
         raise ValueError(f"a query of more than {_LONGEST} bytes")
     try:
@@ -187,7 +199,7 @@ def _parameters(query: bytes) -> dict[str, str]:
     for name, values in given.items():
         if len(values) > 1:
             raise ValueError(f"{name}: given twice")
-    return {name: value for name, [value] in given.items() if value}
+    return {name: value for name, [value] in given.items()}
 
 
 def _write(request: Any, reply: Reply) -> None:
@@ -212,7 +224,7 @@ class AdminSite(Site):
     noisy = False
 
     def __init__(self, clock: IReactorTime, office: Office, routes: Sequence[Route], guard: Guard | None) -> None:
-        super().__init__(_Root(office, routes, guard), timeout=IDLE, reactor=clock)
+        super().__init__(_Root(clock, office, routes, guard), timeout=IDLE, reactor=clock)
 
     def log(self, request: Any) -> None:
         """Paths may have a token in their query: what was done is logged by who does it."""
