@@ -20,9 +20,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import tcp, unix
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 
 __all__ = ["WHOLE_WITHIN", "Visit", "Visits"]
 
@@ -65,10 +67,11 @@ class Visit(ProtocolWrapper):
 
     def drop(self) -> None:
         """Whoever this is may come again."""
+        transport: Any = self.transport
         self.isDropped = True
-        self.transport.abortConnection()
+        transport.abortConnection()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._relax()
         super().connectionLost(reason)
 
@@ -110,7 +113,7 @@ class Visits(WrappingFactory[Visit]):
         self._most = most
         self.isAdopting = False
 
-    def buildProtocol(self, address: IAddress) -> IProtocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """@return: L{None} where there are too many who are being answered."""
         visits = [visit for visit in self.protocols if not visit.isDropped]
         if len(visits) >= self._most:
@@ -118,8 +121,7 @@ class Visits(WrappingFactory[Visit]):
             if waiting is None:
                 return None
             waiting.drop()
-        built: IProtocol | None = super().buildProtocol(address)
-        return built
+        return super().buildProtocol(addr)
 
     async def pause(self) -> None:
         """Read no more of those who have not asked, until nobody waits for an answer."""
