@@ -77,6 +77,24 @@ class LineTests(FileTestCase):
             whole = text if "target" in text else f"target = 'x:1'\n{text}"
             self.assertWrong(whole, f"{self.file}:{1 + whole.count(chr(10))}: ")
 
+    def test_hostile(self) -> None:
+        """What no file means, and Python has bounds for, has its line as well."""
+        deep = "x = " + "[" * 3000 + "]" * 3000 + "\n"
+        for text, told in (
+            (deep, "nested too deep"),
+            ("x = " + "[\n" * 3000 + "]" * 3000, "nested too deep"),
+            ("x = " + "{a = " * 3000 + "1" + "}" * 3000, "nested too deep"),
+            ("max-sessions = " + "9" * 5000, "a number with too many digits"),
+            ("max-sessions = 0x" + "f" * 50000, "max-sessions: a number with too many digits"),
+            (f"{'a.' * 3000}b = 1", "a: unknown"),
+        ):
+            self.assertWrong(f"# here\nheartbeat = 5\n{text}", f"{self.file}:3: {told}")
+
+    def test_sectionAsKey(self) -> None:
+        """A section that was written in another way is told how."""
+        self.assertWrong("route.path = '/x'\n", f"{self.file}:1: route: unknown; say it as [[route]]")
+        self.assertWrong("listener = {listen = '1'}\n", "listener: unknown; say it as [[listener]]")
+
     def test_unreadable(self) -> None:
         """A file that cannot be read, and one that is no text."""
         self.assertIn("No such file", str(self.assertRaises(ConfigError, readSettings, str(self.file))))

@@ -114,7 +114,35 @@ def readSettings(path: str) -> Settings:
         why = str(error).partition(" (at ")[0]
         hint = "; words need quotes" if why == "Invalid value" else ""
         raise ConfigError(f"{path}:{number}: {why}{hint}") from None
-    return _Reader(path, seen).read(text)
+    except _HOSTILE as error:
+        raise ConfigError(f"{path}:{_lineOf(text)}: {_why(error)}") from None
+    try:
+        return _Reader(path, seen).read(text)
+    except RecursionError as error:  # it was not deep enough before
+        raise ConfigError(f"{path}:{_lineOf(text)}: {_why(error)}") from None
+
+
+_HOSTILE = (RecursionError, ValueError)
+"""What tomllib raises of brackets in thousands, and of digits in thousands, beside complaints of its own."""
+
+
+def _why(error: Exception) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else "a number with too many digits"
+
+
+def _lineOf(text: str) -> int:
+    """@param text: something is wrong with it that L{tomllib} tells no line of."""
+    lines, first = "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        lines, first = (f"{lines}{line}\n", first) if lines else (f"{line}\n", number)
+        try:
+            tomllib.loads(lines)
+            lines = ""
+        except tomllib.TOMLDecodeError:
+            continue
+        except _HOSTILE:
+            break
+    return first
 
 
 def _read(path: str) -> tuple[str, bool]:
@@ -201,7 +229,8 @@ class _Reader:
     def _checkName(self, name: str, origin: Origin, header: str) -> None:
         option = _OPTIONS.get(name)
         if option is None or name in _NOT_HERE:
-            raise ConfigError(f"{origin}: {escape(name)}: {'not for a file' if option else 'unknown'}")
+            hint = f"; say it as [[{name}]]" if f"[[{name}]]" in _SECTIONS else ""
+            raise ConfigError(f"{origin}: {escape(name)}: {'not for a file' if option else 'unknown'}{hint}")
         if header == _SECTIONS[1] and (option.path[0] not in _OF_ROUTES or name in _NOT_OF_ROUTES):
             raise ConfigError(f"{origin}: {name}: not for a route; say it above all sections")
         if header == _SECTIONS[0] and name != "listen" and option.path[0] != "tls":
@@ -260,4 +289,7 @@ def _scalar(name: str, value: Any, origin: Origin, expected: str) -> str:
         raise ConfigError(f"{origin}: {name}: expected {expected}")
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(f"{origin}: {name}: has a null character")
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # one in hexadecimal digits may have any number of them
+        raise ConfigError(f"{origin}: {name}: a number with too many digits") from None
