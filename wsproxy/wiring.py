@@ -310,20 +310,26 @@ def parts(config: Config, reactor: Any) -> list[Callable[[], Any]]:
     @return: what each make a part of a proxy, and raise L{ConfigError} where that cannot be: so all that is wrong is
         found, where L{makeProxy} stops at the first. The last makes the whole.
     """
-    made: list[Callable[[], Any]] = [partial(parseListen, reactor, text) for text in config.listening.listen]
+    made: list[Callable[[], Any]] = [partial(_place, reactor, text) for text in config.listening.listen]
     sides = (config.tls, *(listener.tls for listener in config.listeners))
     made += (partial(ServerTLS, tls) for tls in sides if tls is not None)
     if config.program is not None:
         made.append(partial(findProgram, config.program, config.listening, reactor))
     if config.admin.wanted:
-        from wsproxy.admin.service import checkAdmin  # late: a web site, for some
+        from wsproxy.admin.service import checkAdmin, checkPlaces  # late: a web site, for some
 
-        made.append(partial(checkAdmin, config.admin, reactor))
+        made.append(partial(checkAdmin, config.admin, reactor, speaksTLS=config.tls is not None))
+        made.append(partial(checkPlaces, config.admin, reactor))
     if not config.routes:
         made += _partsOfWay(config, reactor)
     for route in config.routes:
         made += (partial(_naming, route.name, part) for part in _partsOfWay(route.config, reactor))
     return [*made, partial(assembleAlone, config, reactor)]
+
+
+def _place(reactor: Any, text: str) -> None:
+    """@raise ConfigError: nobody can listen there."""
+    parseListen(reactor, text).check()
 
 
 def _partsOfWay(config: Config, reactor: Any) -> list[Callable[[], Any]]:

@@ -141,6 +141,24 @@ class CheckTests(InspectionTestCase):
         self.assertEqual(len(lines), 6, lines)
         self.assertNotIn("Traceback", outcome.err)
 
+    async def test_places(self) -> None:
+        """Places where nobody could listen are told of, as a start would; those that could be are not."""
+        token = ("--admin-token", "sixteen characters".replace(" ", "-"))
+        start = ("--listen", "127.0.0.1:0", "--target", "demo:", "--check")
+        for words, told in (
+            (("--admin", "0.0.0.0:0", *token), "--admin 0.0.0.0:0: beyond loopback it needs TLS"),
+            (("--admin", "9", *token), "--admin 9: beyond loopback it needs TLS"),
+            (("--admin", f"unix:/{'x' * 200}"), "name too long"),
+            (("--admin", "unix:/nowhere/x"), "--admin unix:/nowhere/x: no such file or directory"),
+            (("--health", "unix:/nowhere/x"), "--health unix:/nowhere/x: no such file or directory"),
+            (("--listen", "unix:/nowhere/x"), "--listen unix:/nowhere/x: no such file or directory"),
+        ):
+            outcome = await self.run_(*start, *words)
+            self.assertEqual((outcome.status, outcome.err.count("\n")), (1, 1), outcome.err)
+            self.assertIn(told, outcome.err)
+        for words in (("--admin", "127.0.0.1:0", *token), ("--admin", f"unix:{self.folder}/admin")):
+            self.assertEqual((await self.run_(*start, *words)).out, "--check: nothing is wrong\n")
+
     async def test_options(self) -> None:
         """Options that cannot be meant are told together."""
         outcome = await self.run_("--target", "demo:", "--heartbeat", "soon", "--cert", "/no/cert.pem", "--check")

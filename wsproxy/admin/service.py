@@ -31,10 +31,12 @@ from wsproxy.endpoints.listen import Listen, parseListen
 from wsproxy.errors import ConfigError
 from wsproxy.fault import logFault
 
-__all__ = ["AdminService", "checkAdmin"]
+__all__ = ["AdminService", "checkAdmin", "checkPlaces"]
 
 _TLS = ("ssl:", "tls:", "txacme:", "le:", "lets:")
 """Endpoints that speak TLS by themselves."""
+
+_OPEN = "beyond loopback it needs TLS: --cert, or an ssl: endpoint"
 
 _SETTLED_WITHIN = 1.0
 """Seconds for answers that are due; nobody takes longer than a tenth of one, but for Redis and slow clients."""
@@ -63,7 +65,7 @@ class AdminService(Service):
         tls: IOpenSSLServerConnectionCreator | None,
         left: Mapping[str, Any] | None = None,
     ) -> None:
-        checkAdmin(config, reactor)
+        checkAdmin(config, reactor, speaksTLS=tls is not None)
         guard = Guard(config.token, config.readToken, config.hosts, reactor.seconds)
         self._config = config
         self._reactor = reactor
@@ -105,7 +107,7 @@ class AdminService(Service):
         ports = self._taken(name, listen, site) or _now(listen.bind(site), name)
         self._places[name] = (listen, ports)
         if guarded and not secure and not all(_isLocal(port.getHost()) for port in ports):
-            raise ConfigError(f"--admin {text}: beyond loopback it needs TLS: --cert, or an ssl: endpoint")
+            raise ConfigError(f"--admin {text}: {_OPEN}")
         for port in ports:
             self._log.info("{name} at {where}", name=name.capitalize(), where=printable(port.getHost()))
 
@@ -194,14 +196,29 @@ def _close(descriptors: Iterable[int]) -> None:
         os.close(each)
 
 
-def checkAdmin(config: AdminConfig, reactor: Any) -> None:
-    """@raise ConfigError: as far as that can be told without listening, it cannot be."""
+def checkAdmin(config: AdminConfig, reactor: Any, speaksTLS: bool) -> None:
+    """
+    @param speaksTLS: whether there is a certificate.
+    @raise ConfigError: as far as that can be told without listening, it cannot be.
+    """
     if config.endpoint is not None:
         listen = _parse("admin", reactor, config.endpoint)
         if listen.path is None and config.token is None:
             raise ConfigError(f"--admin {config.endpoint}: TCP needs --admin-token @FILE")
+        if not speaksTLS and _isFar(config.endpoint):
+            raise ConfigError(f"--admin {config.endpoint}: {_OPEN}")
     if config.health is not None:
         _parse("health", reactor, config.health)
+
+
+def checkPlaces(config: AdminConfig, reactor: Any) -> None:
+    """@raise ConfigError: a socket file cannot be made."""
+    for name, text in (("admin", config.endpoint), ("health", config.health)):
+        if text is not None:
+            try:
+                _parse(name, reactor, text).check()
+            except ConfigError as error:
+                raise _of(name, error) from error
 
 
 def _parse(name: str, reactor: Any, text: str) -> Listen:
@@ -240,6 +257,19 @@ def _isNear(text: str) -> bool:
     """Whether a text says that it is loopback: what it speaks is decided before it is bound."""
     host = text.rpartition(":")[0].removeprefix("tcp:").strip("[]")
     return host == "localhost" or "interface=127." in text or "interface=localhost" in text or _isLoopback(host)
+
+
+def _isFar(text: str) -> bool:
+    """Whether a text says that it is no loopback. What a name stands for is not known before that is bound."""
+    prefix, _, rest = text.partition(":")
+    if not rest:
+        return text.isdecimal()
+    if prefix.lower() in ("tcp", "tcp6"):
+        return "interface=" not in text
+    try:
+        return not ip_address(text.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _isLoopback(host: str) -> bool:

@@ -55,6 +55,9 @@ BACKLOG = 65535
 AT_ONCE = 16
 """Connections that are accepted in one turn of the event loop: 2 ms, before sessions have theirs."""
 
+_LONGEST_PATH = 107
+"""Bytes of a socket file's path: unix(7)."""
+
 _NO_HOST = re.compile(r"[/\s]")
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
 
@@ -102,6 +105,21 @@ class Listen:
     def isPlain(self) -> bool:
         """Whether what listens there does no more than to accept, so that others can do it as well."""
         return isinstance(self.endpoint, _PLAIN)
+
+    def check(self) -> None:
+        """@raise ConfigError: without trying it can be told that nobody can listen there."""
+        if self.path is None:
+            return
+        folder = os.path.dirname(self.path)
+        number = 0
+        if len(os.fsencode(self.path)) > _LONGEST_PATH:
+            number = errno.ENAMETOOLONG
+        elif not os.path.isdir(folder):
+            number = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            number = errno.EACCES
+        if number:
+            raise listenError(self, OSError(number, os.strerror(number)))
 
     def bind(self, factory: IProtocolFactory) -> Deferred[list[IListeningPort]]:
         """
