@@ -185,7 +185,7 @@ class Office:
 
     async def closeOne(self, asked: Asked) -> Reply:
         heard = await self._crew.ask("admin.close", id=asked.id, reason=_reason(asked))
-        return asJSON({"closed": 1}) if sum(heard.answers) else _none(heard)
+        return asJSON({"closed": 1}) if sum(heard.answers) else _none(heard, ", which is told all the same")
 
     async def closeSome(self, asked: Asked) -> Reply:
         filters = {name: value for name, value in asked.query.items() if name != "reason"}
@@ -250,7 +250,8 @@ class Office:
         if level not in LEVELS:
             raise DeskError(f"level: not one of {', '.join(LEVELS)}")
         self._levels.set(level)
-        return asJSON({"level": level})
+        heard = await self._crew.ask("admin.state")  # who answers has heard of it before
+        return asJSON({"level": level, **_silent(heard)})
 
     async def reload(self, asked: Asked) -> Reply:
         try:
@@ -273,9 +274,11 @@ def _silent(heard: Heard) -> dict[str, Any]:
     return {"stale": [*heard.stale], "absent": [*heard.absent]}
 
 
-def _none(heard: Heard) -> Reply:
+def _none(heard: Heard, then: str = "") -> Reply:
+    """@param then: what becomes of the question, with those who have not answered it yet."""
     if heard.stale:
-        return problem(503, f"No such session, unless it is with a silent worker: {', '.join(map(str, heard.stale))}")
+        silent = ", ".join(map(str, heard.stale))
+        return problem(503, f"No such session, unless it is with a silent worker: {silent}{then}")
     return problem(404, "No such session")
 
 
