@@ -193,7 +193,7 @@ class Contract(AdminTestCase):
         self.assertEqual((await self.ask("POST", "/log-level?level=warn")).status, 200)
         self.assertEqual((await self.ask("POST", "/log-level?level=loud")).status, 400)
         (await self.session()).stream.reset()
-        await self.ask("POST", "/log-level?level=info")
+        self.assertDescribed("LevelSet", (await self.ask("POST", "/log-level?level=info")).body)
         port = (await self.session()).stream.port
         await proxy.said(rf"127\.0\.0\.1:{port} → demo:")
         self.assertEqual(len([line for line in proxy.lines if "→ demo:" in line]), 1, proxy.lines)
@@ -356,6 +356,11 @@ class WorkersTests(Contract):
             answer = await self.ask("GET", "/sessions/" + "0" * 32)
             self.assertEqual(answer.status, 503)
             self.assertIn("silent worker: 1", answer.body["error"])
+            answer = await self.ask("POST", "/log-level?level=info")
+            self.assertEqual(answer.body, {"level": "info", "stale": [1], "absent": []})
+            answer = await self.ask("DELETE", "/sessions/" + "0" * 32)
+            self.assertEqual(answer.status, 503)
+            self.assertIn("which is told all the same", answer.body["error"])
         finally:
             os.kill(pids[1], signal.SIGCONT)
         self.assertEqual(len(await self.listed()), count)
@@ -380,6 +385,18 @@ class WorkersTests(Contract):
         while await self.metric(closed) < len(clients) + 1:
             pass
         self.assertEqual(await self.metric(closed), len(clients) + 1)
+
+    async def test_lost(self) -> None:
+        """The sessions of a killed worker are lost, and counted as that."""
+        proxy = await self.administered()
+        await self.up(proxy)
+        clients = await self.spread()
+        count = len([each for each in await self.listed() if each["worker"] == 1])
+        while await self.metric("wsproxy_opened_sessions_total") != len(clients):
+            pass
+        os.kill((await self.pids())[1], signal.SIGKILL)
+        await proxy.said("worker 1 ended with status 137")
+        self.assertEqual(await self.metric('wsproxy_closed_sessions_total{close_code="1006",result="lost"}'), count)
 
     async def test_drainedLater(self) -> None:
         """A worker that starts while all drain takes no sessions either."""

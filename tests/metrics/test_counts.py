@@ -146,3 +146,13 @@ class AddedTests(SynchronousTestCase):
         self.assertEqual(ledger.total["refusals"], {"origin": 3})
         ledger.enter("third", self.some("Origin not allowed"))
         self.assertEqual(ledger.total["refusals"], {"origin": 4})
+
+    def test_abandoned(self) -> None:
+        """The sessions of a process that was killed are lost; one that has ended them all has lost none."""
+        ledger = Ledger()
+        for name, closed in (("killed", 1), ("other", 3)):
+            ledger.enter(name, {**nothing(), "opened": 3, "closed": {"completed": {"1000": closed}}})
+            ledger.close(name)
+        total = ledger.total
+        self.assertEqual(total["closed"], {"completed": {"1000": 4}, "lost": {"1006": 2}})
+        self.assertEqual((total["opened"], sum(sum(each.values()) for each in total["closed"].values())), (6, 6))

@@ -17,7 +17,7 @@ from wsproxy.interfaces import Ending, IObserver, Session
 from wsproxy.metrics.histogram import BOUNDS, Histogram
 from wsproxy.metrics.reasons import reasonOf
 
-__all__ = ["RESULTS", "Counts", "added", "nothing", "resultOf"]
+__all__ = ["RESULTS", "Counts", "abandoned", "added", "nothing", "resultOf"]
 
 RESULTS = ("completed", "closed", "failed", "lost", "unreachable")
 """What sessions came to: C{completed} by their client or target in good order; C{closed} by the proxy, which drains,
@@ -112,6 +112,15 @@ class Counts:
 def nothing() -> dict[str, Any]:
     """@return: the snapshot of a process that has counted nothing yet."""
     return Counts().snapshot()
+
+
+def abandoned(last: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    @param last: the last snapshot of a process that was killed, or of any other, whose sessions have all ended.
+    @return: that those that it had are lost; their clients have seen no close frame. How long they were nobody knows.
+    """
+    left = last["opened"] - sum(count for codes in last["closed"].values() for count in codes.values())
+    return {"closed": {"lost": {_label(CloseCode.ABNORMAL): left}}} if left > 0 else {}
 
 
 def added(one: Any, other: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from functools import reduce
 from typing import Any
 
-from wsproxy.metrics.counts import added, nothing
+from wsproxy.metrics.counts import abandoned, added, nothing
 
 __all__ = ["Ledger"]
 
@@ -23,10 +23,13 @@ class Ledger:
         self._newest[process] = snapshot
 
     def close(self, process: Hashable) -> None:
-        """It is no more: what it has counted stays, as of its last snapshot."""
+        """
+        It is no more: what it has counted stays, as of its last snapshot. Sessions that had not ended then have ended
+        with it.
+        """
         last = self._newest.pop(process, None)
         if last is not None:
-            self._past = added(self._past, last)
+            self._past = added(added(self._past, last), abandoned(last))
 
     def resume(self, past: dict[str, Any]) -> None:
         """Besides, this was counted before."""
