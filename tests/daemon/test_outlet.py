@@ -113,6 +113,31 @@ class WaitingTests(OutletTestCase):
         self.assertEqual(self.sink.taken, b"again\nmore\n2 lost\n")
 
 
+    def test_torn(self) -> None:
+        """A line of which the disk took half is written to its end before another; nobody waits for that at the end."""
+        self.sink.room = 40
+        self.log.write([LINE])
+        self.sink.error = OSError(28, "No space left on device")
+        self.retry()
+        self.log.write([LINE])
+        self.log.finish(60)
+        self.sink.error, self.sink.room = None, 1000
+        self.log.write([b"again\n"])
+        self.assertEqual(self.sink.taken, LINE + b"again\n1 lost\n")
+
+    def test_tornAndReopened(self) -> None:
+        """In another file such a line does not go on."""
+        self.sink.room = 40
+        self.log.write([LINE])
+        self.sink.error = OSError(28, "No space left on device")
+        self.retry()
+        self.log.reopened()
+        self.sink.taken = b""
+        self.sink.error, self.sink.room = None, 1000
+        self.log.write([b"again\n"])
+        self.assertEqual(self.sink.taken, b"again\n1 lost\n")
+
+
 class SinkTests(OutletTestCase):
     """The real ones, of which nobody waits for a reader."""
 

@@ -233,6 +233,8 @@ class Log:
             return
         try:
             self._file.reopen()
+            if self._outlet is not None:
+                self._outlet.reopened()
         except OSError as error:
             self._log.error("The log cannot be opened anew, and goes on in the old file: {error}", error=error)
 

@@ -172,6 +172,8 @@ class Outlet:
         self._size = 0
         self._losses = 0
         self._told = 0  # of them, in the line that waits
+        self._torn = False  # whether the first line is the rest of one
+        self._failed = False  # whether nothing was taken that was offered last
         self._retrying = False
 
     @property
@@ -207,14 +209,31 @@ class Outlet:
                 self._size = len(self._lines[0])
             try:
                 self._sent(self.sink.send(self._piece()))
+                self._failed = False
             except BlockingIOError:
                 self._retry()
                 return
             except OSError:  # nobody will ever read it, or the disk is full
-                self._losses += len(self._lines) if not self._told else self._told + len(self._lines) - 1
-                self._lines.clear()
-                self._size = self._told = 0
+                self._failed = True
+                self._lose()
                 return
+
+    def _lose(self) -> None:
+        """Give up what waits; but for the rest of a line, to which the next one would be glued."""
+        rest = [self._lines.popleft()] if self._torn else []
+        told = 0 if rest else self._told  # what a rest tells it will have told
+        self._losses += told + len(self._lines) - bool(told)
+        self._lines = deque(rest)
+        self._size = sum(map(len, rest))
+        self._told -= told
+
+    def reopened(self) -> None:
+        """What is written from now on goes elsewhere: of a line that has begun before, the rest is of no use there."""
+        with self._lock:
+            if self._torn:
+                self._size -= len(self._lines.popleft())
+                self._losses += self._told or 1
+                self._told, self._torn = 0, False
 
     def _piece(self) -> bytes:
         """Whole lines, as many as go into a pipe undivided (pipe(7)): others write to it as well."""
@@ -235,8 +254,10 @@ class Outlet:
         while self._lines and count >= len(self._lines[0]):
             count -= len(self._lines.popleft())
             self._told = 0  # that line is always the first
+            self._torn = False
         if count:
             self._lines[0] = self._lines[0][count:]
+            self._torn = True
 
     def _retry(self) -> None:
         if not self._retrying:
@@ -256,6 +277,6 @@ class Outlet:
             poll.register(self.sink.fileno(), select.POLLOUT)
             self._later = lambda again: None
             self._again()
-            while self._lines and (left := end - time.monotonic()) > 0:
+            while self._lines and not self._failed and (left := end - time.monotonic()) > 0:
                 poll.poll(left * 1000)
                 self._again()
