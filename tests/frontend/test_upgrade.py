@@ -253,6 +253,8 @@ class RequestTests(UpgradeTestCase):
         for scheme in (b"http", b"https", b"ws", b"wss", b"WS"):
             seen = self.described(upgrade(scheme + b"://here/a?x=1"))
             self.assertEqual((seen.path, seen.query), ("/a", {"x": "1"}))
+            self.assertEqual(seen.publicHost, "here")  # whatever the Host says: RFC 9112 section 3.2.2
+        self.assertEqual(self.described(upgrade(b"http://u:p@there:8080")).publicHost, "there:8080")
 
     def test_raw(self) -> None:
         """A path or a query in raw UTF-8 is seen as if it were encoded."""

@@ -63,7 +63,9 @@ class WebRequest(ServerRequest):
             scheme, _, rest = self.path.partition(b"://")
             if scheme.lower() not in (b"http", b"https", b"ws", b"wss"):
                 return Refusal(400, "The request target must be a path", cause=_NO_PATH)
-            self.path = b"/" + rest.partition(b"/")[2]  # absolute-form, RFC 9112 section 3.2.2
+            authority, _, path = rest.partition(b"/")
+            self.path = b"/" + path  # absolute-form, whose authority is the host: RFC 9112 section 3.2.2
+            self.requestHeaders.setRawHeaders(b"host", [authority.rpartition(b"@")[2]])
         return None
 
 
