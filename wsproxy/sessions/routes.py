@@ -6,7 +6,8 @@
     GET /a%62c/d?token=… ───────────► /abc/d ──────────────┴─► the longest path that it begins with; else 404
 
 A path is decoded once, as those do that serve what is there. One that others could read as a different one is refused
-with 400: with C{.} and C{..} for segments, with C{//}, and with a slash or a backslash that is encoded.
+with 400: with C{.} and C{..} for segments, with C{//}, with a slash that is encoded, and with a backslash, which
+browsers take for a slash.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ T = TypeVar("T")
 
 __all__ = ["Routes", "plainHost", "plainPath"]
 
-_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%2f|%5c|%00", re.IGNORECASE)
+_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%2f|%5c|%00|\\", re.IGNORECASE)
 _DOTS = re.compile(r"/\.{1,2}(?:/|$)")
 
 _AMBIGUOUS = Refusal(
-    400, "Bad path", cause="with routes, a path has no . and .. for segments, no // and no encoded slash"
+    400, "Bad path", cause="with routes, a path has no . and .. for segments, no // and no encoded slash or backslash"
 )
 _ELSEWHERE = Refusal(404, "Not found", cause="no route is for this host and path")
 
