@@ -10,7 +10,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from twisted.internet.threads import deferToThread
@@ -54,6 +56,43 @@ class OperatorTests(AdminTestCase):
         self.assertEqual(answer, {"closed": 2, "stale": [], "absent": []})
         for client in clients[1:]:
             self.assertEqual((await self.closed(client))[0], 4001)
+
+    async def test_strange(self) -> None:
+        """Somebody else who answers there, and a disk that is full, are told of in one line."""
+        answers = [b"[]", b"3", b"{}", b'{"sessions": [1]}', b'{"sessions": [{"id": "x"}]}']
+        answers += [b'{"error": "no"}', b"<html>"]
+
+        class Stranger(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answers[0])))
+                self.end_headers()
+                self.wfile.write(answers.pop(0))
+
+            def log_message(self, *words: object) -> None: ...
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            while answers:
+                outcome = await start(
+                    self, [WSPROXY, "sessions", "--admin", f"127.0.0.1:{server.server_address[1]}"]
+                ).end()
+                self.assertEqual((outcome.status, outcome.out), (1, ""))
+                self.assertRegex(outcome.err, r"\Awsproxy: --admin.*\n\Z")
+            server.shutdown()
+        await self.administered()
+        environment = {**os.environ, "WSPROXY_ADMIN": f"unix:{os.path.abspath(self.where)}"}
+        with open("/dev/full", "w") as full:
+            command = [WSPROXY, "sessions"]
+            done = await deferToThread(
+                subprocess.run, command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60
+            )
+        self.assertEqual((done.returncode, done.stderr), (1, b"wsproxy: stdout: No space left on device\n"))
+
+    async def test_emptyPlace(self) -> None:
+        """A variable that is empty is none."""
+        outcome = await start(self, [WSPROXY, "sessions"], WSPROXY_ADMIN="", WSPROXY_ADMIN_TOKEN="").end()
+        self.assertIn("--admin unix:/run/wsproxy/admin.sock: ", outcome.err)
 
     async def test_drain(self) -> None:
         """C{drain}, and C{drain --undo}; C{reload} says what it looked at."""

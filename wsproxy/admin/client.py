@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 from wsproxy.errors import ConfigError, WordsError
@@ -32,6 +32,13 @@ class _Local(HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(_PATIENCE)
         self.sock.connect(self._path)
+
+
+class Answer(dict[str, Any]):
+    """An object of JSON, which has what ours have; C{KeyError} would be told of as a fault of ours."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise ConfigError(f"--admin: whatever answers there is no wsproxy: no {name}")
 
 
 class AdminClient:
@@ -63,12 +70,17 @@ class AdminClient:
             self._connection.request(method, f"{path}?{urlencode(given)}" if given else path, headers=headers)
             response = self._connection.getresponse()
             body = response.read()
-            answer = json.loads(body)
+            answer = json.loads(body, object_hook=Answer)
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise ConfigError(f"--admin {self._where}: {reason}") from None
         if response.status == 401 and self._token is None:
             raise ConfigError(f"--admin {self._where}: needs --admin-token @FILE, or WSPROXY_ADMIN_TOKEN")
+        listed = answer.get("sessions", []) if isinstance(answer, Answer) else None
+        if isinstance(listed, list) and not all(isinstance(each, Answer) for each in listed):
+            listed = None
+        if listed is None:
+            raise ConfigError(f"--admin {self._where}: whatever answers there is no wsproxy")
         if response.status >= 400:
             raise ConfigError(f"{answer.get('error', response.reason)}")
         return answer

@@ -15,6 +15,8 @@ from wsproxy.errors import ConfigError
 
 __all__ = ["addFilters", "asker", "command", "filters", "number", "warn"]
 
+_LARGEST = 100_000
+
 _EPILOG = f"""\
 The proxy is asked at its --admin, by default {DEFAULT}. WSPROXY_ADMIN and
 WSPROXY_ADMIN_TOKEN say where that is, and what is shown there, likewise.
@@ -30,10 +32,10 @@ def command(commands: Any, name: str, text: str, run: Callable[[Namespace], str 
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("--admin", metavar="ENDPOINT", default=os.environ.get("WSPROXY_ADMIN", DEFAULT),
+    add("--admin", metavar="ENDPOINT", default=os.environ.get("WSPROXY_ADMIN") or DEFAULT,
         help="where the proxy answers operators: unix:PATH, HOST:PORT or https://HOST:PORT; default: what "
         f"WSPROXY_ADMIN says, else {DEFAULT}")  # fmt: skip
-    add("--admin-token", metavar="SECRET", default=os.environ.get("WSPROXY_ADMIN_TOKEN"),
+    add("--admin-token", metavar="SECRET", default=os.environ.get("WSPROXY_ADMIN_TOKEN") or None,
         help="what it wants to be shown there: @FILE or env:NAME; default: WSPROXY_ADMIN_TOKEN")  # fmt: skip
     add("--admin-cafile", metavar="FILE", help="whose certificates are trusted there, instead of the system's")
     add("--json", action="store_true", help="print JSON, for scripts")
@@ -90,6 +92,6 @@ def number(word: str) -> float:
         value = float(word)
     except ValueError:
         value = 0.0
-    if not 0 < value <= 100_000:
-        raise ArgumentTypeError(f"{word} is not a number above 0")
+    if not 0 < value <= _LARGEST:
+        raise ArgumentTypeError(f"{word} is not a number above 0, and up to {_LARGEST}")
     return value

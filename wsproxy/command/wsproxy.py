@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from wsproxy import __version__
-from wsproxy.daemon.console import OneLineParser, complain, piped
+from wsproxy.daemon.console import OneLineParser, complain, piped, say
 from wsproxy.daemon.standard import fillStandard
 from wsproxy.errors import ConfigError, WordsError
 
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with piped():
             said = options.run(options)
             if said is not None:
-                print(said, flush=True)
+                say(said)
     except ConfigError as error:
         complain("wsproxy", error)
         raise SystemExit(2 if isinstance(error, WordsError) else 1) from None

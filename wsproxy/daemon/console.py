@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-__all__ = ["OneLineParser", "complain", "piped"]
+from wsproxy.errors import ConfigError
+
+__all__ = ["OneLineParser", "complain", "piped", "say"]
 
 
 class OneLineParser(ArgumentParser):
@@ -33,6 +35,25 @@ def piped() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # Python would complain of it once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _giveUp()
         raise SystemExit(1) from None
+
+
+def say(text: str) -> None:
+    """
+    A line, or several, on stdout.
+
+    @raise ConfigError: it cannot be written, on a full disk say.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _giveUp()
+        raise ConfigError(f"stdout: {error.strerror}") from None
+
+
+def _giveUp() -> None:
+    """Of what stdout does not take, Python would complain once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
