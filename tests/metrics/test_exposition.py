@@ -46,6 +46,22 @@ class ExpositionTests(SynchronousTestCase):
             self.assertEqual(samples[f"{name}_bucket", "le=+Inf"], 3)
             self.assertEqual(samples[f"{name}_count", ""], 3)
 
+    def test_accept(self) -> None:
+        """OpenMetrics is for those who want it, and no less than the text format."""
+        prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        for accept, wanted in (
+            ("", False),
+            ("*/*", False),
+            ("application/openmetrics-text", True),
+            ("application/openmetrics-text;q=0", False),
+            ("text/plain;q=0.9,application/openmetrics-text;q=0.1", False),
+            ("text/plain;q=0.1, application/openmetrics-text; q=0.9", True),
+            ("application/openmetrics-text;q=much", False),
+            (prometheus, True),
+        ):
+            _, kind = exposition(self.counts.snapshot(), self.now, accept)
+            self.assertEqual(kind.startswith("application/openmetrics-text"), wanted, accept)
+
     def test_labels(self) -> None:
         """No label is a stranger's word, nor any user's name."""
         document, _ = exposition(self.counts.snapshot(), self.now, "")

@@ -57,9 +57,31 @@ def exposition(total: dict[str, Any], now: Now, accept: str) -> tuple[bytes, str
     @param accept: the header that whoever asks has sent.
     @return: the document, and its content type.
     """
-    encode, kind = choose_encoder(accept)
+    encode, kind = choose_encoder(_preferred(accept))
     document: bytes = encode(_Collected([*_gauges(now), *_counters(total), *_histograms(total["histograms"])]))
     return document, kind
+
+
+def _preferred(accept: str) -> str:
+    """
+    @return: the formats of that header, the best first (RFC 9110 section 12.4.2), without those that are not wanted and
+        what is worse than plain text: prometheus-client takes the first that it knows.
+    """
+    weighted = [(_weight(each), each.strip()) for each in accept.split(",")]
+    wanted = [each for weight, each in sorted(weighted, key=lambda one: -one[0]) if weight > 0]
+    kinds = [each.partition(";")[0].strip().lower() for each in wanted]
+    return ",".join(wanted[: kinds.index("text/plain") + 1] if "text/plain" in kinds else wanted)
+
+
+def _weight(kind: str) -> float:
+    for parameter in kind.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
 
 
 class _Collected:
