@@ -47,7 +47,7 @@ class JSONTests(SynchronousTestCase):
         text = Path(self.path).read_bytes()
         self.assertEqual(text.count(b"\n"), 1)
         self.assertTrue(text.isascii() and text[:-1].decode().isprintable())
-        self.assertEqual(len(self.said()[0]["agent"]), LONGEST + 1)
+        self.assertEqual(len(self.said()[0]["agent"]), LONGEST)
 
     def test_failure(self) -> None:
         """A traceback is a field of its own, whole."""

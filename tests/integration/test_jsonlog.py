@@ -44,7 +44,7 @@ class JSONLogTests(LifeTestCase):
         self.assertEqual((opened["target"], opened["path"], opened["subprotocol"]), ("demo:", "/some%0Apath", "binary"))
         self.assertEqual((opened["identity"], opened["level"]), (None, "info"))
         self.assertTrue(opened["user_agent"].startswith("a"))
-        self.assertEqual(len(opened["user_agent"]), 201)
+        self.assertEqual(len(opened["user_agent"]), 200)
         self.assertEqual(closed["id"], opened["id"])
         self.assertEqual((closed["code"], closed["up"], closed["by"]), (1000, 0, "client"))
         self.assertIsInstance(closed["seconds"], float)

@@ -22,7 +22,7 @@ from wsproxy.daemon.line import lineOf
 __all__ = ["LONGEST", "RECORD", "asLine", "lostRecord", "recordOf"]
 
 LONGEST = 200
-"""Characters of a field."""
+"""Characters of a field, with the C{…} that says that it was cut."""
 
 MESSAGE = 2000
 """Characters of the text, of which whatever strangers say in it is a part that was cut before."""
@@ -67,7 +67,7 @@ def recordOf(event: LogEvent, worker: int | None = None) -> dict[str, Any]:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[:limit] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def asLine(record: dict[str, Any]) -> str:
