@@ -90,6 +90,12 @@ class LineTests(FileTestCase):
         ):
             self.assertWrong(f"# here\nheartbeat = 5\n{text}", f"{self.file}:3: {told}")
 
+    def test_encodedPath(self) -> None:
+        """Paths are compared decoded: one that is not would be nobody's."""
+        for path in ("/a%2fb", "/a%20b", "/a\\\\b"):
+            self.assertWrong(f"[[route]]\npath = '{path}'\n", f"{self.file}:2: path ", "expected /PATH, decoded")
+        self.make("[[route]]\npath = '/a b/100%'\ntarget = 'x:1'\n")
+
     def test_sectionAsKey(self) -> None:
         """A section that was written in another way is told how."""
         self.assertWrong("route.path = '/x'\n", f"{self.file}:1: route: unknown; say it as [[route]]")
@@ -189,7 +195,8 @@ class LayerTests(FileTestCase):
 
     def test_clashes(self) -> None:
         """With routes there is neither a program nor a client that says no path."""
-        self.assertWrong("target = 'x:1'\nraw = true\n[[route]]\n", "--raw: clashes with routes")
+        self.assertWrong("target = 'x:1'\nraw = true\n[[route]]\n", f"{self.file}:2: --raw: clashes with routes")
+        self.assertWrong("", f"--target is missing, in {self.file} as well: ")
         self.assertWrong("[[route]]\n", "--: clashes with routes", **{"--": ("true",)})
 
     def test_places(self) -> None:

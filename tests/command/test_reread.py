@@ -140,10 +140,10 @@ class PrintedTests(SourceTestCase):
             (self.folder / name).write_text("a:b")
         text = (
             "listen = ['1', 'unix:s']\nheartbeat = 7\ntext = true\nauth-plugin = 'BasicHTTPAuth'\n"
-            "auth-source = '@users'\nmax-sessions = 5\norigin = ['https://a.example', '*']\nrecord = 'r'\n"
+            "auth-source = '@users'\nmax-sessions = 5\norigin = ['https://a.example', '*']\nrecord = 'r\\q'\n"
             "[[listener]]\nlisten = ['3', '4']\ncert = 'pair'\nssl-only = true\n"
             "[[route]]\nhost = 'h.example'\ntarget = 'unix:t'\nmax-sessions = 2\nauth-plugin = false\n"
-            "[[route]]\npath = '/t \\\" é'\ntoken-plugin = 'TokenFile'\ntoken-source = 'tokens'\nheartbeat = 0\n"
+            "[[route]]\npath = '/t \" é'\ntoken-plugin = 'TokenFile'\ntoken-source = 'tokens'\nheartbeat = 0\n"
             "[[route]]\npath = '/u'\ntarget-config = 'tokens'\nauth-plugin = 'HtpasswdAuth'\nauth-source = 'htpasswd'\n"
         )
         shown = self.printed(text)

@@ -52,6 +52,8 @@ _NOT_OF_ROUTES = ("trusted-proxy", "no-pump")
 
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+
 LARGEST = 4 << 20
 """Bytes of a file that is read."""
 
@@ -86,11 +88,16 @@ class FileListener:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a file says: for everybody, for some of its listeners, and for its routes."""
+    """
+    What a file says: for everybody, for some of its listeners, and for its routes.
+
+    @ivar file: its absolute path; L{None}: there is none.
+    """
 
     given: Given = field(default_factory=Given)
     listeners: tuple[FileListener, ...] = ()
     routes: tuple[FileRoute, ...] = ()
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,7 @@ class _Reader:
         listeners = tuple(self._listener(given, at) for header, given, at in self._sections if _LISTENER in header)
         routes = tuple(self._route(given, at) for header, given, at in self._sections if _ROUTE in header)
         self._checkTwice(routes)
-        return Settings(self._top, listeners, routes)
+        return Settings(self._top, listeners, routes, self._path)
 
     def _open(self, header: str, origin: Origin) -> None:
         if header not in _SECTIONS:
@@ -245,13 +252,13 @@ class _Reader:
         host, path = given.pop("host", None), given.pop("path", "/")
         if host is not None and not _HOST.fullmatch(host):
             raise ConfigError(f"{given.origins['host']}: host {escape(host)}: expected a name in lower case, no port")
-        problem = not path.startswith("/") or "?" in path
+        problem = not path.startswith("/") or "?" in path or _ENCODED.search(path) is not None
         try:
             plainPath(path.replace("%", "%25"))
         except Refusal:
             problem = True
         if problem:
-            why = "expected /PATH, decoded, without . and .. and //"
+            why = "expected /PATH, decoded, without %XX, . and .., //, and backslashes"
             raise ConfigError(f"{given.origins['path']}: path {escape(path)}: {why}")
         return FileRoute(None if host is None else plainHost(host), path, given, origin)
 

@@ -129,11 +129,12 @@ def makeConfig(given: Mapping[str, Any] | Layers, certificate: str | None = _CER
 
 def _whole(given: Layers, certificate: str | None) -> Config:
     if not given.settings.routes:
-        return _make(_withCertificate(given.whole(), certificate))
+        return _make(_withCertificate(given.whole(), certificate), file=given.settings.file)
     whole = given.whole()
     for name, why in ((PROGRAM, "one program serves all"), ("raw", "such clients say neither a host nor a path")):
         if name in whole:
-            raise ConfigError(f"--{'' if name == PROGRAM else name}: clashes with routes; {why}")
+            with saying(whole, name):
+                raise ConfigError(f"--{'' if name == PROGRAM else name}: clashes with routes; {why}")
     shared = _withCertificate(given.shared(), certificate)
     _checkNeeds(shared, exempt=_LIMITS)
     _checkClashes(shared)
@@ -183,11 +184,15 @@ def _withCertificate(given: Mapping[str, Any], certificate: str | None) -> Mappi
     return Given({"cert": certificate, **given}, origins)
 
 
-def _make(given: Mapping[str, Any], *, pages: bool = False) -> Config:
-    """@param pages: there need not be a target; pages alone are served then."""
+def _make(given: Mapping[str, Any], *, pages: bool = False, file: str | None = None) -> Config:
+    """
+    @param pages: there need not be a target; pages alone are served then.
+    @param file: where one could be.
+    """
     _checkProgram(given)
     if not pages and not any(name in given for name in WAYS):
-        raise ConfigError("--target is missing: say where the data goes, or demo: for a first look")
+        where = "" if file is None else f", in {file} as well"
+        raise ConfigError(f"--target is missing{where}: say where the data goes, or demo: for a first look")
     _checkNeeds(given)
     _checkClashes(given)
     return _config(given)
