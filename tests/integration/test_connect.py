@@ -238,6 +238,8 @@ class StandardTests(ConnectCase):
             (("--origin", "a\r\nb", url), "connect: an origin has neither control"),
             (("--origin", "http://é", url), "connect: an origin has neither control"),
             (("--subprotocol", "a b", url), "connect: subprotocol 'a b': not a name"),
+            (("--cafile", "/etc/hosts", url), "--cafile: ws:// speaks no TLS"),
+            (("--insecure", url), "--insecure: ws:// speaks no TLS"),
             (("@/nonexistent",), "URL @/nonexistent: No such file"),
             (("@",), "URL @: Is a directory"),
             (("env:NO_SUCH",), "URL env:NO_SUCH: not in the environment"),

@@ -89,7 +89,10 @@ def run(options: Namespace) -> str:
         if number in closed:
             raise ConfigError(f"connect: {name} is closed, and there is no -L")
     manner = Manner(options.cafile, options.insecure, options.timeout, options.heartbeat)
-    passage = Passage(_request(options), manner, partial(_tell, options.quiet))
+    request = _request(options)
+    if not request.url.secure and (options.insecure or options.cafile is not None):
+        raise WordsError(f"--{'insecure' if options.insecure else 'cafile'}: ws:// speaks no TLS; wss:// does")
+    passage = Passage(request, manner, partial(_tell, options.quiet))
     lead: Any = passage.standard if options.local is None else partial(passage.local, options.local)
 
     def main(reactor: Any) -> Any:
