@@ -503,6 +503,7 @@ class GuardedTests(AdminTestCase):
             (("--admin", "0.0.0.0:0", *token), "--admin 0.0.0.0:0: beyond loopback it needs TLS: --cert, or an ssl: "),
             (("--admin", "unix:/nowhere/at/all"), "--admin unix:/nowhere/at/all:mode=600: no such file or directory"),
             (("--admin-token", TOKEN), "--admin-token: needs --admin"),
+            (("--admin", "127.0.0.1:0", *token, "--admin-read-token", TOKEN), "--admin-read-token: the same as --adm"),
             (("--admin", "127.0.0.1:0", "--admin-token", "short"), "--admin-token: expected 16 characters"),
         ):
             outcome = await startTwistd(self, "--listen", "127.0.0.1:0", "--target", "demo:", *arguments).end()

@@ -205,6 +205,8 @@ def checkAdmin(config: AdminConfig, reactor: Any, speaksTLS: bool) -> None:
         listen = _parse("admin", reactor, config.endpoint)
         if listen.path is None and config.token is None:
             raise ConfigError(f"--admin {config.endpoint}: TCP needs --admin-token @FILE")
+        if config.token is not None and config.token == config.readToken:
+            raise ConfigError("--admin-read-token: the same as --admin-token, which may do everything")
         if not speaksTLS and _isFar(config.endpoint):
             raise ConfigError(f"--admin {config.endpoint}: {_OPEN}")
     if config.health is not None:
