@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -510,6 +511,18 @@ class GuardedTests(AdminTestCase):
             self.assertEqual(outcome.status, 1)
             self.assertIn(f"{why}", outcome.err)
             self.assertNotIn("Traceback", outcome.err)
+
+    async def test_leavesNothing(self) -> None:
+        """A start that fails at another place leaves no socket file of its admin side."""
+        folder = Path(tempfile.mkdtemp())  # a socket's path has 107 bytes
+        self.addCleanup(shutil.rmtree, folder)
+        await self.start("--listen", "127.0.0.1:0")
+        taken, admin = f"127.0.0.1:{self.port}", ("--admin", f"unix:{folder}/admin", "--target", "demo:")
+        for words in (("--listen", taken), ("--listen", taken, "--workers", "1"), ("--health", taken, "--listen", "0")):
+            outcome = await startTwistd(self, *words, *admin).end()
+            self.assertEqual(outcome.status, 1)
+            self.assertIn(f"{taken}: address already in use", outcome.err)
+            self.assertEqual([*folder.iterdir()], [])
 
 
 del Contract  # it is no test by itself

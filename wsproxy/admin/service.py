@@ -79,6 +79,7 @@ class AdminService(Service):
         self._left = {} if left is None else {name: dict(place) for name, place in left.items()}
         self._places: dict[str, tuple[Listen, Sequence[Any]]] = {}
         self._files: list[str] = []
+        self._made: list[str] = []
         self._loop = LoopingCall(self._sample)
         self._loop.clock = reactor
 
@@ -90,10 +91,14 @@ class AdminService(Service):
         """
         super().privilegedStartService()
         config = self._config
-        if config.endpoint is not None:
-            self._listen("admin", _private(config.endpoint), guarded=True)
-        if config.health is not None:
-            self._listen("health", config.health, guarded=False)
+        try:
+            if config.endpoint is not None:
+                self._listen("admin", _private(config.endpoint), guarded=True)
+            if config.health is not None:
+                self._listen("health", config.health, guarded=False)
+        except ConfigError:
+            self.forget()
+            raise
         for left in self._left.values():
             _close((*left["ports"], *left["visits"]))
 
@@ -104,7 +109,10 @@ class AdminService(Service):
         if guarded and self._tls is not None and listen.path is None and not secure and not _isNear(text):
             site = TLSMemoryBIOFactory(self._tls, False, site)
             secure = True
-        ports = self._taken(name, listen, site) or _now(listen.bind(site), name)
+        ports = self._taken(name, listen, site)
+        if not ports:
+            ports = _now(listen.bind(site), name)
+            self._made += filter(None, [listen.path])
         self._places[name] = (listen, ports)
         if guarded and not secure and not all(_isLocal(port.getHost()) for port in ports):
             raise ConfigError(f"--admin {text}: {_OPEN}")
@@ -140,6 +148,12 @@ class AdminService(Service):
     def descriptors(state: Mapping[str, Any]) -> list[int]:
         """@return: those that a L{state} speaks of."""
         return [each for place in state.values() for each in (*place["ports"], *place["visits"])]
+
+    def forget(self) -> None:
+        """The start has failed, and no reactor will run that closes anything: remove the socket files that it made."""
+        for path in self._made:
+            with suppress(OSError):
+                os.unlink(path)
 
     def pause(self) -> Deferred[Any]:
         """

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from typing import Any
 
+from twisted.python.failure import Failure
+
 from wsproxy.admin.levels import Levels
 from wsproxy.config import Config
 from wsproxy.daemon.successor import Successor
@@ -63,6 +65,7 @@ def makeRoot(
         left = None if predecessor is None else predecessor["parts"].get("admin.places")
         admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours, _askUpgrade, left)
         admin.setServiceParent(workers)
+        workers.started.addErrback(_forgetting(admin.forget))
         workers.keep("admin.places", admin.state, lambda state, askers: None, admin.descriptors)
         workers.whenPaused(admin.pause, admin.resume)
     return workers
@@ -81,7 +84,18 @@ def _administered(proxy: Proxy, config: Config, reactor: Any, levels: Levels) ->
         desk = makeDesk(reactor, proxy)
         admin = makeAdmin(config, reactor, Alone(desk), levels, proxy.renew, proxy.neighbours)
         admin.setServiceParent(proxy)
+        proxy.started.addErrback(_forgetting(admin.forget))
     return proxy
+
+
+def _forgetting(forget: Callable[[], object]) -> Callable[[Failure], Failure]:
+    """@return: an errback of a start: what has failed has failed, and the admin side leaves nothing behind."""
+
+    def failed(failure: Failure) -> Failure:
+        forget()
+        return failure
+
+    return failed
 
 
 def _makeWorkers(
