@@ -233,7 +233,7 @@ class RevokingTests(NodesTestCase):
         """Wrong words are one line, without a secret in it."""
         for words, status, complaint in (
             ((), 2, "one of the arguments"),
-            (("--token", "geheim"), 1, "--token: expected @FILE"),
+            (("--token", "geheim"), 2, "--token: expected @FILE"),
             (("--jti", "x", "--identity", "y"), 2, "not allowed with"),
             (("--jti", "x", "--for", "-1"), 1, "--for: expected 1 to"),
             (("--identity", ""), 1, "revoke: expected one of identity"),

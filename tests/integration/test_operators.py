@@ -126,6 +126,8 @@ class OperatorTests(AdminTestCase):
             (("sessions", "--client", "x"), 1, "wsproxy: client x: expected an address, "),
             (("sessions", "--admin-token", "@/nowhere"), 1, "wsproxy: --admin-token @/nowhere: No such file"),
             (("top", "--every", "0"), 2, "wsproxy: argument --every: 0 is not a number above 0\n"),
+            (("top", "--every", "nan"), 2, "wsproxy: argument --every: nan is not a number above 0\n"),
+            (("top", "--every", "1e9"), 2, "wsproxy: argument --every: 1e9 is more than 100000\n"),
         ):
             outcome = await self.run_(*words)
             self.assertEqual(outcome.status, status, outcome)

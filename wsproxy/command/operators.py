@@ -87,11 +87,13 @@ def warn(answer: dict[str, Any]) -> None:
 
 
 def number(word: str) -> float:
-    """What is above 0."""
+    """What is above 0, and no more than L{_LARGEST}."""
     try:
         value = float(word)
     except ValueError:
         value = 0.0
-    if not 0 < value <= _LARGEST:
-        raise ArgumentTypeError(f"{word} is not a number above 0, and up to {_LARGEST}")
+    if value > _LARGEST:
+        raise ArgumentTypeError(f"{word} is more than {_LARGEST}")
+    if not value > 0:
+        raise ArgumentTypeError(f"{word} is not a number above 0")
     return value
