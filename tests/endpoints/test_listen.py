@@ -156,6 +156,11 @@ class TCPTests(ListenTestCase):
         self.assertTrue(line.startswith("--listen no-such-host.invalid:0: "), line)
         self.assertNotIn("[Errno", line)
 
+    def test_named(self) -> None:
+        """What the system's complaint begins with stays as it is where it is a name."""
+        error = listenError(parseListen(reactor, "unix:it"), OSError("AF_UNIX path too long"))
+        self.assertEqual(str(error), "--listen unix:it: AF_UNIX path too long")
+
     async def test_taken(self) -> None:
         """A taken port is one line, also where only one address of it is taken, be it IPv4."""
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0")):

@@ -193,7 +193,9 @@ def listenError(listen: Listen, error: Exception) -> ConfigError:
     """Why C{listen.endpoint} could not listen, in one line: C{--listen 6080: address already in use}."""
     cause = error.socketError if isinstance(error, CannotListenError) else error
     reason = getattr(cause, "strerror", None) or str(cause)
-    return ConfigError(_complaint(listen.text, reason[:1].lower() + reason[1:]))
+    if reason[1:2].islower():  # a word, and no name: AF_UNIX path too long
+        reason = reason[0].lower() + reason[1:]
+    return ConfigError(_complaint(listen.text, reason))
 
 
 def _complaint(text: str, reason: str) -> str:
