@@ -158,8 +158,8 @@ class TCPTests(ListenTestCase):
 
     def test_named(self) -> None:
         """What the system's complaint begins with stays as it is where it is a name."""
-        error = listenError(parseListen(reactor, "unix:it"), OSError("AF_UNIX path too long"))
-        self.assertEqual(str(error), "--listen unix:it: AF_UNIX path too long")
+        error = listenError(parseListen(reactor, "unix:/it"), OSError("AF_UNIX path too long"))
+        self.assertEqual(str(error), "--listen unix:/it: AF_UNIX path too long")
 
     async def test_taken(self) -> None:
         """A taken port is one line, also where only one address of it is taken, be it IPv4."""
