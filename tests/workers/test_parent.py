@@ -254,6 +254,38 @@ class LifeTests(WorkersTestCase):
         self.reactor.advance(1)
         self.assertEqual(len(self.reactor.processes), 3)
 
+    def test_paused(self) -> None:
+        """
+        One that has not come up when others are to take over ends without a word, and no other starts meanwhile, nor
+        for one that has ended before or dies then. Where this code goes on after all they start.
+        """
+        self.start()
+        for _ in range(2):
+            first, second = self.reactor.processes[-2:]
+            first.end(1)
+            self.events.clear()
+            pausing = Deferred.fromCoroutine(self.workers.pause())
+            self.assertEqual(second.signals, [9])
+            second.end(signal=9)
+            self.successResultOf(pausing)
+            before = len(self.reactor.processes)
+            self.reactor.advance(LONGEST_DELAY)
+            self.assertEqual(len(self.reactor.processes), before)
+            self.assertEqual(self.lines(), [])
+            self.workers.resume()
+            self.assertEqual(len(self.reactor.processes), before + 2)
+
+    def test_pausedEnd(self) -> None:
+        """The end comes in a pause as well, and what waits for its end starts nothing."""
+        self.start()
+        pausing = Deferred.fromCoroutine(self.workers.pause())
+        for process in self.reactor.processes:
+            process.end(signal=9)
+        self.successResultOf(pausing)
+        self.successResultOf(self.workers.stopService())
+        self.workers.resume()
+        self.assertEqual(len(self.reactor.processes), 2)
+
     def test_log(self) -> None:
         """Each line of a worker says whose it is, whether logged or printed, and who in there said it."""
         self.start()

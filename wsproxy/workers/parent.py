@@ -121,6 +121,8 @@ class Workers(MultiService):
         self._parts: dict[str, tuple[Callable[[], Any], Callable[[Any, Mapping[int, Asker]], object]]] = {}
         self._partsDescriptors: dict[str, Callable[[Any], list[int]]] = {}
         self._pausing: list[tuple[Callable[[], Deferred[Any]], Callable[[], object]]] = []
+        self._paused = False
+        self._resumed: list[Deferred[None]] = []
         self._old: list[Worker] = []
         self._before = 0  # numbers that older workers have
         self._ports: list[tuple[str, Any]] = []
@@ -261,6 +263,7 @@ class Workers(MultiService):
         """Have a worker in this place, until all of them end."""
         backoff = Backoff()
         while not self._ending:
+            await self._untilResumed()
             began = self._reactor.seconds()
             try:
                 how = await self._run(index)
@@ -271,6 +274,8 @@ class Workers(MultiService):
                 return
             if self._ending:
                 return
+            if how is None:
+                continue
             delay = backoff.delay(self._reactor.seconds() - began >= HEALTHY)
             self._log.error(
                 "worker {number} {how}; another starts in {delay:.0f} s",
@@ -280,11 +285,19 @@ class Workers(MultiService):
             )
             await deferLater(self._reactor, delay)
 
-    async def _run(self, index: int) -> str:
+    def _untilResumed(self) -> Deferred[None]:
+        """@return: fires as soon as a worker that starts would not be one too many."""
+        if not self._paused:
+            return succeed(None)
+        resumed: Deferred[None] = Deferred()
+        self._resumed.append(resumed)
+        return resumed
+
+    async def _run(self, index: int) -> str | None:
         """
         The life of one worker.
 
-        @return: how it ended.
+        @return: how it ended; L{None}: as it was to, see L{pause}.
         @raise ConfigError: there is no use in another one.
         """
         try:
@@ -299,6 +312,8 @@ class Workers(MultiService):
         self._workers[index] = None
         self._share.leave(index)
         self._call(self._gone, worker)
+        if worker.isDismissed:
+            return None
         if worker.complaint is not None:
             if not self._proven:
                 raise ConfigError(worker.complaint)
@@ -585,14 +600,15 @@ class Workers(MultiService):
     async def pause(self) -> None:
         """
         Leave all of this as it stands: workers are not heard, and all that they have asked is answered. Those that
-        have not come up yet end. A change of settings that is under way is waited for.
+        have not come up yet end, and none starts. A change of settings that is under way is waited for.
         """
         await self.renewal.settled()
         await gatherResults([pause() for pause, _ in self._pausing])
+        self._paused = True
         ended = []
         for worker in self._all:
             if not worker.up or not worker.isThere:
-                worker.kill()
+                worker.dismiss()
                 ended.append(worker.ended())
         await gatherResults(ended)
         await gatherResults([worker.pause() for worker in self._all])
@@ -601,6 +617,10 @@ class Workers(MultiService):
         """Go on after L{pause}."""
         for worker in self._all:
             worker.resume()
+        self._paused = False
+        waiting, self._resumed = self._resumed, []
+        for resumed in waiting:
+            resumed.callback(None)
         for _, resume in self._pausing:
             resume()
 

@@ -42,6 +42,7 @@ class Worker(ProcessProtocol):
     @ivar complaint: why it cannot start, where the configuration is to blame.
     @ivar said: the last line that it has printed, beside the log.
     @ivar ending: fires when its clients have been told to go, or it has ended.
+    @ivar isDismissed: it has been ended before it came up, for the code that comes to start others.
     @ivar isRetired: it has been told to leave new clients to others.
     @ivar retireBy: when its last sessions are closed, as the reactor counts; L{None}: when they like.
     """
@@ -62,6 +63,7 @@ class Worker(ProcessProtocol):
         self.said: str | None = None
         self.ending: Deferred[None] = Deferred()
         self.number = number
+        self.isDismissed = False
         self.isRetired = False
         self.retireBy: float | None = None
         self._proven = proven
@@ -232,6 +234,11 @@ class Worker(ProcessProtocol):
     def kill(self) -> None:
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(signal.SIGKILL)
+
+    def dismiss(self) -> None:
+        """End it where it is of no use to the code that comes."""
+        self.isDismissed = not self._up
+        self.kill()
 
     def ended(self) -> Deferred[int]:
         """@return: fires with its exit status, 128 + the number for a signal."""
