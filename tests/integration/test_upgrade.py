@@ -66,6 +66,10 @@ REST = 4.0 if LONG else 0.25
 WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
 
 
+def children(pid: int) -> set[str]:
+    return {*Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
 async def wait(seconds: float) -> None:
     await deferLater(reactor, seconds, lambda: None)
 
@@ -565,6 +569,25 @@ class OperatorTests(UpgradeTestCase):
         self.assertEqual(stat.S_IMODE(os.stat(f"{folder}/admin").st_mode), 0o600)
         self.assertEqual(await proxy.stop(), 0)
         self.assertFalse(os.path.exists(f"{folder}/admin"))
+
+    async def test_level(self) -> None:
+        """How much is logged stays as it was set, in the parent and for workers, until it is set again."""
+        folder = self.folder()
+        self.addCleanup(shutil.rmtree, folder)
+        place = f"unix:{folder}/admin"
+        proxy = await self.startWorkers("--admin", place, workers="1")
+        admin = AdminClient(place)
+        for _ in range(2):
+            await deferToThread(admin.ask, "POST", "/log-level?level=error")
+            since, pids = len(proxy.lines), children(proxy.pid)
+            proxy.signal(signal.SIGUSR2)
+            await until(lambda pids=pids: bool(children(proxy.pid)) and not children(proxy.pid) & pids)
+            await until(lambda: AdminClient(place).ask("GET", "/status")["workers"] != [])
+            self.assertEqual(admin.ask("GET", "/log-level"), {"level": "error"})
+            self.assertEqual(proxy.lines[since:], [])
+        admin.ask("POST", "/log-level?level=info")
+        await self.session()
+        await proxy.said(r"worker \d+: .* → ", 1, since)
 
     async def test_command(self) -> None:
         """C{wsproxy upgrade} is answered, whatever becomes of the process that was asked."""

@@ -20,10 +20,12 @@ class Levels:
     """
     @param changed: has this process log no less than this.
     @ivar level: what is logged at least.
+    @ivar chosen: the same, where it was set; else it is what the settings say.
     """
 
     def __init__(self, level: str, changed: Callable[[str], object]) -> None:
         self.level = level
+        self.chosen: str | None = None
         self._changed = changed
         self._answers: Answers | None = None
 
@@ -35,7 +37,7 @@ class Levels:
 
     def set(self, level: str) -> None:
         """From now on, what is less than this is not logged."""
-        self.level = level
+        self.level = self.chosen = level
         self._changed(level)
         if self._answers is not None:
             self._answers.tellAll(VERB, level=level)

@@ -62,10 +62,14 @@ def makeRoot(
         from wsproxy.admin.make import makeAdmin
 
         team = Team(workers, config.listening.workers)
-        left = None if predecessor is None else predecessor["parts"].get("admin.places")
+        parts = {} if predecessor is None else predecessor["parts"]
+        if parts.get("admin.level") is not None:
+            levels.set(parts["admin.level"])
+        left = parts.get("admin.places")
         admin = makeAdmin(config, reactor, team, levels.also(workers), workers.renew, neighbours, _askUpgrade, left)
         admin.setServiceParent(workers)
         workers.started.addErrback(_forgetting(admin.forget))
+        workers.keep("admin.level", lambda: levels.chosen, lambda level, askers: None)
         workers.keep("admin.places", admin.state, lambda state, askers: None, admin.descriptors)
         workers.whenPaused(admin.pause, admin.resume)
     return workers
