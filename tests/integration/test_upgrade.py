@@ -215,6 +215,38 @@ class FailureTests(UpgradeTestCase):
         await self.assertAlive(client, b"still here")
         self.assertFalse([line for line in proxy.lines if "Traceback" in line])
 
+    async def test_places(self) -> None:
+        """So is each place where nobody can listen, for clients, for operators, or for those who ask for health."""
+        folder = self.folder()
+        busy = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(busy.close)
+        taken, file = f"127.0.0.1:{busy.getsockname()[1]}", folder / "config.toml"
+        (folder / "token").write_text(secrets.token_hex(32))
+        text = "workers = 1\ntarget = 'demo:'\nlisten = ['127.0.0.1:0'{}]\nadmin = '{}'\n{}"
+        place = f"unix:{folder}/admin"
+        file.write_text(text.format("", place, ""))
+        self.proxy = Proxy(Path(tempfile.mkdtemp(dir=".")).absolute(), "--config", str(file), listen=())
+        self.addCleanup(self.proxy.stop)
+        await self.proxy.said("worker 1 is up")
+        self.port = int((await self.proxy.said(r"Listening on 127\.0\.0\.1:(\d+)"))[0][1])
+        client = await self.session()
+        changes = (
+            ("--health", taken, ("", place, f"health = '{taken}'")),
+            ("--admin", taken, ("", taken, "admin-token = '@token'")),
+            ("--admin", f"unix:{folder}/none/admin", ("", f"unix:{folder}/none/admin", "")),
+            ("--listen", taken, (f", '{taken}'", place, "")),
+            ("--listen", "192.0.2.1:0", (", '192.0.2.1:0'", place, "")),
+            ("--listen", f"unix:{folder}/none/x", (f", 'unix:{folder}/none/x'", place, "")),
+        )
+        for option, where, change in changes if LONG else changes[:3]:
+            file.write_text(text.format(*change))
+            self.assertIn(f": {option} {where}", await self.fails())
+            await self.assertAlive(client, b"still here")
+            self.assertEqual(AdminClient(place).ask("GET", "/status")["sessions"], 1)
+        file.write_text(text.format("", place, "health = '127.0.0.1:0'"))
+        await self.upgrade(1)
+        await self.assertAlive(client, b"still here")
+
     async def test_broken(self) -> None:
         """So is code that is broken, whatever becomes of it: a complaint, a status, a signal. Mended, it takes over."""
         folder = self.folder()

@@ -90,19 +90,36 @@ class AdminService(Service):
         @raise ConfigError: that cannot be, or must not.
         """
         super().privilegedStartService()
-        config = self._config
         try:
-            if config.endpoint is not None:
-                self._listen("admin", _private(config.endpoint), guarded=True)
-            if config.health is not None:
-                self._listen("health", config.health, guarded=False)
+            for name, text in self._wanted():
+                self._listen(name, text)
         except ConfigError:
             self.forget()
             raise
         for left in self._left.values():
             _close((*left["ports"], *left["visits"]))
 
-    def _listen(self, name: str, text: str, guarded: bool) -> None:
+    def _wanted(self) -> list[tuple[str, str]]:
+        config = self._config
+        admin = [] if config.endpoint is None else [("admin", _private(config.endpoint))]
+        return admin + ([] if config.health is None else [("health", config.health)])
+
+    async def rehearse(self) -> None:
+        """
+        Listen where the code before this does not, for a moment.
+
+        @raise ConfigError: that cannot be, or must not.
+        """
+        try:
+            for name, text in self._wanted():
+                left = self._left.get(name)
+                if left is None or left["text"] != _parse(name, self._reactor, text).text:
+                    self._listen(name, text)
+        finally:
+            await self._stopListening()
+
+    def _listen(self, name: str, text: str) -> None:
+        guarded = name == "admin"
         listen = _parse(name, self._reactor, text)
         site: IProtocolFactory = self._sites[name]
         secure = text.lower().startswith(_TLS)
@@ -137,11 +154,10 @@ class AdminService(Service):
         return {
             name: {
                 "text": listen.text,
-                "ports": [port.fileno() for port in ports],
-                "visits": self._sites[name].descriptors(),
+                "ports": [port.fileno() for port in ports if listen.isPlain],
+                "visits": self._sites[name].descriptors() if listen.isPlain else [],
             }
             for name, (listen, ports) in self._places.items()
-            if listen.isPlain
         }
 
     @staticmethod
@@ -197,6 +213,9 @@ class AdminService(Service):
         super().stopService()
         if self._loop.running:
             self._loop.stop()
+        return self._stopListening()
+
+    def _stopListening(self) -> Deferred[Any]:
         ports = self._ports
         self._places.clear()
         for path in self._files:

@@ -71,6 +71,7 @@ def makeRoot(
         workers.started.addErrback(_forgetting(admin.forget))
         workers.keep("admin.level", lambda: levels.chosen, lambda level, askers: None)
         workers.keep("admin.places", admin.state, lambda state, askers: None, admin.descriptors)
+        workers.whenRehearsed(admin.rehearse)
         workers.whenPaused(admin.pause, admin.resume)
     return workers
 

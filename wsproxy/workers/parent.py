@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn, cast
@@ -123,6 +123,7 @@ class Workers(MultiService):
         self._pausing: list[tuple[Callable[[], Deferred[Any]], Callable[[], object]]] = []
         self._paused = False
         self._resumed: list[Deferred[None]] = []
+        self._rehearsing: list[Callable[[], Awaitable[object]]] = []
         self._old: list[Worker] = []
         self._before = 0  # numbers that older workers have
         self._ports: list[tuple[str, Any]] = []
@@ -597,6 +598,14 @@ class Workers(MultiService):
         """
         self._pausing.append((pause, resume))
 
+    def whenRehearsed(self, function: Callable[[], Awaitable[object]]) -> None:
+        """
+        Have others try what might fail, when L{rehearse} does.
+
+        @param function: raises L{ConfigError} where they could not take over.
+        """
+        self._rehearsing.append(function)
+
     async def pause(self) -> None:
         """
         Leave all of this as it stands: workers are not heard, and all that they have asked is answered. Those that
@@ -657,6 +666,8 @@ class Workers(MultiService):
             await self._listenAlso([listen for listen in self._listens if listen.text not in known])
         finally:
             await self._stopListening()
+        for function in self._rehearsing:
+            await function()
         up: Deferred[None] = Deferred()
         worker = Worker(1, self._verbs, self._answers, lambda: up.callback(None))
         worker.start(self._reactor, self._environment, None)
