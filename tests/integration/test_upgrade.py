@@ -5,6 +5,7 @@ The small form runs with all tests, the large one in C{make soak}: WSPROXY_SOAK=
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -64,6 +65,14 @@ REST = 4.0 if LONG else 0.25
 
 
 WSPROXY = str(Path(sys.executable).with_name("wsproxy"))
+
+
+def privilegedPort() -> int:
+    """A free one, for root."""
+    for port in range(1023, 512, -1):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("there is none")
 
 
 def children(pid: int) -> set[str]:
@@ -601,6 +610,35 @@ class OperatorTests(UpgradeTestCase):
         self.assertEqual(stat.S_IMODE(os.stat(f"{folder}/admin").st_mode), 0o600)
         self.assertEqual(await proxy.stop(), 0)
         self.assertFalse(os.path.exists(f"{folder}/admin"))
+
+    async def test_user(self) -> None:
+        """
+        Where only root may bind, a port below 1024 and a folder of root's, the process is still there when it is
+        root's no more and has been upgraded: sessions go on, the admin side answers.
+        """
+        require("root", lambda: os.geteuid() == 0)
+        everybodys = pythonForEverybody()
+        require("a Python that every user can run", lambda: everybodys)
+        folder = self.folder()
+        self.addCleanup(shutil.rmtree, folder)
+        place, health = f"unix:{folder}/admin", f"127.0.0.1:{privilegedPort()}"
+        program = (str(everybodys), "-c", "from twisted.scripts.twistd import run; run()")
+        options = ("-n", "--pidfile=", "--uid", "65534", "--gid", "65534")
+        words = ("--listen", "127.0.0.1:0", "--target", "demo:", "--workers", "1", "--admin", place, "--health", health)
+        os.chmod(".", 0o755)
+        twistd = start(self, [*program, *options, "websockify", *words], PYTHONPATH=PATHS)
+        twistd.directory.parent.chmod(0o755)
+        self.port = int((await twistd.line(r"Listening on 127\.0\.0\.1:(\d+)"))[1])
+        await twistd.line("worker 1 is up")
+        client = await self.session()
+        os.kill(twistd.pid, signal.SIGUSR2)
+        await twistd.line("worker 1: makes room")
+        await self.assertAlive(client, b"still here")
+        self.assertIn("Uid:" + 4 * "\t65534", Path(f"/proc/{twistd.pid}/status").read_text())
+        status = await deferToThread(AdminClient(place).ask, "GET", "/status")
+        self.assertEqual(status["sessions"], 1)
+        self.assertEqual(await deferToThread(AdminClient(health).ask, "GET", "/readyz"), {"status": "ready"})
+        self.assertEqual((await twistd.stop()).status, 0)
 
     async def test_level(self) -> None:
         """How much is logged stays as it was set, in the parent and for workers, until it is set again."""
