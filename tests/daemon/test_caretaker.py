@@ -13,6 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsproxy.daemon import caretaker
+from wsproxy.daemon.handover import COULD_START
 from wsproxy.daemon.log import Log
 from wsproxy.daemon.successor import Successor, commandLine, divided
 
@@ -37,6 +38,12 @@ class DividedTests(SynchronousTestCase):
     def test_commandLine(self) -> None:
         """What this process was executed with can be executed once more."""
         self.assertEqual(commandLine(), [sys.executable, *sys.orig_argv[1:]])
+
+
+class StatusTests(SynchronousTestCase):
+    def test_same(self) -> None:
+        """What a rehearsal says that went well is understood by the caretaker as well, which imports nothing."""
+        self.assertEqual(caretaker._COULD_START, COULD_START)
 
 
 class RunTests(SynchronousTestCase):

@@ -266,6 +266,7 @@ class FailureTests(UpgradeTestCase):
         for text, told in (
             ("raise SystemExit('not today')", "SystemExit: not today"),
             ("import os\nos._exit(3)", "status 3"),
+            ("import os\nprint('x')\nos._exit(0)", "it ended with status 0, and has not said that it could start"),
             ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "it ended by signal 9"),
         ):
             code.write_text(text)

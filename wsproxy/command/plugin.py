@@ -28,6 +28,7 @@ from wsproxy.daemon.clock import useMonotonic
 from wsproxy.daemon.console import piped
 from wsproxy.daemon.exit import Exit, complaint
 from wsproxy.daemon.garbage import passOverStart
+from wsproxy.daemon.handover import COULD_START
 from wsproxy.daemon.log import Log, makeLog
 from wsproxy.daemon.servicemanager import ServiceManager
 from wsproxy.daemon.successor import Successor, commandLine
@@ -123,7 +124,7 @@ def makeService(
         if handover is not None and handover.rehearsal:
             if isinstance(proxy, Workers):
                 rehearse(proxy, reactor)
-            os._exit(0)  # it could start
+            os._exit(COULD_START)
     except NoProgram as error:
         print(complaint(error), file=sys.stderr)
         raise SystemExit(error.status) from None

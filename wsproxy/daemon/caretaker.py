@@ -43,6 +43,9 @@ _VARIABLE = "WSPROXY_HANDOVER"
 _STARTED_WITHIN = 60
 """Seconds that new code has to start. It has been tried out, which takes longer."""
 
+_COULD_START = 86
+"""See L{wsproxy.daemon.handover.COULD_START}."""
+
 _LONGEST_DELAY = 30.0
 """Seconds between two times that it is tried by the clock."""
 
@@ -205,8 +208,10 @@ class Caretaker:
             if time.monotonic() > end:
                 return f"it has not started within {_STARTED_WITHIN} s"
             self._look(0.05)
-        if not child.returncode:
+        if child.returncode == _COULD_START:
             return None
+        if not child.returncode:
+            return "it ended with status 0, and has not said that it could start"
         size = os.fstat(output).st_size
         lines = os.pread(output, 4096, max(0, size - 4096)).decode("utf-8", "backslashreplace").split("\n")
         how = f"it ended by signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"

@@ -20,9 +20,12 @@ from typing import Any
 
 from wsproxy.errors import ConfigError
 
-__all__ = ["VARIABLE", "Handover", "leave", "receive", "serves"]
+__all__ = ["COULD_START", "VARIABLE", "Handover", "leave", "receive", "serves"]
 
 VARIABLE = "WSPROXY_HANDOVER"
+
+COULD_START = 86
+"""The exit status of a rehearsal that went well, and of nothing else: 0 has whatever ends early without a complaint."""
 
 _FORMAT = 1
 

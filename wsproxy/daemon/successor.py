@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from wsproxy.daemon.handover import VARIABLE, Handover, leave
+from wsproxy.daemon.handover import COULD_START, VARIABLE, Handover, leave
 from wsproxy.daemon.log import Log
 from wsproxy.escape import escape
 
@@ -221,7 +221,9 @@ class _Rehearsal(ProcessProtocol):
             self.done.errback(Unfit(f"it has not started within {REHEARSED_WITHIN:.0f} s"))
         elif value.signal is not None:
             self.done.errback(Unfit(f"it ended by signal {value.signal}"))
-        elif value.exitCode:
+        elif not value.exitCode:
+            self.done.errback(Unfit("it ended with status 0, and has not said that it could start"))
+        elif value.exitCode != COULD_START:
             lines = self._said.decode("utf-8", "backslashreplace").split("\n")
             last = next((line.strip() for line in reversed(lines) if line.strip()), f"status {value.exitCode}")
             self.done.errback(Unfit(escape(last, None)))
