@@ -225,6 +225,44 @@ class ClaimsTests(Verifying):
         self.assertEqual([event["option"] for event in events], ["--token-audience", "--token-issuer"])
 
 
+class AgainTests(Verifying):
+    """Tokens that have held before."""
+
+    def setUp(self) -> None:
+        self.keys = list(parseKeys(public(ecKey)))
+        self.now = NOW
+        self.verifier = Verifier(lambda: self.keys, now=lambda: self.now)
+        self.token = signed(CLAIMS, ecKey, "ES256")
+        self.assertEqual(self.verifier.verify(self.token), CLAIMS)
+
+    def test_same(self) -> None:
+        """They say the same again, whatever was done to what they said before, and whatever else has come meanwhile."""
+        self.verifier.verify(self.token)["sub"] = "eve"  # type: ignore[index]  # somebody's plugin does so
+        for number in range(300):
+            self.verifier.verify(signed({**CLAIMS, "jti": str(number)}, ecKey, "ES256"))
+        self.assertEqual(self.verifier.verify(self.token), CLAIMS)
+
+    def test_expired(self) -> None:
+        """Their time is over when it is."""
+        self.now += 60
+        self.assertIn("expired", self.refused(self.verifier, self.token))
+
+    def test_keys(self) -> None:
+        """Nor do they hold any more when their key is gone, until it is back."""
+        [key] = self.keys
+        self.keys[:] = parseKeys(SECRET)
+        self.refused(self.verifier, self.token)
+        self.keys[:] = [key]
+        self.assertEqual(self.verifier.verify(self.token), CLAIMS)
+
+    def test_others(self) -> None:
+        """One that is like them but for its last character, or its payload, is another one."""
+        header, payload, signature = self.token.split(".")
+        other = segment({**CLAIMS, "sub": "eve"})
+        for token in (f"{header}.{other}.{signature}", f"{header}.{payload}.{signature[:-1]}", f"{self.token}."):
+            self.refused(self.verifier, token)
+
+
 class HostileTests(Verifying):
     def test_huge(self) -> None:
         """What is too long is not looked at."""

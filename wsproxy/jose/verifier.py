@@ -15,10 +15,12 @@ import binascii
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from joserfc.jwe import JWERegistry, decrypt_compact
-from joserfc.jws import JWSRegistry, extract_compact
+from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64decode
 from twisted.logger import Logger
 
@@ -30,11 +32,17 @@ __all__ = ["LONGEST", "Verifier"]
 LONGEST = 8192
 """Characters of a token."""
 
+_REMEMBERED = 256
+"""Tokens that have held, by their hashes: 2 MiB at most. Strangers have none."""
+
 _ENCODINGS = ("A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512", "A128GCM", "A192GCM", "A256GCM")
 
 
 class _Signed(JWSRegistry):
     max_header_length = 4096  # a certificate chain may be in there, which nobody reads
+
+
+_signed = _Signed(strict_check_header=False)
 
 
 class Verifier:
@@ -58,8 +66,9 @@ class Verifier:
         self._audience = audience
         self._issuer = issuer
         self._now = now
-        self._signed = _Signed(strict_check_header=False)
         self._ignored: set[str] = set()
+        self._held: dict[bytes, bytes] = {}
+        self._heldBy: tuple[TokenKey, ...] = ()
 
     def verify(self, token: str) -> Claims:
         """
@@ -76,10 +85,7 @@ class Verifier:
         if len(token) > LONGEST:
             raise TokenError(f"longer than {LONGEST} characters")
         try:
-            data = token.encode("ascii")
-            if data.count(b".") == 4:
-                data = self._decrypted(data)
-            return _parse(self._verified(data))
+            return _parse(self._payload(token.encode("ascii")))
         except TokenError:
             raise
         except binascii.Error:
@@ -87,39 +93,24 @@ class Verifier:
         except Exception as error:  # a stranger's bytes find whatever a library has not thought of
             raise TokenError(f"malformed ({type(error).__name__})") from None
 
-    def _decrypted(self, data: bytes) -> bytes:
-        kid, name = _headerOf(data)
-        for each in self._candidates(kid):
-            if name in each.encryption:
-                registry = JWERegistry(algorithms=(name, *_ENCODINGS), strict_check_header=False)
-                plaintext = decrypt_compact(data, each.key, registry=registry).plaintext
-                if plaintext is None or plaintext.count(b".") != 2:
-                    raise TokenError("encrypted, but nothing signed is in it")
-                return plaintext
-        raise TokenError("encrypted in a way, or for a key, that is not ours")
-
-    def _verified(self, data: bytes) -> bytes:
-        signed = extract_compact(data, registry=self._signed)
-        header = signed.headers()
-        self._signed.check_header(header)
-        if "b64" in header:  # RFC 7797 section 7
-            raise TokenError("malformed (b64)")
-        signature = urlsafe_b64decode(signed.segments["signature"])
-        text, _, _ = data.rpartition(b".")
-        name, tried = header["alg"], False
-        for each in self._candidates(header.get("kid")):
-            algorithm = each.signing.get(name)
-            if algorithm is not None:
-                tried = True
-                if algorithm.verify(text, signature, each.key):
-                    return signed.payload
-        raise TokenError("wrong signature" if tried else "signed in a way, or with a key, that is not ours")
-
-    def _candidates(self, kid: object) -> Iterator[TokenKey]:
-        """A key that has a name is meant by that, or by tokens that name none (RFC 7515 section 4.1.4)."""
-        for each in self._keys():
-            if kid is None or each.kid is None or each.kid == kid:
-                yield each
+    def _payload(self, data: bytes) -> bytes:
+        """
+        What it says, if nobody but who has a key can have said so. That is remembered for a while: a page comes with
+        dozens of files, and its browser comes again.
+        """
+        keys = tuple(self._keys())
+        if keys != self._heldBy:
+            self._heldBy = keys
+            self._held.clear()
+        digest = sha256(data).digest()
+        payload = self._held.get(digest)
+        if payload is None:
+            signed = _decrypted(data, keys) if data.count(b".") == 4 else data
+            payload = _verified(signed, keys)
+            if len(self._held) >= _REMEMBERED:
+                self._held.clear()
+            self._held[digest] = payload
+        return payload
 
     def _demand(
         self, claims: Claims, name: str, option: str, wanted: str | None, isMet: Callable[[Claims, str], bool]
@@ -130,6 +121,57 @@ class Verifier:
         elif name in claims and name not in self._ignored:
             self._ignored.add(name)
             self._log.warn("tokens have {name}, which nobody demands: {option}", name=name, option=option)
+
+
+def _decrypted(data: bytes, keys: Sequence[TokenKey]) -> bytes:
+    kid, name = _headerOf(data)
+    for each in _candidates(keys, kid):
+        if name in each.encryption:
+            registry = JWERegistry(algorithms=(name, *_ENCODINGS), strict_check_header=False)
+            plaintext = decrypt_compact(data, each.key, registry=registry).plaintext
+            if plaintext is None or plaintext.count(b".") != 2:
+                raise TokenError("encrypted, but nothing signed is in it")
+            return plaintext
+    raise TokenError("encrypted in a way, or for a key, that is not ours")
+
+
+def _verified(data: bytes, keys: Sequence[TokenKey]) -> bytes:
+    """@return: what was signed."""
+    header, payload, segment = data.split(b".")
+    _signed.validate_signature_size(segment)
+    name, kid = _signedHeader(header)
+    text, _, _ = data.rpartition(b".")
+    signature = urlsafe_b64decode(segment)
+    tried = False
+    for each in _candidates(keys, kid):
+        algorithm = each.signing.get(name)
+        if algorithm is not None:
+            tried = True
+            if algorithm.verify(text, signature, each.key):
+                return urlsafe_b64decode(payload)
+    raise TokenError("wrong signature" if tried else "signed in a way, or with a key, that is not ours")
+
+
+def _candidates(keys: Sequence[TokenKey], kid: object) -> Iterator[TokenKey]:
+    """A key that has a name is meant by that, or by tokens that name none (RFC 7515 section 4.1.4)."""
+    for each in keys:
+        if kid is None or each.kid is None or each.kid == kid:
+            yield each
+
+
+@lru_cache(maxsize=64)
+def _signedHeader(segment: bytes) -> tuple[str, object]:
+    """
+    All tokens of one issuer have the same header, which takes 15 µs to understand. One that is wrong is not remembered.
+
+    @return: of a signed token, the algorithm, and which key it is for.
+    """
+    _signed.validate_header_size(segment)
+    header = json.loads(urlsafe_b64decode(segment))
+    _signed.check_header(header)
+    if "b64" in header:  # RFC 7797 section 7
+        raise TokenError("malformed (b64)")
+    return header["alg"], header.get("kid")
 
 
 def _headerOf(data: bytes) -> tuple[object, str]:
