@@ -1,9 +1,13 @@
-"""How clients say where they want to go, where it is not the same for all of them."""
+"""How clients say where they want to go, where it is not the same for all of them.
+
+C{python -m benchmarks.access} prints what it takes to look up a signed token, the first time and again.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,16 +44,21 @@ def listed(target: str, directory: Path) -> Access:
 
 def signed(target: str, directory: Path) -> Access:
     """A token that is signed with ES256, and verified with the public key alone."""
+    source = str(directory / "public.pem")
+    [token] = _sign(target, Path(source), 1)
+    return Access(("--token-plugin", "JWTTokenApi", "--token-source", source), f"/websockify?token={token}")
+
+
+def _sign(target: str, public: Path, count: int) -> list[str]:
+    """@return: so many tokens for this target, to be verified with what C{public} is given."""
     from joserfc.jwk import ECKey
     from joserfc.jwt import encode
 
     key = ECKey.generate_key("P-256")
-    (directory / "public.pem").write_bytes(key.as_pem(private=False))
+    public.write_bytes(key.as_pem(private=False))
     host, _, port = target.partition(":")
     claims = {"host": host, "port": int(port), "exp": int(time.time()) + _DAY, "sub": "alice"}
-    token = encode({"alg": "ES256"}, claims, key, ["ES256"])
-    source = str(directory / "public.pem")
-    return Access(("--token-plugin", "JWTTokenApi", "--token-source", source), f"/websockify?token={token}")
+    return [encode({"alg": "ES256"}, {**claims, "jti": str(each)}, key, ["ES256"]) for each in range(count)]
 
 
 def linked(target: str, directory: Path) -> Access:
@@ -59,3 +68,22 @@ def linked(target: str, directory: Path) -> Access:
     words = ["--key", f"@{directory}/link.key", "--target", target, "--identity", "alice", "--url", "/websockify"]
     done = subprocess.run([*command, *words], check=True, capture_output=True, text=True)
     return Access(("--link-key", f"@{directory}/link.key"), done.stdout.strip())
+
+
+def main() -> None:
+    from wsproxy.tokens.jwt import JWTTokenApi
+
+    with tempfile.TemporaryDirectory() as directory:
+        public = Path(directory, "public.pem")
+        tokens = _sign("localhost:5900", public, 100)
+        for _ in range(5):
+            plugin = JWTTokenApi(str(public))
+            for what in ("first", "again"):
+                began = time.process_time()
+                for token in tokens:
+                    plugin.lookup(token)
+                print(f"{what}: {(time.process_time() - began) / len(tokens) * 1e6:.1f} µs")
+
+
+if __name__ == "__main__":
+    main()
