@@ -65,8 +65,12 @@ PROMPT = 10 + HEARTBEAT
 UNANSWERED = 3 * HEARTBEAT + 5
 """Seconds within which a client is given up of whom nothing is heard: README."""
 
-OWED = 45.0
-"""Seconds within which a client is given up that takes nothing of what a target that has left had said: README."""
+OWED = 60.0
+"""
+Seconds within which a client is given up that takes nothing of what a target that has left had said: README. That is
+half a minute after its kernel took the last of it, which is asked whether there is room 0.2, 0.4, … 25.6 s after one
+another: seen to take a piece 19 s after the end, of one that never read.
+"""
 
 LIVING = float("inf")
 """The session goes on."""
@@ -216,7 +220,7 @@ class PairsTests(BridgeTestCase):
     arguments: tuple[str, ...] = ("--heartbeat", str(HEARTBEAT), "--raw")
     targetBehaviours: tuple[Behaviour, ...] = (*BEHAVIOURS, finished)
     secure = True
-    timeout = 240 if LONG else 60
+    timeout = 300 if LONG else 60
     onlyLong = False
     leftBehind = LEFT_BEHIND
 
