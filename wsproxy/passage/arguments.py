@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 
 from wsproxy.errors import ConfigError
+from wsproxy.websocket.request import TOKEN
 
 __all__ = ["Arguments"]
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -52,7 +51,7 @@ class Arguments:
         """Likewise, of names such as subprotocols have (RFC 9110 section 5.6.2)."""
         values = self.listed(name)
         for value in values or ():
-            if not _TOKEN.fullmatch(value):
+            if not TOKEN.fullmatch(value):
                 raise self.error(f"{name}={value}: not a name")
         return values
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from wsproxy.endpoints.weburl import WebSocketURL
 
-__all__ = ["SUBPROTOCOLS", "UpgradeRequest", "parseHeader"]
+__all__ = ["SUBPROTOCOLS", "TOKEN", "UpgradeRequest", "parseHeader"]
 
 SUBPROTOCOLS = ("binary",)
 """What is offered by default: proxies of the old kind want to be told that bytes come as they are."""
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""A name, of headers and subprotocols: RFC 9110 section 5.6.2."""
 _OURS = ("connection", "upgrade", "content-length", "transfer-encoding")
 _PREFIX = "sec-websocket-"
 
@@ -39,7 +40,7 @@ class UpgradeRequest:
         if self.origin is not None and not (self.origin.isascii() and self.origin.isprintable()):
             raise ValueError("an origin has neither control characters nor others than those of ASCII")
         for name in self.subprotocols:
-            if not _TOKEN.fullmatch(name):
+            if not TOKEN.fullmatch(name):
                 raise ValueError(f"subprotocol {name!r}: not a name")
 
     @property
@@ -67,7 +68,7 @@ def parseHeader(line: str) -> tuple[str, str]:
     """
     name, colon, value = line.partition(":")
     name, value = name.strip(), value.strip()
-    if not colon or not _TOKEN.fullmatch(name) or not value.isprintable():
+    if not colon or not TOKEN.fullmatch(name) or not value.isprintable():
         raise ValueError("expected NAME: VALUE")
     try:
         value.encode("latin-1")
