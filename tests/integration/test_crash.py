@@ -96,6 +96,14 @@ class CrashTestCase(AdminTestCase):
         await self.assertEchoes(client)
         return client
 
+    async def asked(self, client: Client) -> None:
+        """Whatever becomes of it."""
+        try:
+            if (await client.upgrade()).status == 101:
+                await client.rest()
+        except GONE:
+            pass
+
     async def assertEchoes(self, client: Client) -> None:
         client.send(b"still here")
         self.assertEqual(await client.exactly(10), b"still here")
@@ -245,14 +253,6 @@ class DescriptorTests(CrashTestCase):
     async def started(self, proxy: Proxy) -> list[re.Match[str]]:
         return [found for line in proxy.lines if (found := re.search(r"worker \d started as process (\d+)", line))]
 
-    async def asked(self, client: Client) -> None:
-        """Whatever becomes of it."""
-        try:
-            if (await client.upgrade()).status == 101:
-                await client.rest()
-        except GONE:
-            pass
-
     async def assertComesIn(self) -> None:
         """Somebody does, within a few seconds."""
         while True:
@@ -376,14 +376,6 @@ class MemoryTests(CrashTestCase):
         found = re.search(r"^VmSize:\s*(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
         assert found is not None
         resource.prlimit(pid, resource.RLIMIT_AS, (int(found[1]) * 1024, resource.RLIM_INFINITY))
-
-    async def asked(self, client: Client) -> None:
-        """Whatever becomes of it."""
-        try:
-            if (await client.upgrade()).status == 101:
-                await client.rest()
-        except GONE:
-            pass
 
 
 class ReturnTests(CrashTestCase):

@@ -16,8 +16,8 @@ __all__ = ["OriginGate"]
 class OriginGate:
     """
     @param allows: asked about each upgrade, at once; C{request.headers.get("origin")} is the page, L{None} for a client
-        that is none, C{request.publicHost} what it connected to. What is no
-        L{bool} is a mistake, and lets nobody in.
+        that is none, C{request.publicHost} what it connected to. What is no L{bool} is a mistake, and lets
+        nobody in.
     """
 
     def __init__(self, allows: Callable[[Request], bool]) -> None:
