@@ -70,16 +70,16 @@ class SocketEnd(PumpedEnd):
                 self._queue.append(b"".join(buffers))
                 self.congested = True
             return
-        size = 0
-        for buffer in buffers:
-            size += len(buffer)
         try:
             if len(buffers) == 1:
+                size = len(buffers[0])
                 sent = self._socket.send(buffers[0])
-            elif size > _SMALL and len(buffers) <= _VECTOR:
-                sent = self._socket.sendmsg(buffers)
             else:
-                sent = self._socket.send(b"".join(buffers))
+                size = sum(map(len, buffers))
+                if size > _SMALL and len(buffers) <= _VECTOR:
+                    sent = self._socket.sendmsg(buffers)
+                else:
+                    sent = self._socket.send(b"".join(buffers))
         except BlockingIOError:
             sent = 0
         except OSError:

@@ -120,7 +120,7 @@ class Relay(ABC):
         try:
             payload = wire.receive(data)
             if payload:
-                self.bytesFromClient += sum(map(len, payload))
+                self.bytesFromClient += len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
                 tap = self._tap
                 if tap is not None:
                     tap.fromClient(payload, wire.partial)

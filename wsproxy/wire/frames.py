@@ -11,7 +11,8 @@ frames and messages of any size, and nothing is kept but the first bytes of a he
     +-+---+--+-+------+-----------------+-----------+---------~
 
 A client's small messages may arrive by the thousand in one read: the loop of L{FrameDecoder.feed} takes whole
-binary messages by itself, and L{FrameDecoder._frame} everything else.
+binary messages by itself, and L{FrameDecoder._frame} everything else. One short message alone, which is what people who
+type send, is not even looped over.
 """
 
 from __future__ import annotations
@@ -159,6 +160,12 @@ class FrameDecoder:
         @return: payload for the target, in order, no chunk empty: all there is before a Close or an error.
             What is fed after one of them is ignored, but for the Close that follows an error.
         """
+        size = len(data)
+        if 6 < size < 132 and not (self._left or self._start or self._message or self.due):
+            data = bytes(data)
+            head, key = _twoAndKey(data, 0)
+            if head == self._whole + size - 7:
+                return [mask(data[6:], key)]
         chunks: list[bytes] = []
         if self.error is not None or self.closed is not None:
             if self.closed is None:
