@@ -79,10 +79,11 @@ class Work:
     @ivar limiting: those that are of limits, or called there.
     @ivar builtins: calls of functions written in C.
     @ivar system: those of them that are system calls on sockets and epoll sets.
+    @ivar sends: those of these that send something.
     """
 
     def __init__(self) -> None:
-        self.calls = self.own = self.watching = self.limiting = self.builtins = self.system = 0
+        self.calls = self.own = self.watching = self.limiting = self.builtins = self.system = self.sends = 0
 
     def least(self, other: Work) -> Work:
         """@return: of each count the smaller one."""
@@ -105,6 +106,7 @@ class Work:
             self.builtins += 1
             if isinstance(getattr(function, "__self__", None), (socket.SocketType, select.epoll)):
                 self.system += function.__name__ != "fileno"
+                self.sends += function.__name__ == "send"
             elif function in _BY_OPENSSL:
                 self.system += 1
 
@@ -389,6 +391,29 @@ class WorkOverTLSTests(WorkTests):
 
     def connect(self) -> socket.socket:
         return self.context.wrap_socket(super().connect(), server_hostname="localhost")
+
+    async def test_tickets(self) -> None:
+        """Those that OpenSSL has for a client behind the handshake leave together with the answer to its request."""
+
+        def script() -> None:
+            for _ in range(20):
+                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = self.context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+                with WorkTests.connect(self) as client:
+                    while True:
+                        try:
+                            tls.do_handshake()
+                            break
+                        except ssl.SSLWantReadError:
+                            client.sendall(outgoing.read())
+                            incoming.write(client.recv(65536))
+                    tls.write(REQUEST % self.scheme)
+                    client.sendall(outgoing.read())  # the end of the handshake and the request
+                    self.target.accept()[0].close()
+                    client.recv(65536)
+
+        work = await self.work(script)
+        self.assertEqual(work.sends, 20 * 2)  # the proxy's part of the handshake is the first
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:

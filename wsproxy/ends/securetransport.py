@@ -83,6 +83,8 @@ class SecureTransport(BufferingTLSTransport):
         What is long does: a peer that has made its receive buffer smaller than a record takes five of them a second
         where each is written by itself, as the kernel sends such a piece whole or not at all until a timer has run out.
         """
+        if self._leaving is not None and self._receiving and not self._lostTLSConnection:
+            return  # the tickets of a handshake leave with the greeting: one send less, 15 µs
         if not self.leavable:
             super()._flushSendBIO()
             return
