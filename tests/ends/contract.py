@@ -17,7 +17,7 @@ from zope.interface import implementer
 from wsproxy.ends import watch
 from wsproxy.ends.end import Buffer, End, Receiver
 from wsproxy.ends.kernel import unread
-from wsproxy.ends.room import FAST
+from wsproxy.ends.room import FASTEST
 from wsproxy.ends.transport import TransportEnd
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -198,7 +198,7 @@ class EndContract:
         self.assertLess(end.unsent(), 300_000)
         self.assertLess(unread(self.accepted.descriptor), 300_000)
         peer.transport.resumeProducing()
-        end.receiveAt(FAST)
+        end.receiveAt(FASTEST)
         end.resume()
         await peer.when(lambda: len(peer.received) == 8 * len(MEGABYTE))
         await recorder.when(lambda: len(recorder.received) == 8 * len(MEGABYTE))

@@ -6,9 +6,9 @@ import socket
 import sys
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from wsproxy.ends.room import FAST, NEAR, SHORT, limitUnread, limitUnsent
+from wsproxy.ends.room import FAST, FASTEST, NEAR, SHORT, limitUnread, limitUnsent
 
 
 class Connection:
@@ -40,13 +40,13 @@ class RoomTests(SynchronousTestCase):
 
     def test_unread(self) -> None:
         """A near peer may leave waiting what is read in a twentieth of a second, never less than 64 KiB."""
-        rates = 300_000, 3_000_000, FAST, FAST * 10
-        self.assertEqual([self.unread(rate, 0.0001) for rate in rates], [SHORT, 150_000, 1_000_000, 1_000_000])
+        rates = 300_000, 3_000_000, FASTEST, FASTEST * 10
+        self.assertEqual([self.unread(rate, 0.0001) for rate in rates], [SHORT, 150_000, 8_000_000, 8_000_000])
 
     def test_far(self) -> None:
         """Of one that is not, however slow it is, the kernel is told nothing."""
         for away in (NEAR, 0.001, 0.05, 1):
-            for rate in (0, 1_000_000, FAST):
+            for rate in (0, 1_000_000, FASTEST):
                 self.assertIsNone(self.unread(rate, away))
 
     def test_unsent(self) -> None:
@@ -57,6 +57,14 @@ class RoomTests(SynchronousTestCase):
             limitUnsent(connection, rate)
             told += connection.told.values()
         self.assertEqual(told, [SHORT, SHORT, 200_000, 0, 0])
+
+    @staticmethod
+    def measured(connection: socket.socket) -> bool:
+        """Whether the kernel decides by itself how much may be unread."""
+        try:
+            return not connection.getsockopt(socket.SOL_SOCKET, 72) & 2  # SO_BUF_LOCK, SOCK_RCVBUF_LOCK
+        except OSError:
+            raise SkipTest("needs Linux 5.15") from None
 
     def test_real(self) -> None:
         """The kernel takes it, of a connection that is open, over TCP."""
@@ -71,5 +79,8 @@ class RoomTests(SynchronousTestCase):
             self.assertEqual(ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), before)
             self.assertEqual(connection.getsockopt(socket.IPPROTO_TCP, 25), SHORT)
             self.assertEqual(connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF), 2 * SHORT)
+            self.assertEqual(self.measured(connection), False)
+            limitUnread(connection, FASTEST)
+            self.assertEqual(self.measured(connection), True)
         limitUnsent(connection, 1)
         limitUnread(connection, 1)

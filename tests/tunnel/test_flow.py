@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ends.fake import FakeEnd
 from tests.tunnel.tunnelcase import TunnelTestCase, binary
-from wsproxy.ends.room import FAST
+from wsproxy.ends.room import FASTEST
 from wsproxy.tunnel.flow import ENOUGH, FREE, WINDOW, Flow
 
 SLOW = 1_000_000
@@ -18,7 +18,7 @@ class FlowTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.reader, self.writer = FakeEnd(), FakeEnd()
-        self.writer.receiving = FAST
+        self.writer.receiving = FASTEST
         self.failures = 0
         self.carried = 0
         self.flow = Flow(self.clock, self.reader, self.writer, 0, self.fail_)
@@ -34,8 +34,8 @@ class FlowTests(SynchronousTestCase):
             self.flow.drained(self.carried)
 
     def test_unknown(self) -> None:
-        """Whoever has held up somebody for the first time is taken for slow."""
-        self.assertEqual(self.writer.receiving, 0)
+        """Whoever has held up somebody for the first time may be fast all the same."""
+        self.assertEqual((self.reader.sending, self.writer.receiving), (0, FASTEST))
 
     def test_known(self) -> None:
         """Both ends are told the rate, and told again when it is another."""
@@ -45,20 +45,27 @@ class FlowTests(SynchronousTestCase):
             self.assertEqual(self.writer.receiving, self.reader.sending)
 
     def test_fast(self) -> None:
-        """Beyond what needs room all rates are the same."""
-        self.go(FAST * 50, 0.1)
-        self.assertEqual((self.reader.sending, self.writer.receiving), (FAST, FAST))
+        """Beyond what needs room all rates are the same, and a writer that was never told one is not told those."""
+        self.writer.receiving = -1
+        self.go(FASTEST * 50, 0.1)
+        self.assertEqual((self.reader.sending, self.writer.receiving), (FASTEST, -1))
         self.reader.sending = 0
-        self.go(FAST * 2, 5)
-        self.assertEqual(self.reader.sending, 0)
+        self.go(FASTEST * 2, 5)
+        self.assertEqual((self.reader.sending, self.writer.receiving), (0, -1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_slowAndFast(self) -> None:
+        """One that was told is told that it is fast now."""
+        self.go(SLOW, 0.1)
+        self.go(FASTEST * 2, 0.1)
+        self.assertEqual((self.reader.sending, self.writer.receiving), (FASTEST, FASTEST))
 
     def test_burst(self) -> None:
         """Much at once is soon known to be fast."""
         self.flow.drained(ENOUGH - 1)
         self.assertEqual(self.reader.sending, 0)
         self.flow.drained(ENOUGH)
-        self.assertEqual(self.reader.sending, FAST)
+        self.assertEqual(self.reader.sending, FASTEST)
 
     def test_often(self) -> None:
         """What is drained many times in a moment is measured over the whole of it."""
@@ -70,7 +77,7 @@ class FlowTests(SynchronousTestCase):
         self.go(SLOW, 5)
         self.assertEqual(self.writer.receiving, self.reader.sending)
         self.clock.pump([FREE, FREE])
-        self.assertEqual(self.writer.receiving, FAST)
+        self.assertEqual(self.writer.receiving, FASTEST)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.go(SLOW, 0.2)
         self.assertApproximates(self.writer.receiving / SLOW, 1, 0.01)
@@ -86,8 +93,9 @@ class FlowTests(SynchronousTestCase):
 
     def test_fails(self) -> None:
         """A writer that raises later on is the tunnel's to deal with."""
+        self.go(SLOW, WINDOW)
         self.patch(self.writer, "receiveAt", lambda rate: 1 / 0)
-        self.clock.advance(FREE)
+        self.clock.pump([FREE, FREE])
         self.assertEqual(self.failures, 1)
 
     def test_stop(self) -> None:

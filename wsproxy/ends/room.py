@@ -5,7 +5,8 @@ with 64 KiB always, downstream took a fifth more processor time. So it goes by t
 them (see L{wsproxy.tunnel.flow}), between L{SHORT} and as much as the kernel likes.
 
 What is unread is limited of peers alone that are L{NEAR}, on this machine above all. Far ones need the more the farther
-they are, which the kernel finds out by itself, unless it was ever told a limit: from then on it does not try.
+they are, which the kernel finds out by itself, unless it was ever told a limit: from then on it does not try, or not
+before it is told that it may (Linux 5.15).
 
 Linux only. Where there are no such options, or the connection is a unix socket, all stays as it is.
 """
@@ -16,13 +17,16 @@ import socket
 import sys
 from contextlib import suppress
 
-__all__ = ["FAST", "NEAR", "SHORT", "limitUnread", "limitUnsent"]
+__all__ = ["FAST", "FASTEST", "NEAR", "SHORT", "limitUnread", "limitUnsent"]
 
 SHORT = 64 * 1024
 """Bytes that a direction may always keep with the kernel."""
 
 FAST = 20e6
 """Bytes a second, from which on the kernel keeps as much as it likes: what waits for 0.2 s, where it may be 4 MiB."""
+
+FASTEST = 160e6
+"""And from which on it does so with what is unread, which may be 32 MiB. No limit that we may set does for 2 GB/s."""
 
 NEAR = 0.00025
 """Seconds to a peer and back. With 208 KiB unread, more than which C{net.core.rmem_max} may not allow: 850 MB/s."""
@@ -32,6 +36,7 @@ _TIME = 0.05
 
 _LINUX = sys.platform == "linux"
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_BUF_LOCK = 72  # socket(7) does not know it yet; asm-generic/socket.h, of Linux 5.15
 _NOTSENT_LOWAT = 25  # tcp(7), linux/tcp.h; not in every version's socket module
 
 _INFO_SIZE = 152
@@ -57,12 +62,14 @@ def limitUnread(connection: socket.socket, rate: float) -> None:
     """
     Let what comes wait with the peer rather than here.
 
-    @param rate: bytes a second that are read from here.
+    @param rate: bytes a second that are read from here; from L{FASTEST} on the kernel goes by its own measure again.
     """
     if _isNear(connection):
-        size = max(SHORT, int(min(rate, FAST) * _TIME))
+        size = max(SHORT, int(min(rate, FASTEST) * _TIME))
         with suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            if rate >= FASTEST:
+                connection.setsockopt(socket.SOL_SOCKET, _BUF_LOCK, 0)
 
 
 def _isNear(connection: socket.socket) -> bool:
