@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Bench
@@ -39,6 +40,7 @@ def _arguments() -> argparse.Namespace:
         metavar="NAME=COMMAND",
         help="how that peer serves wss, with {cert} for a PEM file with key and certificate; repeatable",
     )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where results go (default: .build/benchmarks)")
     return parser.parse_args()
 
 
@@ -55,7 +57,7 @@ def _measure(bench: Bench, scenario: Scenario, peers: Sequence[Proxy]) -> list[d
 def main() -> None:
     """Run it all."""
     arguments = _arguments()
-    workshop = Workshop()
+    workshop = Workshop(arguments.output)
     workshop.prepare()
     try:
         peers = [*knownPeers(workshop.environment), *givenPeers(arguments.peer, arguments.wss_peer)]

@@ -180,7 +180,15 @@ def _proxies(workshop: Workshop, port: int, target: int) -> dict[str, list[str]]
     }
 
 
-def measure(workshop: Workshop, rate: int, rounds: int, keys: int) -> dict[str, list[float]]:
+def _missing(workshop: Workshop) -> list[str]:
+    missing = [] if os.geteuid() == 0 else ["root"]
+    missing += [name for name in ("ip", "tc", VNC[0], "xterm", "chromium", "node") if shutil.which(name) is None]
+    if not (workshop.root / "tests" / "e2e" / "node_modules").exists():
+        missing.append("npm ci in tests/e2e")
+    return missing
+
+
+def measure(workshop: Workshop, rate: int, rounds: int, keys: int, without: Sequence[str]) -> dict[str, list[float]]:
     """@return: by proxy and what is behind it, seconds from each key to its echo."""
     lags: dict[str, list[float]] = {}
     with ExitStack() as stack:
@@ -210,11 +218,13 @@ def measure(workshop: Workshop, rate: int, rounds: int, keys: int) -> dict[str, 
             ("stream", number([sys.executable, "-c", POUR]), _stream),
         ):
             for name, command in _proxies(workshop, port, target).items():
+                if name in without:
+                    continue
                 start(command)
                 ways.append((f"{name}, {what}", f"http://{ADDRESS}:{port}", lagsOf))
                 port += 1
-        driver = [shutil.which("node") or "node", str(workshop.root / "tests" / "e2e" / "driver.js")]
-        browser = Browser(spaces.inside("far", [*driver, "chromium", shutil.which("chromium") or "chromium"]))
+        driver = [shutil.which("node"), str(workshop.root / "tests" / "e2e" / "driver.js")]
+        browser = Browser(spaces.inside("far", [*driver, "chromium", shutil.which("chromium")]))
         stack.callback(browser.process.wait)
         stack.callback(browser.process.stdin.close)  # type: ignore[union-attr]  # which is a pipe
         time.sleep(3)
@@ -262,10 +272,17 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=300_000, help="bytes a second of the line (default: 300000)")
     parser.add_argument("--rounds", type=int, default=2, help="of each proxy (default: 2)")
     parser.add_argument("--keys", type=int, default=8, help="in each round (default: 8)")
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="NAME", help="leave this proxy out; repeatable"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where results go (default: .build/benchmarks)")
     arguments = parser.parse_args()
-    workshop = Workshop()
+    workshop = Workshop(arguments.output)
+    missing = _missing(workshop)
+    if missing:
+        sys.exit(f"benchmarks.line: needs {', '.join(missing)}")
     workshop.prepare()
-    lags = measure(workshop, arguments.rate, arguments.rounds, arguments.keys)
+    lags = measure(workshop, arguments.rate, arguments.rounds, arguments.keys, arguments.without)
     for name, found in lags.items():
         found.sort()
         tenth = found[int(len(found) * 0.9)]
@@ -273,7 +290,8 @@ def main() -> None:
     results = workshop.results.with_name("line.json")
     results.write_text(json.dumps({"rate": arguments.rate, "lags": lags}, indent=1) + "\n")
     python, picture = workshop.environment / "bin" / "python", results.with_suffix(".svg")
-    _run(str(python), "-m", "benchmarks.lineplot", str(results), str(picture))
+    plotted = subprocess.run([python, "-m", "benchmarks.lineplot", results, picture], check=False)
+    print("written:", results, *([] if plotted.returncode else [picture]), file=sys.stderr)
 
 
 if __name__ == "__main__":

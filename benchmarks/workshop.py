@@ -21,15 +21,16 @@ class Workshop:
     @ivar results: where the figures of a run are kept, and C{picture} their plot.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, output: Path | None = None) -> None:
+        """@param output: the directory for results; L{None} for the one where everything is made."""
         self.root = _here.parent
         self._directory = self.root / ".build" / "benchmarks"
         self.load = self._directory / "load"
         self.target = self._directory / "target"
         self.certificate = self._directory / "certificate.pem"
         self.environment = self._directory / "environment"
-        self.results = self._directory / "results.json"
-        self.picture = self._directory / "results.png"
+        self.results = (output or self._directory) / "results.json"
+        self.picture = self.results.with_suffix(".png")
 
     def prepare(self) -> None:
         """@raise CalledProcessError: with the output of what failed on stderr."""
