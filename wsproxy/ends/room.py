@@ -65,7 +65,7 @@ def limitUnread(connection: socket.socket, rate: float) -> None:
     @param rate: bytes a second that are read from here; from L{FASTEST} on the kernel goes by its own measure again.
     """
     if _isNear(connection):
-        size = max(SHORT, int(min(rate, FASTEST) * _TIME))
+        size = max(SHORT, int((FASTEST if rate >= FASTEST else min(rate, FAST)) * _TIME))
         with suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
             if rate >= FASTEST:
