@@ -7,9 +7,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from benchmarks.command import addCommon, checkNames, runToTheEnd
 from benchmarks.measure import Bench
 from benchmarks.proxies import OURS, Proxy, givenPeers, knownPeers, ours
 from benchmarks.report import machine, rows, table
@@ -17,20 +17,17 @@ from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.workshop import Workshop
 
 
-def _arguments() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure the proxy beside its peers. Commands of peers get {port} and {target}: the ports of "
         "127.0.0.1 to listen on and to lead to.",
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each round (default: 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="of each proxy in each scenario (default: 3)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round, or more in some (default: 2)")
+    addCommon(parser, 3, "proxy in each scenario")
     parser.add_argument("--quick", action="store_true", help="one round of half a second: does everything work?")
     parser.add_argument(
         "--only", action="append", default=[], metavar="TEXT", help="scenarios that have TEXT in their name; repeatable"
-    )
-    parser.add_argument(
-        "--without", action="append", default=[], metavar="NAME", help="leave this peer out; repeatable"
     )
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="one more peer; repeatable")
     parser.add_argument(
@@ -40,8 +37,7 @@ def _arguments() -> argparse.Namespace:
         metavar="NAME=COMMAND",
         help="how that peer serves wss, with {cert} for a PEM file with key and certificate; repeatable",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where results go (default: .build/benchmarks)")
-    return parser.parse_args()
+    return parser
 
 
 def _measure(bench: Bench, scenario: Scenario, peers: Sequence[Proxy]) -> list[dict[str, Any]]:
@@ -56,13 +52,18 @@ def _measure(bench: Bench, scenario: Scenario, peers: Sequence[Proxy]) -> list[d
 
 def main() -> None:
     """Run it all."""
-    arguments = _arguments()
+    parser = _parser()
+    arguments = parser.parse_args()
+    for text in arguments.only:
+        if not any(text in scenario.name for scenario in SCENARIOS):
+            parser.error(f"--only {text}: no scenario has that in its name")
     workshop = Workshop(arguments.output)
     workshop.prepare()
     try:
         peers = [*knownPeers(workshop.environment), *givenPeers(arguments.peer, arguments.wss_peer)]
     except ValueError as error:
-        sys.exit(f"--peer: {error}")
+        parser.error(f"--peer: {error}")
+    checkNames(parser, arguments.without, [peer.name for peer in peers])
     peers = [peer for peer in peers if peer.name not in arguments.without]
     names = [OURS, *(peer.name for peer in peers)]
     seconds, rounds = (0.5, 1) if arguments.quick else (arguments.seconds, arguments.rounds)
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    runToTheEnd(main)

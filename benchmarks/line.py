@@ -28,6 +28,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import addCommon, checkNames, count, runToTheEnd
 from benchmarks.workshop import Workshop
 
 ADDRESS = "10.231.77.1"
@@ -133,6 +134,10 @@ class Browser:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)
 
+    def close(self) -> None:
+        with suppress(BrokenPipeError):  # it is gone already
+            self.process.communicate()
+
     def ask(self, *words: str) -> Any:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None and stdout is not None
@@ -214,7 +219,7 @@ def measure(workshop: Workshop, rate: int, rounds: int, keys: int, without: Sequ
         ways: list[tuple[str, str, Callable[[Browser, str, int], list[float]]]] = []
         port = 6080
         for what, target, lagsOf in (
-            ("desktop", 5900 + display, _desktop),
+            ("noVNC", 5900 + display, _desktop),
             ("stream", number([sys.executable, "-c", POUR]), _stream),
         ):
             for name, command in _proxies(workshop, port, target).items():
@@ -225,8 +230,7 @@ def measure(workshop: Workshop, rate: int, rounds: int, keys: int, without: Sequ
                 port += 1
         driver = [shutil.which("node"), str(workshop.root / "tests" / "e2e" / "driver.js")]
         browser = Browser(spaces.inside("far", [*driver, "chromium", shutil.which("chromium")]))
-        stack.callback(browser.process.wait)
-        stack.callback(browser.process.stdin.close)  # type: ignore[union-attr]  # which is a pipe
+        stack.callback(browser.close)
         time.sleep(3)
         for _ in range(rounds):
             for name, url, lagsOf in ways:
@@ -269,14 +273,11 @@ def _stream(browser: Browser, url: str, keys: int) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.line", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rate", type=int, default=300_000, help="bytes a second of the line (default: 300000)")
-    parser.add_argument("--rounds", type=int, default=2, help="of each proxy (default: 2)")
-    parser.add_argument("--keys", type=int, default=8, help="in each round (default: 8)")
-    parser.add_argument(
-        "--without", action="append", default=[], metavar="NAME", help="leave this proxy out; repeatable"
-    )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where results go (default: .build/benchmarks)")
+    parser.add_argument("--rate", type=count, default=300_000, help="bytes a second of the line (default: 300000)")
+    addCommon(parser, 2, "proxy")
+    parser.add_argument("--keys", type=count, default=8, help="in each round (default: 8)")
     arguments = parser.parse_args()
+    checkNames(parser, arguments.without, ["wsproxy", "websockify"])
     workshop = Workshop(arguments.output)
     missing = _missing(workshop)
     if missing:
@@ -295,4 +296,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    runToTheEnd(main)

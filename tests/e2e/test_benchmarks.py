@@ -52,8 +52,10 @@ class BenchmarksTests(TestCase):
         require("node_modules", NODE_MODULES.exists)
         await self.run_("benchmarks.line", "--rounds", "1", "--keys", "2", "--without", "websockify")
         lags = self.result("line.json")["lags"]
-        self.assertEqual(lags.keys(), {"wsproxy, desktop", "wsproxy, stream"})
+        self.assertEqual(lags.keys(), {"wsproxy, noVNC", "wsproxy, stream"})
         for found in lags.values():
             self.assertEqual(len(found), 2)
             self.assertLess(max(found), 20)  # where one is given up
         self.assertIn("<svg", (self.output / "line.svg").read_text())
+        spaces = subprocess.run(("ip", "netns", "list"), capture_output=True, text=True, check=True).stdout
+        self.assertNotIn("line-", spaces)
