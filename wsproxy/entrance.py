@@ -240,7 +240,7 @@ def _signedTokens(demands: LinksConfig, source: str) -> Any:
     try:
         from wsproxy.tokens.jwt import JWTTokenApi  # late: 50 ms of cryptography, for some
     except ModuleNotFoundError:
-        raise ConfigError("--token-plugin JWTTokenApi: needs joserfc: pip install wsproxy[jwt]") from None
+        raise ConfigError("--token-plugin JWTTokenApi: needs joserfc: pip install 'wsproxy[jwt]'") from None
     return JWTTokenApi(source, demands.audience, demands.issuer)
 
 
@@ -249,7 +249,7 @@ def _links(config: Config, common: Common) -> Links:
     try:
         from wsproxy.links.make import makeLinks  # late, likewise
     except ModuleNotFoundError:
-        raise ConfigError("--link-key: needs joserfc: pip install wsproxy[jwt]") from None
+        raise ConfigError("--link-key: needs joserfc: pip install 'wsproxy[jwt]'") from None
     return makeLinks(config.links, locationOf(config.tokens), asTarget, common.once)
 
 

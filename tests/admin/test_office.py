@@ -163,4 +163,4 @@ class OfficeTests(SynchronousTestCase):
         sys.modules[name] = None  # type: ignore[assignment]  # as if it could not be imported
         reply = self.answer("GET", "/metrics")
         self.assertEqual(reply.status, 501)
-        self.assertIn("pip install wsproxy[metrics]", json.loads(reply.body)["error"])
+        self.assertIn("pip install 'wsproxy[metrics]'", json.loads(reply.body)["error"])

@@ -82,7 +82,7 @@ class HtpasswdFileTests(SynchronousTestCase):
         """Without the library it is told which one, and how to get it."""
         with patch.dict(sys.modules, {"bcrypt": None}):
             error = self.assertRaises(ConfigError, self.read, f"alice:{cheap('x')}")
-        self.assertIn("needs bcrypt: pip install wsproxy[passwords]", str(error))
+        self.assertIn("needs bcrypt: pip install 'wsproxy[passwords]'", str(error))
 
     def test_renewed(self) -> None:
         """A change counts at the next look; a bad line locks out its user alone, and is told once."""

@@ -140,7 +140,7 @@ class ComplaintTests(TokenCase):
             self.addCleanup(sys.modules.__setitem__, name, sys.modules.pop(name))
         self.patch(sys, "path", [])
         self.patch(sys, "meta_path", [_Nowhere(), *sys.meta_path])
-        self.complains(1, r"pip install wsproxy\[jwt\]", "--key", f"@{self.key}", "--target", "h:1")
+        self.complains(1, r"pip install 'wsproxy\[jwt\]'", "--key", f"@{self.key}", "--target", "h:1")
 
 
 class _Nowhere:

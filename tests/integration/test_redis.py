@@ -145,7 +145,7 @@ class MissingTests(RedisTestCase):
         """Without the extra it is one line that says what is missing."""
         with patch.dict(sys.modules, {"wsproxy.cluster.protocol": None}):
             error = self.assertRaises(ConfigError, connect, reactor, Address("h"), "--token-plugin TokenRedis")
-        self.assertEqual(str(error), "--token-plugin TokenRedis: needs txredisapi: pip install wsproxy[redis]")
+        self.assertEqual(str(error), "--token-plugin TokenRedis: needs txredisapi: pip install 'wsproxy[redis]'")
 
 
 class AwayTests(RedisTestCase):

@@ -152,7 +152,7 @@ class Office:
         try:
             from wsproxy.metrics.exposition import Now, exposition  # late: 20 ms, for some
         except ModuleNotFoundError:
-            return problem(501, "/metrics needs prometheus-client: pip install wsproxy[metrics]")
+            return problem(501, "/metrics needs prometheus-client: pip install 'wsproxy[metrics]'")
         states = await self._crew.ask("admin.report")
         self._crew.enter(states)
         queued = [state["queued"] for state in states.answers]

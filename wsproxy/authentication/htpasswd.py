@@ -145,7 +145,7 @@ def _needed(name: str, package: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
-        raise ConfigError(f"needs {package}: pip install wsproxy[passwords]") from None
+        raise ConfigError(f"needs {package}: pip install 'wsproxy[passwords]'") from None
 
 
 def _bcrypt(hashed: str) -> Verify:

@@ -78,7 +78,7 @@ def connect(reactor: Any, address: Address, option: str, looking: float | None =
     try:
         from wsproxy.cluster.protocol import RedisProtocol
     except ImportError:
-        raise ConfigError(f"{option}: needs txredisapi: pip install wsproxy[redis]") from None
+        raise ConfigError(f"{option}: needs txredisapi: pip install 'wsproxy[redis]'") from None
     within = WITHIN if looking is None else HASTE
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=within)
     if address.tls:

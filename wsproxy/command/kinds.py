@@ -205,6 +205,11 @@ def _size(name: str, word: str) -> int:
     return int(match[1]) * _UNITS[match[2].lower()]
 
 
+def _rate(name: str, word: str) -> int:
+    """Bytes a second; 0 for no limit."""
+    return 0 if word == "0" else _size(name, word)
+
+
 def _count(name: str, word: str) -> int:
     if not _COUNT.fullmatch(word):
         raise ConfigError(f"--{name} {word}: not a number from 1")
@@ -312,7 +317,7 @@ TARGETS = Kind("PATTERN", _reach)
 SECONDS = Kind("SEC", _seconds)
 DEADLINE = Kind("SEC", _deadline)
 SIZE = Kind("SIZE", _size)
-RATE = Kind("RATE", _size)
+RATE = Kind("RATE", _rate)
 COUNT = Kind("N", _count)
 URL = Kind("URL", _url)
 HEADERS = Kind("HEADERS", _names)

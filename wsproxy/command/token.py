@@ -65,7 +65,7 @@ def run(options: Namespace) -> str:
     try:
         from wsproxy.links.mint import claimsFor, linkTo, mint
     except ModuleNotFoundError:
-        raise ConfigError("token: needs joserfc: pip install wsproxy[jwt]") from None
+        raise ConfigError("token: needs joserfc: pip install 'wsproxy[jwt]'") from None
     _checkTarget(options.target)
     if options.identity is not None and not 0 < len(options.identity) <= 256:
         raise WordsError("--identity: expected 1 to 256 characters")

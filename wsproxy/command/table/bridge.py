@@ -119,7 +119,7 @@ BRIDGE = (
     ),
     Option(
         "bandwidth", "sessions.bandwidth", RATE,
-        "Bytes that each session may send, and receive, a second, such as 300k or 2M.",
+        "Bytes that each session may send, and receive, a second, such as 300k or 2M. 0: no limit.",
     ),
     Option(
         "cert", "tls.certificate", FILE,

@@ -58,7 +58,7 @@ LIMITS = (
     Option(
         "bandwidth-per-identity", "limits.bandwidthPerIdentity", RATE,
         "Bytes that all sessions of one user together may send, and receive, a second, in each worker: they share it "
-        "equally.",
+        "equally. 0: no limit.",
         needs=_USERS,
     ),
     Option(
