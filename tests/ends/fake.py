@@ -34,6 +34,7 @@ class FakeEnd:
         self.receiver: Receiver | None = None
         self.reading = False
         self.sending = self.receiving = 0.0
+        self.settled = True
         self.finished = self.closed = self.aborted = self.isLost = False
 
     # what the tunnel says
@@ -70,8 +71,9 @@ class FakeEnd:
     def sendAt(self, rate: float) -> None:
         self.sending = rate
 
-    def receiveAt(self, rate: float) -> None:
+    def receiveAt(self, rate: float) -> bool:
         self.receiving = rate
+        return self.settled
 
     def queued(self) -> int:
         return len(self.written) if self.congested else 0

@@ -27,6 +27,12 @@ the client is reading. The kernel left alone has 6,000,000.
 
 RATE = 2 << 20
 
+FAST = 32 << 20
+FAST_ROOM = 256 << 10
+"""Bytes that are read fast, and the receive buffer that this takes: over loopback packets are of 64 KiB."""
+
+NOTSENT_LOWAT = 25  # tcp(7)
+
 
 class QueueTests(BridgeTestCase):
     """Pumped."""
@@ -35,11 +41,15 @@ class QueueTests(BridgeTestCase):
     timeout = 30
     arguments: tuple[str, ...] = ()
 
-    async def poured(self, secure: bool) -> tuple[Client, Pour]:
+    async def poured(self, secure: bool, receiveBuffer: int = KERNEL) -> tuple[Client, Pour]:
         """A client that has a target which sends as fast as it can."""
-        client, target = await self.session(secure=secure, receiveBuffer=KERNEL)
-        target.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL // 2)
-        return client, Pour(target, 64 << 20, BLOCK[:PIECE])
+        client, target = await self.session(secure=secure, receiveBuffer=receiveBuffer)
+        self.keepLittle(target.transport.getHandle())
+        return client, Pour(target, 1 << 30, BLOCK[:PIECE])
+
+    def keepLittle(self, target: socket.socket) -> None:
+        """What the target itself has waiting is nothing that a proxy can help."""
+        target.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL // 2)
 
     async def test_slow(self) -> None:
         """Less waits for a client than it reads in a moment, over TLS or not, and no more if it does not read."""
@@ -57,6 +67,33 @@ class QueueTests(BridgeTestCase):
 
 class UnpumpedQueueTests(QueueTests):
     """Through transports."""
+
+    arguments = ("--no-pump",)
+
+
+class FullQueueTests(QueueTests):
+    """The target's kernel sends all that it may, from the start."""
+
+    def keepLittle(self, target: socket.socket) -> None:
+        target.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, KERNEL // 4)
+
+    async def test_slowsDown(self) -> None:
+        """One that was fast has little before it, when it has read what there was."""
+        for secure in (False, True):
+            client, pour = await self.poured(secure, FAST_ROOM)
+            taken = 0
+            while taken < FAST:
+                taken += len(await client.exactly(PIECE))
+            await still(lambda pour=pour: pour.sent)  # type: ignore[misc]
+            while taken < FAST + 8_000_000:
+                taken += len(await client.exactly(PIECE))
+                await deferLater(reactor, 0.002, lambda: None)
+            self.assertLess(pour.sent - taken, WAITING)
+            client.stream.reset()
+
+
+class UnpumpedFullQueueTests(FullQueueTests):
+    """The same through transports."""
 
     arguments = ("--no-pump",)
 

@@ -76,8 +76,12 @@ class End(Protocol):
     def sendAt(self, rate: float) -> None:
         """The peer takes so many bytes a second, and no more is to wait for it in the kernel than that needs."""
 
-    def receiveAt(self, rate: float) -> None:
-        """The same of what the peer sends: so many bytes a second are read."""
+    def receiveAt(self, rate: float) -> bool:
+        """
+        The same of what the peer sends: so many bytes a second are read; 0 before it has sent anything.
+
+        @return: whether no more is to wait from now on; else to be told again, when the peer has sent all it may.
+        """
 
     def queued(self) -> int:
         """Bytes that were written, and that the kernel has not: what C{drained} is about."""

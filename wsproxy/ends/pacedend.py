@@ -23,7 +23,11 @@ class _Gone:
     """In the place of an end that is lost, which leads back to the one that is before it."""
 
     congested = True
-    start = write = pause = resume = finish = close = abort = sendAt = receiveAt = staticmethod(ignore)
+    start = write = pause = resume = finish = close = abort = sendAt = staticmethod(ignore)
+
+    @staticmethod
+    def receiveAt(rate: float) -> bool:
+        return True
 
     @staticmethod
     def queued() -> int:
@@ -60,7 +64,7 @@ class PacedEnd:
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._end.receiveAt(self._bucket.rate)
+        self._end.receiveAt(0.0)  # what has to wait does so with the peer
         self._end.start(Receiver(self._received, self._ended, receiver.drained, self._lost, receiver.leaving))
 
     def _received(self, data: Buffer) -> None:
@@ -156,8 +160,8 @@ class PacedEnd:
     def sendAt(self, rate: float) -> None:
         self._end.sendAt(rate)
 
-    def receiveAt(self, rate: float) -> None:
-        self._end.receiveAt(min(rate, self._bucket.rate))
+    def receiveAt(self, rate: float) -> bool:
+        return self._end.receiveAt(min(rate, self._bucket.rate))
 
     def queued(self) -> int:
         return self._end.queued()

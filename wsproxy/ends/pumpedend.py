@@ -124,8 +124,8 @@ class PumpedEnd(ABC):
     def sendAt(self, rate: float) -> None:
         limitUnsent(self._socket, rate)
 
-    def receiveAt(self, rate: float) -> None:
-        limitUnread(self._socket, rate)
+    def receiveAt(self, rate: float) -> bool:
+        return limitUnread(self._socket, rate)
 
     def queued(self) -> int:
         return sum(map(len, self._queue))

@@ -149,10 +149,9 @@ class TransportEnd(Protocol):
         if connection is not None:
             limitUnsent(connection, rate)
 
-    def receiveAt(self, rate: float) -> None:
+    def receiveAt(self, rate: float) -> bool:
         connection = _socket(self.transport)
-        if connection is not None:
-            limitUnread(connection, rate)
+        return connection is None or limitUnread(connection, rate)
 
     def queued(self) -> int:
         return _waiting(self.transport)

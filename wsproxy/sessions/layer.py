@@ -209,8 +209,8 @@ class LayeredEnd:
     def sendAt(self, rate: float) -> None:
         self._target.sendAt(rate)
 
-    def receiveAt(self, rate: float) -> None:
-        self._target.receiveAt(rate)
+    def receiveAt(self, rate: float) -> bool:
+        return self._target.receiveAt(rate)
 
     def queued(self) -> int:
         return self._target.queued()

@@ -122,6 +122,7 @@ class Tunnel(Relay):
             self._targetReceived, self._targetEnded, self._targetDrained, self._targetLost, self._targetLeaving
         )
         try:
+            target.receiveAt(0.0)  # until it is known to be more
             self._flushEarly()
             target.start(receiver)
             if self._state in (State.HALF_OPEN, State.FINISHING):
@@ -290,7 +291,7 @@ class Tunnel(Relay):
             if self._state <= _HALF_OPEN and self._target is not None:
                 if self._down is None:
                     assert self._client is not None
-                    self._down = Flow(self._clock, self._client, self._target, self.bytesFromTarget, self._fail)
+                    self._down = Flow(self._clock, self._client, self._target, self.bytesFromTarget)
                 self._down.drained(self.bytesFromTarget)
                 self._target.resume()
             if self._wire.due:  # a pong that had to wait
@@ -354,7 +355,7 @@ class Tunnel(Relay):
         try:
             if self._state <= _HALF_OPEN and self._target is not None:
                 if self._up is None:
-                    self._up = Flow(self._clock, self._target, None, self.bytesFromClient, self._fail)
+                    self._up = Flow(self._clock, self._target, None, self.bytesFromClient)
                 self._up.drained(self.bytesFromClient)
         except BaseException:
             self._fail()
@@ -444,8 +445,6 @@ class Tunnel(Relay):
             return  # the client has left, and what it sent waits for the target
         self._state = State.CLOSED
         self._patience.stop()
-        if self._down is not None:
-            self._down.stop()
         self._down = self._up = None
         onEnd, self._tap = self._onEnd, None
         del self._onEnd  # it leads back to this tunnel, and so may a tap
