@@ -14,7 +14,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.components import require, requireComponent
 from tests.e2e.browser import NODE_MODULES
-from tests.integration.twistd import ROOT
+from tests.e2e.proxy import startProxy
+from tests.integration.twistd import ROOT, start
 
 
 class BenchmarksTests(TestCase):
@@ -43,6 +44,16 @@ class BenchmarksTests(TestCase):
         table = await self.run_("benchmarks", "--quick", "--only", "wss ping-pong")
         self.assertRegex(table, r"wss ping-pong x 50 +messages/s +[\d,]+ +[\d,]+ +- +[\d.]+  websockify")
         self.assertEqual(self.result("results.json")["proxies"][:2], ["wsproxy", "websockify"])
+
+    async def test_age(self) -> None:
+        """How old data is on a way of one's own: what was to be young is not seconds old."""
+        age = [sys.executable, "-m", "benchmarks.age"]
+        target = await start(self, [*age, "target", "0"]).line(r"telling the time on port (\d+)")
+        proxy = await startProxy(self, "--target", f"localhost:{target[1]}")
+        client = start(self, [*age, "client", f"ws://localhost:{proxy.port}/", "--rate", "1000000", "--seconds", "3"])
+        found = await client.line(r"  3 s: (\d\.\d\d) s old, \d\.\d\d MB/s")
+        self.assertLess(float(found[1]), 3)
+        self.assertEqual((await client.end()).status, 0)
 
     async def test_line(self) -> None:
         """Over a real line each key has its echo, however much somebody pours into it."""

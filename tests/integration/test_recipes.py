@@ -31,6 +31,7 @@ _ELSEWHERE = {
     "pipx install wsproxy": "likewise, of the wheel as it is built",
     "systemctl enable --now wsproxy.socket": "nobody is there to be told; the units are tried out here",
     "twistd -n websockify --listen 6080 --target wss://console.example/attach": "tests.integration.test_webtarget",
+    "twistd -n websockify --listen 6080 --target localhost:7000": "tests.e2e.test_benchmarks",
     "vncpasswd": "tests.e2e.test_desktop",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore -- vncserver :1 -localhost no": "likewise",
     "twistd -n --pidfile= websockify --listen 5901 --wrap-mode ignore --web /usr/share/novnc -- "

@@ -132,7 +132,7 @@ class WorkTests(TestCase):
     limits = 24  # 19
     pingPong = (20, 12)  # 11, and 17 when each has to be waited for; 6, and 10
     burst = 16  # 8, by how the kernel hands them over
-    bulk = (150, 70, 32)  # for each MiB of 16, of which the first two are read by 64 KiB: 79 to 123; 56 of them ours; 26
+    bulk = (150, 70, 32)  # for each MiB of 16, the first two read by 64 KiB: 79 to 123; 56 of them ours; 26
 
     async def setUp(self) -> None:
         self.target = socket.create_server(("127.0.0.1", 0))
