@@ -21,6 +21,7 @@ BEGINNINGS = (
     SSLV2_HELLO_OFFERING_TLS,
     POLICY_REQUEST,
     b"GET / HTTP/1.1\r\n",
+    b"\r\nGET / HTTP/1.1\r\n",
     b"CONNECT example.net:443 HTTP/1.1\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"RFB 003.008\n",
@@ -56,7 +57,7 @@ def oracle(data: bytes) -> Kind:
         (Kind.TLS, rb"\x16\x03"),
         (Kind.SSLV2, rb"[\x80-\xff].\x01(\x00\x02|\x03[\x00-\x04])"),
         (Kind.FLASH_POLICY, rb"<policy-file-request/>\x00"),
-        (Kind.HTTP, rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) "),
+        (Kind.HTTP, rb"(\r\n)?(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|CONNECT|PRI) "),
     ):
         if re.match(pattern, data, re.DOTALL):
             return kind
@@ -92,16 +93,17 @@ class SniffTests(SynchronousTestCase):
         self.assertDecidedAt(2, Kind.OTHER, b"<?xml")
 
     def test_http(self) -> None:
-        """A request is known by its method and the space after it."""
+        """A request is known by its method and the space after it, behind an empty line as well (RFC 9112 2.2)."""
         for method in b"GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT PRI".split():
             self.assertDecidedAt(len(method) + 1, Kind.HTTP, method + b" / HTTP/1.1\r\n")
+            self.assertDecidedAt(len(method) + 3, Kind.HTTP, b"\r\n" + method + b" / HTTP/1.1\r\n")
 
     def test_notHTTP(self) -> None:
         """Greetings that begin with a token, methods in small letters or without a space, are not HTTP."""
         for length, data in (
             (1, b"RFB 003.008\n"),
             (1, b"SSH-2.0-OpenSSH_9.6 Debian\r\n"),
-            (1, b"\r\nGET / HTTP/1.1\r\n"),
+            (3, b"\r\n\r\nGET / HTTP/1.1\r\n"),
             (1, b"get / http/1.1\r\n"),
             (4, b"GETS / HTTP/1.1\r\n"),
             (5, b"POST\r\n"),

@@ -198,6 +198,8 @@ class RefusalTests(WebTestCase):
         """HTTP/1.1 names the host, once; HTTP/1.0 need not."""
         self.assertRefused(request(host=None), 400)
         self.assertRefused(request(b"/", b"Host: there"), 400)
+        for host in (b"a b", b"a/b", b"a#b", b"user@a", b"a:b", b"[::1", b"a\x80", b"::1"):
+            self.assertRefused(request(b"/", host=host), 400)
         (response,) = self.ask(b"GET /x HTTP/1.0\r\n\r\n")
         self.assertEqual(response.body, b"x")
 

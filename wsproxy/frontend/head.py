@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["LONGEST", "Head", "readHead"]
+__all__ = ["LONGEST", "Head", "isHost", "readHead"]
 
 LONGEST = 16384
 """Bytes of a head that is ordinary; all of what the channel counts is more generous."""
@@ -26,6 +26,8 @@ _HEAD = re.compile(
     rb"GET (/[!-~]*) HTTP/1\.1\r\n"
     rb"((?:[0-9A-Za-z_-]{1,64}:[\t -~]*\r\n){1,64})\r\n"
 )
+
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%~_-]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
 
 _ODD = frozenset({"content-length", "expect", "transfer-encoding"})
 """Headers that ask for more than a handshake."""
@@ -41,6 +43,11 @@ class Head(NamedTuple):
     target: str
     headers: dict[str, str]
     size: int
+
+
+def isHost(text: str) -> bool:
+    """Whether it is what a C{Host} may be (RFC 9112 section 3.2): a name or an address, and perhaps a port."""
+    return _HOST.fullmatch(text) is not None
 
 
 def readHead(data: bytes) -> Head | None:
@@ -61,7 +68,7 @@ def readHead(data: bytes) -> Head | None:
     get = headers.get
     if (
         len(headers) != len(fields)
-        or "host" not in headers
+        or not isHost(get("host", "\n"))
         or "upgrade" not in get("connection", "").lower()
         or get("upgrade", "").lower() != "websocket"
         or get("sec-websocket-version") != "13"

@@ -5,7 +5,7 @@ Sans-IO. Every protocol is a row of allowed byte values, one element for each po
     TLS record       16 03
     SSLv2 hello      80-ff xx 01 00 02,  or 80-ff xx 01 03 00-04 (an SSLv2 hello that offers SSL 3 or TLS)
     Flash policy     "<policy-file-request/>" NUL
-    HTTP             a known method and a space
+    HTTP             a known method and a space, perhaps behind an empty line (RFC 9112 section 2.2)
 
 No two rows fit the same bytes, and none is the beginning of another: a verdict, once given, stands whatever
 follows, and falls at the same byte however the stream was cut.
@@ -46,7 +46,7 @@ _ROWS: tuple[tuple[Kind, tuple[bytes, ...]], ...] = (
     (Kind.SSLV2, (_HIGH, _ANY, *_literal(b"\x01\x00\x02"))),
     (Kind.SSLV2, (_HIGH, _ANY, *_literal(b"\x01\x03"), b"\x00\x01\x02\x03\x04")),
     (Kind.FLASH_POLICY, _literal(b"<policy-file-request/>\x00")),
-    *((Kind.HTTP, _literal(method + b" ")) for method in _METHODS),
+    *((Kind.HTTP, _literal(before + method + b" ")) for before in (b"", b"\r\n") for method in _METHODS),
 )
 
 LIMIT = max(len(row) for _, row in _ROWS)

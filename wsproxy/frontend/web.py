@@ -15,6 +15,7 @@ from wsproxy.frontend.answer import METHODS, SERVER, allowed, methodNotAllowed
 from wsproxy.frontend.channel import Carrier, Channel
 from wsproxy.frontend.connection import Connection
 from wsproxy.frontend.diagnosis import hostCause, isUpgrade, methodCause
+from wsproxy.frontend.head import isHost
 
 __all__ = ["WebRequest", "WebSite"]
 
@@ -59,6 +60,8 @@ class WebRequest(ServerRequest):
         hosts = self.requestHeaders.getRawHeaders(b"host", ())
         if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):  # RFC 9112 section 3.2
             return Refusal(400, "Exactly one Host header is needed", cause=hostCause(hosts))
+        if hosts and not isHost(hosts[0].strip().decode("latin-1")):
+            return Refusal(400, "The Host header must be a name and a port")
         if not self.path.startswith(b"/") and not (self.method == b"OPTIONS" and self.path == b"*"):
             scheme, _, rest = self.path.partition(b"://")
             if scheme.lower() not in (b"http", b"https", b"ws", b"wss"):
