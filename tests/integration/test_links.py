@@ -393,7 +393,7 @@ class StartTests(LinksTestCase):
         missing.mkdir(parents=True)
         (missing / "__init__.py").write_text("raise ModuleNotFoundError('joserfc', name='joserfc')")
         path = {"PYTHONPATH": f"{missing.parent}:{ROOT}"}
-        needs = r"needs joserfc: pip install wsproxy\[jwt\]"
+        needs = r"needs joserfc: pip install 'wsproxy\[jwt\]'"
         self.assertRegex(self.complaint("--link-key", f"@{self.key}", **path), f"--link-key: {needs}")
         tokens = ("--token-plugin", "JWTTokenApi", "--token-source", str(self.key))
         self.assertRegex(self.complaint(*tokens, **path), f"--token-plugin JWTTokenApi: {needs}")
