@@ -35,16 +35,17 @@ class ConnectCase(TestCase):
         self.addCleanup(server.close)
         return server
 
-    def start(self, *words: str) -> Popen[bytes]:
-        process = Popen([WSPROXY, "connect", *words], stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT)
+    def start(self, *words: str, **environment: str) -> Popen[bytes]:
+        pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
+        process = Popen([WSPROXY, "connect", *words], cwd=ROOT, env={**os.environ, **environment}, **pipes)
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
         return process
 
-    def connect(self, *words: str, said: bytes = b"") -> tuple[int, bytes, str]:
+    def connect(self, *words: str) -> tuple[int, bytes, str]:
         """@return: exit status, stdout and stderr."""
         done = run(
-            [WSPROXY, "connect", *words], input=said, capture_output=True, timeout=20, check=False, cwd=ROOT,
+            [WSPROXY, "connect", *words], input=b"", capture_output=True, timeout=20, check=False, cwd=ROOT,
             env={"PATH": "/usr/bin", "WSPROXY_TOKEN": "s3cret"},
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr.decode()
@@ -121,10 +122,14 @@ class StandardTests(ConnectCase):
         auth = Path(self.mktemp()).absolute()
         auth.write_text("al:s3cret\n")
         url = f"ws://127.0.0.1:{server.port}/?a=b"
-        status, out, err = self.connect(url, "--token", "env:WSPROXY_TOKEN", "--auth", f"@{auth}", "--header", "X: y")
-        self.assertEqual((status, out), (0, b"hello"))
+        words = ("--token", "env:WSPROXY_TOKEN", "--auth", f"@{auth}", "--header", "X: y")
+        process = self.start(url, *words, WSPROXY_TOKEN="s3cret")
+        assert process.stdout is not None
+        self.assertEqual(process.stdout.read(5), b"hello")
+        _, err = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 0)
         self.assertEqual(server.asked, [("/?a=b&token=s3cret", "binary", "Basic YWw6czNjcmV0")])
-        self.assertNotIn("s3cret", err)
+        self.assertNotIn(b"s3cret", err)
 
     def test_closed(self) -> None:
         """All that a server has said is written before the end; with which code it closes makes the exit status."""
