@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from contextlib import suppress
 
 __all__ = ["FASTEST", "MOST_UNREAD", "MOST_UNSENT", "NEAR", "SHORT", "limitUnread", "limitUnsent"]
 
@@ -42,7 +41,6 @@ _TIME = 0.05
 """Seconds for which what is unsent will do: the reactor comes by sooner."""
 
 _LINUX = sys.platform == "linux"
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _NOTSENT_LOWAT = 25  # tcp(7), linux/tcp.h; not in every version's socket module
 
 _INFO_SIZE = 236
@@ -64,8 +62,10 @@ def limitUnsent(connection: socket.socket, rate: float = 0.0) -> None:
     if not _LINUX:
         return
     size = min(max(SHORT, int(rate * _TIME)), MOST_UNSENT)
-    with suppress(OSError):  # a unix socket, one that is closed, or a kernel that is too old
+    try:
         connection.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, size)
+    except OSError:
+        return  # a unix socket, one that is closed, or a kernel that is too old
 
 
 def limitUnread(connection: socket.socket, rate: float = 0.0) -> bool:
@@ -79,7 +79,7 @@ def limitUnread(connection: socket.socket, rate: float = 0.0) -> bool:
     @param rate: bytes a second that are read from here.
     @return: whether it is so now; else ask again.
     """
-    if not _LINUX or connection.family not in _FAMILIES:
+    if not _LINUX:
         return True
     size = SHORT if rate < FASTEST else MOST_UNREAD
     try:
@@ -90,7 +90,7 @@ def limitUnread(connection: socket.socket, rate: float = 0.0) -> bool:
             return False
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
     except OSError:
-        pass
+        pass  # likewise
     return True
 
 
