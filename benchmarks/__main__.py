@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -76,14 +75,7 @@ def main() -> None:
     print(table(results, names))
     run = {"machine": machine(), "seconds": seconds, "rounds": rounds, "proxies": names, "results": results}
     workshop.results.write_text(json.dumps(run, indent=1) + "\n")
-    plotted = subprocess.run(
-        [workshop.environment / "bin" / "python", "-m", "benchmarks.plot", workshop.results, workshop.picture],
-        cwd=workshop.root,
-        capture_output=True,
-        check=False,
-    )
-    written = [str(workshop.results)] if plotted.returncode else [str(workshop.results), str(workshop.picture)]
-    print("written:", *written, file=sys.stderr)
+    workshop.draw("benchmarks.plot", workshop.results, workshop.picture)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,21 @@ elsewhere what a browser's would.
 from __future__ import annotations
 
 import argparse
-import base64
-import os
 import socket
 import statistics
 import struct
 import sys
 import threading
 import time
-from typing import BinaryIO
-from urllib.parse import urlsplit
+from ipaddress import ip_address
+
+from twisted.internet.error import ConnectError
 
 from benchmarks.command import count, runToTheEnd
+from wsproxy.endpoints.weburl import WebSocketURL, parseWebSocketURL
+from wsproxy.websocket.handshake import ClientHandshake
+from wsproxy.websocket.request import UpgradeRequest
+from wsproxy.wire.serverframes import ClientWire
 
 ROOM = 65536
 """Bytes that wait for a client with its own kernel, on this machine; and half of it for the target with its own."""
@@ -36,6 +39,9 @@ SEGMENT = 1448
 _stamp = struct.Struct("!d")
 BLOCK = 4096
 """Bytes of which the first are a time."""
+
+PIECE = 16384
+"""Bytes that are read at a time."""
 
 
 def serve(port: int) -> None:
@@ -56,71 +62,62 @@ def _tell(connection: socket.socket) -> None:
         connection.close()
 
 
-def read(url: str, rate: float, seconds: float) -> None:
-    """Print ages, once a second."""
-    where = urlsplit(url)
-    if where.scheme != "ws" or not where.hostname:
-        sys.exit(f"benchmarks.age: {url}: not a ws:// URL")
-    address = (where.hostname, where.port or 80)
-    family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
+def read(url: WebSocketURL, rate: float, seconds: float) -> None:
+    """Print ages, once a second. @raise ConnectError: there is no WebSocket, or not any more."""
+    family, _, _, _, address = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family) as connection:
-        if where.hostname in ("localhost", "127.0.0.1", "::1"):
+        if ip_address(address[0]).is_loopback:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         connection.settimeout(20)
         connection.connect(address)
-        path = (where.path or "/") + (f"?{where.query}" if where.query else "")
-        lines = (
-            f"GET {path} HTTP/1.1",
-            f"Host: {where.netloc}",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
-            "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Protocol: binary",
-        )
-        connection.sendall("\r\n".join((*lines, "", "")).encode())
-        with connection.makefile("rb") as file:
-            status = file.readline().decode().strip()
-            if " 101 " not in status:
-                sys.exit(f"benchmarks.age: {url}: {status or 'nothing but the end'}")
-            while file.readline().strip():
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
-            _follow(file, rate, seconds)
+        handshake = ClientHandshake(UpgradeRequest(url))
+        connection.sendall(handshake.begin())
+        behind = None
+        while behind is None:
+            behind = handshake.receive(_some(connection))
+        _follow(connection, behind, rate, seconds)
 
 
-def _follow(file: BinaryIO, rate: float, seconds: float) -> None:
-    said, ages = bytearray(), list[float]()
-    read, begun = 0, time.monotonic()
+def _follow(connection: socket.socket, data: bytes, rate: float, seconds: float) -> None:
+    wire, said, ages = ClientWire(), bytearray(), list[float]()
+    size, begun = 0, time.monotonic()
     second = 1
     while second <= seconds:
-        said += _message(file)
+        for piece in wire.feed(data):
+            said += piece
+        pong = wire.pong()
+        if pong is not None:
+            connection.sendall(pong)
         while len(said) >= BLOCK:
             ages.append(time.time() - _stamp.unpack_from(said)[0])
             del said[:BLOCK]
-            read += BLOCK
+            size += BLOCK
         if rate:
-            time.sleep(max(0.0, begun + read / rate - time.monotonic()))
+            time.sleep(max(0.0, begun + size / rate - time.monotonic()))
         if ages and time.monotonic() - begun >= second:
-            print(f"{second:3} s: {statistics.median(ages):.2f} s old, {read / second / 1e6:.2f} MB/s", flush=True)
+            print(f"{second:3} s: {statistics.median(ages):.2f} s old, {size / second / 1e6:.2f} MB/s", flush=True)
             ages.clear()
             second = int(time.monotonic() - begun) + 1
+        data = _some(connection)
 
 
-def _message(file: BinaryIO) -> bytes:
-    """The payload of the next frame (RFC 6455 section 5.2). Pings are not answered, for it is not for long."""
-    opcode, size = _exactly(file, 2)
-    if size > 125:
-        size = int.from_bytes(_exactly(file, 2 if size == 126 else 8), "big")
-    payload = _exactly(file, size)
-    return payload if opcode & 0x0F < 3 else b""
-
-
-def _exactly(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) < size:
-        sys.exit("benchmarks.age: the proxy has closed the connection")
+def _some(connection: socket.socket) -> bytes:
+    data = connection.recv(PIECE)
+    if not data:
+        raise ConnectError(string="the proxy has closed the connection")
     return data
+
+
+def _url(word: str) -> WebSocketURL:
+    """For C{type=}."""
+    try:
+        url = parseWebSocketURL(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if url.secure:
+        raise argparse.ArgumentTypeError("without TLS: ws://")
+    return url
 
 
 def main() -> None:
@@ -129,7 +126,7 @@ def main() -> None:
     target = commands.add_parser("target", help="tell whoever connects the time")
     target.add_argument("port", type=int)
     client = commands.add_parser("client", help="say how old what comes is")
-    client.add_argument("url", metavar="URL", help="ws://…, of the proxy")
+    client.add_argument("url", type=_url, metavar="URL", help="ws://…, of the proxy")
     client.add_argument("--rate", type=count, default=0, help="bytes a second that are taken (default: all that come)")
     client.add_argument("--seconds", type=count, default=20, help="how long (default: 20)")
     arguments = parser.parse_args()
@@ -138,7 +135,7 @@ def main() -> None:
             serve(arguments.port)
         else:
             read(arguments.url, arguments.rate, arguments.seconds)
-    except OSError as error:
+    except (OSError, ConnectError) as error:
         sys.exit(f"benchmarks.age: {error}")
 
 

@@ -290,9 +290,7 @@ def main() -> None:
         print(f"{name:20} median {statistics.median(found):.2f} s, one in ten {tenth:.2f} s, worst {found[-1]:.2f} s")
     results = workshop.results.with_name("line.json")
     results.write_text(json.dumps({"rate": arguments.rate, "lags": lags}, indent=1) + "\n")
-    python, picture = workshop.environment / "bin" / "python", results.with_suffix(".svg")
-    plotted = subprocess.run([python, "-m", "benchmarks.lineplot", results, picture], check=False)
-    print("written:", results, *([] if plotted.returncode else [picture]), file=sys.stderr)
+    workshop.draw("benchmarks.lineplot", results, results.with_suffix(".svg"))
 
 
 if __name__ == "__main__":

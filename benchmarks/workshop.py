@@ -44,6 +44,14 @@ class Workshop:
             _run(*pip, "websockify", "numpy")
             subprocess.run([*pip, "matplotlib"], check=False)
 
+    def draw(self, module: str, results: Path, picture: Path) -> None:
+        """Have C{module} make a picture of results, where there is matplotlib, and say what there is now."""
+        python = self.environment / "bin" / "python"
+        drawn = subprocess.run(
+            [python, "-m", module, results, picture], cwd=self.root, capture_output=True, check=False
+        )
+        print("written:", results, *([] if drawn.returncode else [picture]), file=sys.stderr)
+
     def _makeCertificate(self) -> None:
         key, certificate = self._directory / "key.pem", self._directory / "self-signed.pem"
         _run(
