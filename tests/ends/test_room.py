@@ -19,8 +19,6 @@ class Connection:
     @param promised: bytes that its peer may send; L{None} where the kernel does not tell.
     """
 
-    family = socket.AF_INET
-
     def __init__(self, away: float, promised: int | None = 0) -> None:
         self.away = away
         self.promised = promised

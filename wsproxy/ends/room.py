@@ -68,7 +68,7 @@ def limitUnsent(connection: socket.socket, rate: float = 0.0) -> None:
         return  # a unix socket, one that is closed, or a kernel that is too old
 
 
-def limitUnread(connection: socket.socket, rate: float = 0.0) -> bool:
+def limitUnread(connection: socket.socket, rate: float) -> bool:
     """
     Let what comes wait with the peer rather than here.
 
@@ -76,7 +76,7 @@ def limitUnread(connection: socket.socket, rate: float = 0.0) -> bool:
     it sends that again after a while, which it doubles each time, and stays silent for seconds when it is read again.
     So less is asked of it only while it may send nothing.
 
-    @param rate: bytes a second that are read from here.
+    @param rate: bytes a second that are read from here; 0 before anything is.
     @return: whether it is so now; else ask again.
     """
     if not _LINUX:

@@ -68,7 +68,8 @@ def readHead(data: bytes) -> Head | None:
     get = headers.get
     if (
         len(headers) != len(fields)
-        or not isHost(get("host", "\n"))
+        or "host" not in headers
+        or not isHost(headers["host"])
         or "upgrade" not in get("connection", "").lower()
         or get("upgrade", "").lower() != "websocket"
         or get("sec-websocket-version") != "13"

@@ -31,14 +31,14 @@ class Flow:
     @param carried: bytes that went this way so far.
     """
 
-    __slots__ = ("_carried", "_clock", "_rate", "_reader", "_since", "_told", "_writer")
+    __slots__ = ("_carried", "_clock", "_rate", "_reader", "_settled", "_since", "_writer")
 
     def __init__(self, clock: IReactorTime, reader: End, writer: End | None, carried: int) -> None:
         self._clock = clock
         self._reader = reader
         self._writer = writer
         self._rate = 0.0
-        self._told = True  # whether the writer's end keeps what goes with that rate
+        self._settled = True  # whether the writer's end keeps what goes with that rate
         self._carried = carried
         self._since = clock.seconds()
 
@@ -54,6 +54,6 @@ class Flow:
         if not self._rate / _CHANGE < rate < self._rate * _CHANGE:
             self._rate = rate
             self._reader.sendAt(rate)
-            self._told = self._writer is None
-        if not self._told and self._writer is not None:
-            self._told = self._writer.receiveAt(self._rate)
+            self._settled = False
+        if self._writer is not None and not self._settled:
+            self._settled = self._writer.receiveAt(self._rate)
